@@ -1,0 +1,222 @@
+//! The queue of the embedded mode: everything in one process, nothing durable.
+//!
+//! It is gone with the process, as a broker whose disk was wiped; the database has the units and the
+//! relay publishes them again, told by [`Broker::emptied`].
+
+use crate::{
+    Broker, BrokerError, BrokerState, Consumer, Delivery, Emptied, PublishError, QueueDepth,
+    check_pool, contract::check_consumer_name,
+};
+use async_trait::async_trait;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::{Semaphore, watch};
+use trialmill_common::message::UnitMessage;
+
+/// The in-process broker. Cheap to make; share it in an `Arc`.
+///
+/// Each pool's queue holds at most the bound given to [`InProcessBroker::new`]; a publish above it
+/// is refused and the unit stays due. Messages that consumers give back may exceed the bound by the
+/// number of consumers.
+///
+/// ```
+/// use trialmill_broker::{Broker, Consumer, InProcessBroker};
+/// use trialmill_common::message::UnitMessage;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let broker = InProcessBroker::new(1024);
+/// let message = UnitMessage::new(uuid::Uuid::from_u128(7), 0);
+/// assert_eq!(broker.publish("default", &[message.clone()]).await, [Ok(())]);
+/// let mut slot = broker.consume("default", "slot-00").await.unwrap();
+/// assert_eq!(slot.next().await.message, message);
+/// slot.ack().await;
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct InProcessBroker {
+    pools: Mutex<HashMap<String, Arc<Pool>>>,
+    bound: usize,
+    state: watch::Sender<BrokerState>,
+    emptied: watch::Sender<Emptied>,
+}
+
+/// One pool's queue. There is a permit in `ready` for each waiting message: a consumer that gets one
+/// finds a message, and a wait that is dropped gives its permit to the next in line.
+#[derive(Debug)]
+struct Pool {
+    waiting: Mutex<VecDeque<Delivery>>,
+    ready: Semaphore,
+    consumers: Mutex<u32>,
+}
+
+impl InProcessBroker {
+    /// A broker whose queues hold at most `bound` messages each. A pool's queue comes into being at
+    /// the first publish, look or consumer, and [`Broker::emptied`] fires then.
+    #[must_use]
+    pub fn new(bound: usize) -> Self {
+        Self {
+            pools: Mutex::new(HashMap::new()),
+            bound,
+            state: watch::Sender::new(BrokerState::Connected),
+            emptied: watch::Sender::new(Emptied::new()),
+        }
+    }
+
+    fn pool(&self, name: &str) -> Result<Arc<Pool>, BrokerError> {
+        check_pool(name)?;
+        let mut pools = lock(&self.pools);
+        if let Some(pool) = pools.get(name) {
+            return Ok(Arc::clone(pool));
+        }
+        let pool = Arc::new(Pool {
+            waiting: Mutex::new(VecDeque::new()),
+            ready: Semaphore::new(0),
+            consumers: Mutex::new(0),
+        });
+        pools.insert(name.to_owned(), Arc::clone(&pool));
+        self.emptied
+            .send_modify(|counts| *counts.entry(name.to_owned()).or_default() += 1);
+        Ok(pool)
+    }
+
+    fn is_closed(&self) -> bool {
+        *self.state.borrow() != BrokerState::Connected
+    }
+}
+
+#[async_trait]
+impl Broker for InProcessBroker {
+    async fn publish(&self, pool: &str, messages: &[UnitMessage]) -> Vec<Result<(), PublishError>> {
+        if self.is_closed() {
+            let closed = PublishError::Unavailable {
+                reason: CLOSED.to_owned(),
+            };
+            return vec![Err(closed); messages.len()];
+        }
+        let queue = match self.pool(pool) {
+            Ok(queue) => queue,
+            Err(error) => return vec![Err(error.into()); messages.len()],
+        };
+        let mut waiting = lock(&queue.waiting);
+        messages
+            .iter()
+            .map(|message| {
+                if waiting.len() >= self.bound {
+                    return Err(PublishError::Full {
+                        pool: pool.to_owned(),
+                        limit: self.bound,
+                    });
+                }
+                waiting.push_back(Delivery {
+                    message: message.clone(),
+                    redelivered: false,
+                });
+                queue.ready.add_permits(1);
+                Ok(())
+            })
+            .collect()
+    }
+
+    async fn consume(
+        &self,
+        pool: &str,
+        consumer_name: &str,
+    ) -> Result<Box<dyn Consumer>, BrokerError> {
+        check_consumer_name(consumer_name)?;
+        let pool = self.pool(pool)?;
+        *lock(&pool.consumers) += 1;
+        Ok(Box::new(InProcessConsumer {
+            pool,
+            current: None,
+        }))
+    }
+
+    async fn depth(&self, pool: &str) -> Result<QueueDepth, BrokerError> {
+        let pool = self.pool(pool)?;
+        let ready = u32::try_from(lock(&pool.waiting).len()).unwrap_or(u32::MAX);
+        let consumers = *lock(&pool.consumers);
+        Ok(QueueDepth { ready, consumers })
+    }
+
+    fn state(&self) -> watch::Receiver<BrokerState> {
+        self.state.subscribe()
+    }
+
+    fn emptied(&self) -> watch::Receiver<Emptied> {
+        self.emptied.subscribe()
+    }
+
+    async fn close(&self) {
+        self.state.send_replace(BrokerState::Disconnected {
+            since: std::time::Instant::now(),
+            reason: CLOSED.to_owned(),
+        });
+    }
+}
+
+const CLOSED: &str = "closed by this process";
+
+struct InProcessConsumer {
+    pool: Arc<Pool>,
+    current: Option<Delivery>,
+}
+
+impl InProcessConsumer {
+    /// An unacknowledged message goes back to the head of the queue, above the bound if need be.
+    fn give_back(&mut self) {
+        if let Some(delivery) = self.current.take() {
+            lock(&self.pool.waiting).push_front(Delivery {
+                redelivered: true,
+                ..delivery
+            });
+            self.pool.ready.add_permits(1);
+        }
+    }
+}
+
+#[async_trait]
+impl Consumer for InProcessConsumer {
+    async fn next(&mut self) -> Delivery {
+        self.give_back();
+        let permit = self
+            .pool
+            .ready
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
+        let delivery = lock(&self.pool.waiting)
+            .pop_front()
+            .expect("there is a waiting message for each permit");
+        permit.forget();
+        self.current = Some(delivery.clone());
+        delivery
+    }
+
+    async fn ack(&mut self) {
+        self.current = None;
+    }
+
+    async fn ack_early(&mut self) {
+        self.current = None;
+    }
+
+    async fn close(self: Box<Self>) {}
+
+    fn restarts(&self) -> u64 {
+        0
+    }
+}
+
+impl Drop for InProcessConsumer {
+    fn drop(&mut self) {
+        self.give_back();
+        *lock(&self.pool.consumers) -= 1;
+    }
+}
+
+/// No code that holds one of these locks can panic half-way, so a poisoned one is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
