@@ -1,0 +1,12 @@
+//! The domain: what a task, a trial, a unit and a lease are, which requests are accepted, and the
+//! protocol by which units are handed out, recorded and ended.
+//!
+//! Everything here is pure: no I/O, no clock, no runtime. The store repeats [`protocol`] in SQL,
+//! and its tests compare the two step by step.
+
+pub mod fault;
+pub mod message;
+pub mod protocol;
+pub mod state;
+pub mod trial;
+pub mod worker;

@@ -1,0 +1,524 @@
+//! How units are handed out, recorded and ended: the decisions, as pure functions.
+//!
+//! [`Ledger`] is the part of a task's row that the protocol reads and writes. Every operation of a
+//! store locks that row last in its transaction, calls one method here, and writes back what
+//! changed together with the [`Effects`]: so PostgreSQL, SQLite and the model in [`board`] decide
+//! by the same lines. What is left to a store is the guard of a unit (state and token), which the
+//! conformance suite compares with [`board`] step by step.
+
+pub mod board;
+
+use crate::state::{Direction, StopReason, TaskState, UnitKind};
+use serde::{Deserialize, Serialize};
+
+/// Most trials in one unit.
+pub const MAX_UNIT_TRIALS: u32 = 10_000;
+/// Fewest and most open units of a task that names no parallelism.
+pub const OPEN_UNITS: std::ops::RangeInclusive<u32> = 8..=256;
+
+/// The protocol's part of a task row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ledger {
+    /// State of the task.
+    pub state: TaskState,
+    /// Why it was asked to end early, if it was.
+    pub stop_requested: Option<StopReason>,
+    /// Why it ended (completed tasks only).
+    pub stop_reason: Option<StopReason>,
+    /// Most units open at a time; none = as workers allow.
+    pub parallelism: Option<u32>,
+    /// Which way is better for the first objective.
+    pub direction: Direction,
+    /// Trials the user asked for.
+    pub n_trials: u32,
+    /// Trials that will be handed out: fewer than `n_trials` where the space has fewer points.
+    pub planned: u32,
+    /// The first trial number that is in no unit yet.
+    pub next_number: u32,
+    /// The number of the next unit.
+    pub next_unit: u32,
+    /// Units that are queued or leased.
+    pub open_units: u32,
+    /// Rows with end `completed`.
+    pub completed: u32,
+    /// Rows with end `pruned`.
+    pub pruned: u32,
+    /// Rows with end `failed`.
+    pub failed: u32,
+    /// Completed rows that may not win.
+    pub infeasible: u32,
+    /// The best feasible completed row; the lowest number among equals.
+    pub best: Option<Best>,
+    /// Number of the last event.
+    pub seq: i64,
+}
+
+/// The best trial so far.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Its trial number.
+    pub number: u32,
+    /// Its first objective value.
+    pub value: f64,
+}
+
+/// What a recorded trial adds to the counters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Tally {
+    /// Completed and feasible, with its first value.
+    Value(f64),
+    /// Completed, but may not win.
+    Infeasible,
+    /// Pruned.
+    Pruned,
+    /// Failed.
+    Failed,
+}
+
+/// A unit to insert: queued and due at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewUnit {
+    /// Its number within the task.
+    pub number: u32,
+    /// What it is for.
+    pub kind: UnitKind,
+    /// First trial number.
+    pub first: u32,
+    /// Number of trials.
+    pub count: u32,
+    /// Crashes inherited from the unit it is the rest of.
+    pub crashes: u32,
+}
+
+/// The trials of a unit that were not recorded when it closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// First unrecorded trial.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+    /// Crashes of the unit, which the rest inherits.
+    pub crashes: u32,
+}
+
+/// What an operation adds besides the changed row.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Effects {
+    /// Units to insert.
+    pub units: Vec<NewUnit>,
+    /// Events to append, numbered from the ledger's new `seq` backwards.
+    pub events: Vec<Event>,
+}
+
+/// One entry of a task's history, as it is stored and sent to watchers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// The task was accepted.
+    Accepted,
+    /// Its first unit was claimed.
+    Started,
+    /// Trials were recorded.
+    Trials {
+        /// Runs of consecutive numbers: (first, count).
+        numbers: Vec<(u32, u32)>,
+        /// The best trial after them.
+        best: Option<Best>,
+    },
+    /// No new trial will start until it is resumed.
+    Paused,
+    /// Trials start again.
+    Resumed,
+    /// It was asked to end early.
+    Stopping {
+        /// Why.
+        reason: StopReason,
+    },
+    /// A lease expired; the unit runs again, isolated.
+    UnitLost {
+        /// The unit.
+        unit: u32,
+    },
+    /// It reached a terminal state. Always the last event.
+    Ended {
+        /// The terminal state.
+        state: TaskState,
+        /// Why, for a completed task.
+        stop_reason: Option<StopReason>,
+    },
+}
+
+/// What the holder of a lease is to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Control {
+    /// Go on.
+    Run,
+    /// End the running trial, start no other, hand the unit back.
+    Pause,
+    /// Stop at once and close the unit; what is not recorded is abandoned.
+    Stop,
+}
+
+/// An operation that a task's state does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a task that is {state} cannot be {wanted}")]
+pub struct NotAllowed {
+    /// The state it is in.
+    pub state: TaskState,
+    /// What was asked, such as "paused".
+    pub wanted: &'static str,
+}
+
+impl Ledger {
+    /// A task as it is when it was just accepted, with its first units.
+    #[must_use]
+    pub fn submitted(
+        direction: Direction,
+        n_trials: u32,
+        planned: u32,
+        parallelism: Option<u32>,
+        live_slots: u32,
+    ) -> (Self, Effects) {
+        let mut ledger = Self {
+            state: TaskState::Queued,
+            stop_requested: None,
+            stop_reason: None,
+            parallelism,
+            direction,
+            n_trials,
+            planned: planned.min(n_trials),
+            next_number: 0,
+            next_unit: 0,
+            open_units: 0,
+            completed: 0,
+            pruned: 0,
+            failed: 0,
+            infeasible: 0,
+            best: None,
+            seq: 0,
+        };
+        let mut effects = Effects::default();
+        ledger.say(&mut effects, Event::Accepted);
+        ledger.refill(live_slots, &mut effects);
+        (ledger, effects)
+    }
+
+    /// Trials that have ended.
+    #[must_use]
+    pub fn ended(&self) -> u32 {
+        self.completed + self.pruned + self.failed
+    }
+
+    /// What a lease holder is to do.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        if self.stop_requested.is_some() || self.state.is_terminal() {
+            Control::Stop
+        } else if self.state == TaskState::Paused {
+            Control::Pause
+        } else {
+            Control::Run
+        }
+    }
+
+    /// Whether units of this task may be claimed.
+    #[must_use]
+    pub fn claimable(&self) -> bool {
+        matches!(self.state, TaskState::Queued | TaskState::Running)
+            && self.stop_requested.is_none()
+    }
+
+    /// A unit was claimed.
+    pub fn claimed(&mut self) -> Effects {
+        let mut effects = Effects::default();
+        if self.state == TaskState::Queued {
+            self.state = TaskState::Running;
+            self.say(&mut effects, Event::Started);
+        }
+        effects
+    }
+
+    /// Trials were recorded and `closed` units ended, each with what it left undone.
+    ///
+    /// Numbers must be those of the rows inserted in the same transaction.
+    pub fn recorded(
+        &mut self,
+        trials: &[(u32, Tally)],
+        closed: &[Option<Rest>],
+        live_slots: u32,
+    ) -> Effects {
+        let mut effects = Effects::default();
+        for &(number, tally) in trials {
+            self.count(number, tally);
+        }
+        if !trials.is_empty() {
+            let numbers = runs(trials.iter().map(|(number, _)| *number));
+            let best = self.best;
+            self.say(&mut effects, Event::Trials { numbers, best });
+        }
+        for rest in closed {
+            self.open_units -= 1;
+            if let (Some(rest), Control::Run | Control::Pause) = (rest, self.control()) {
+                self.open(*rest, &mut effects);
+            }
+        }
+        if !closed.is_empty() {
+            self.refill(live_slots, &mut effects);
+            self.settle(&mut effects);
+        }
+        effects
+    }
+
+    /// A leased unit lost its worker. Returns whether the unit is queued again (else it is void).
+    pub fn unit_lost(&mut self, unit: u32, effects: &mut Effects) -> bool {
+        self.say(effects, Event::UnitLost { unit });
+        if self.stop_requested.is_none() {
+            return true;
+        }
+        self.open_units -= 1;
+        self.settle(effects);
+        false
+    }
+
+    /// The task is asked to end early; `voided` queued units were withdrawn.
+    ///
+    /// # Errors
+    /// When the task has ended, or was asked to stop before.
+    pub fn stop(&mut self, reason: StopReason, voided: u32) -> Result<Effects, NotAllowed> {
+        let wanted =
+            if reason == StopReason::Cancelled { "cancelled" } else { "asked to end early" };
+        if self.state.is_terminal() {
+            return Err(NotAllowed { state: self.state, wanted });
+        }
+        let mut effects = Effects::default();
+        self.open_units -= voided;
+        // A user's cancel outranks every other reason; the first of the others stands.
+        let first = self.stop_requested.is_none();
+        if first || reason == StopReason::Cancelled && self.stop_requested != Some(reason) {
+            self.stop_requested = Some(reason);
+            self.say(&mut effects, Event::Stopping { reason });
+        }
+        self.settle(&mut effects);
+        Ok(effects)
+    }
+
+    /// No new trial is to start.
+    ///
+    /// # Errors
+    /// When the task has ended or is ending.
+    pub fn pause(&mut self) -> Result<Effects, NotAllowed> {
+        let mut effects = Effects::default();
+        match self.state {
+            TaskState::Queued | TaskState::Running if self.stop_requested.is_none() => {
+                self.state = TaskState::Paused;
+                self.say(&mut effects, Event::Paused);
+                Ok(effects)
+            }
+            TaskState::Paused => Ok(effects),
+            state => Err(NotAllowed { state, wanted: "paused" }),
+        }
+    }
+
+    /// Trials may start again. `started` tells whether a unit was ever claimed.
+    ///
+    /// # Errors
+    /// When the task has ended or is ending.
+    pub fn resume(&mut self, started: bool, live_slots: u32) -> Result<Effects, NotAllowed> {
+        let mut effects = Effects::default();
+        match self.state {
+            TaskState::Paused if self.stop_requested.is_none() => {
+                self.state = if started { TaskState::Running } else { TaskState::Queued };
+                self.say(&mut effects, Event::Resumed);
+                self.refill(live_slots, &mut effects);
+                Ok(effects)
+            }
+            TaskState::Queued | TaskState::Running => Ok(effects),
+            state => Err(NotAllowed { state, wanted: "resumed" }),
+        }
+    }
+
+    fn count(&mut self, number: u32, tally: Tally) {
+        match tally {
+            Tally::Value(value) => {
+                self.completed += 1;
+                let wins = match self.best {
+                    None => true,
+                    Some(best) if value == best.value => number < best.number,
+                    Some(best) => self.direction.better(value, best.value),
+                };
+                if wins {
+                    self.best = Some(Best { number, value });
+                }
+            }
+            Tally::Infeasible => {
+                self.completed += 1;
+                self.infeasible += 1;
+            }
+            Tally::Pruned => self.pruned += 1,
+            Tally::Failed => self.failed += 1,
+        }
+    }
+
+    /// Most units that may be open now.
+    fn open_limit(&self, live_slots: u32) -> u32 {
+        self.parallelism.unwrap_or_else(|| {
+            live_slots.saturating_mul(2).clamp(*OPEN_UNITS.start(), *OPEN_UNITS.end())
+        })
+    }
+
+    /// Opens units up to the limit. The smaller the remainder, the smaller the unit, so that the
+    /// last ones end together; a sequential search is one unit, whose trials run in order.
+    fn refill(&mut self, live_slots: u32, effects: &mut Effects) {
+        if !self.claimable() {
+            return;
+        }
+        let limit = self.open_limit(live_slots);
+        while self.open_units < limit && self.next_number < self.planned {
+            let remaining = self.planned - self.next_number;
+            let count = if limit == 1 {
+                remaining
+            } else {
+                (remaining / (2 * limit)).clamp(1, MAX_UNIT_TRIALS)
+            };
+            let first = self.next_number;
+            self.next_number += count;
+            self.open(Rest { first, count, crashes: 0 }, effects);
+        }
+    }
+
+    fn open(&mut self, rest: Rest, effects: &mut Effects) {
+        effects.units.push(NewUnit {
+            number: self.next_unit,
+            kind: UnitKind::Trials,
+            first: rest.first,
+            count: rest.count,
+            crashes: rest.crashes,
+        });
+        self.next_unit += 1;
+        self.open_units += 1;
+    }
+
+    /// Ends the task when nothing is left and nothing is open.
+    fn settle(&mut self, effects: &mut Effects) {
+        let exhausted = self.next_number == self.planned;
+        let over = self.open_units == 0 && (self.stop_requested.is_some() || exhausted);
+        if self.state.is_terminal() || !over {
+            return;
+        }
+        let reason = match self.stop_requested {
+            Some(reason) => reason,
+            None if self.planned < self.n_trials => StopReason::SpaceExhausted,
+            None => StopReason::NTrials,
+        };
+        if reason == StopReason::Cancelled {
+            self.state = TaskState::Cancelled;
+        } else if self.failed == self.ended() {
+            self.state = TaskState::Failed;
+        } else {
+            self.state = TaskState::Completed;
+            self.stop_reason = Some(reason);
+        }
+        let (state, stop_reason) = (self.state, self.stop_reason);
+        self.say(effects, Event::Ended { state, stop_reason });
+    }
+
+    fn say(&mut self, effects: &mut Effects, event: Event) {
+        self.seq += 1;
+        effects.events.push(event);
+    }
+}
+
+/// Runs of consecutive numbers, as (first, count), in ascending order.
+fn runs(numbers: impl Iterator<Item = u32>) -> Vec<(u32, u32)> {
+    let mut numbers: Vec<u32> = numbers.collect();
+    numbers.sort_unstable();
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((first, count)) if *first + *count == number => *count += 1,
+            _ => runs.push((number, 1)),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submitted(n: u32, parallelism: Option<u32>) -> (Ledger, Effects) {
+        Ledger::submitted(Direction::Minimize, n, n, parallelism, 4)
+    }
+
+    #[test]
+    fn units_shrink_towards_the_end_and_cover_every_number_once() {
+        let (mut ledger, effects) = submitted(1000, Some(4));
+        let mut open: std::collections::VecDeque<NewUnit> = effects.units.into();
+        let mut next = 0;
+        let mut sizes = Vec::new();
+        while let Some(unit) = open.pop_front() {
+            assert_eq!(unit.first, next, "dense and in order");
+            next += unit.count;
+            sizes.push(unit.count);
+            let trials: Vec<_> =
+                (0..unit.count).map(|i| (unit.first + i, Tally::Value(1.0))).collect();
+            open.extend(ledger.recorded(&trials, &[None], 4).units);
+            assert!(open.len() <= 4);
+        }
+        assert_eq!(next, 1000);
+        assert_eq!(sizes[0], 125);
+        assert_eq!(*sizes.last().unwrap(), 1);
+        assert_eq!(ledger.state, TaskState::Completed);
+        assert_eq!(ledger.stop_reason, Some(StopReason::NTrials));
+        assert_eq!(ledger.best, Some(Best { number: 0, value: 1.0 }));
+    }
+
+    #[test]
+    fn a_sequential_search_is_one_unit_with_the_whole_remainder() {
+        let (_, effects) = submitted(50_000, Some(1));
+        assert_eq!(effects.units.len(), 1);
+        assert_eq!(effects.units[0].count, 50_000);
+    }
+
+    #[test]
+    fn a_task_whose_every_trial_failed_is_failed() {
+        let (mut ledger, _) = submitted(2, Some(1));
+        ledger.recorded(&[(0, Tally::Failed), (1, Tally::Failed)], &[None], 1);
+        assert_eq!(ledger.state, TaskState::Failed);
+    }
+
+    #[test]
+    fn a_space_with_fewer_points_than_trials_ends_as_exhausted() {
+        let (mut ledger, effects) = Ledger::submitted(Direction::Maximize, 100, 6, Some(1), 1);
+        assert_eq!(effects.units[0].count, 6);
+        let trials: Vec<_> = (0..6).map(|n| (n, Tally::Value(f64::from(n)))).collect();
+        ledger.recorded(&trials, &[None], 1);
+        assert_eq!(ledger.stop_reason, Some(StopReason::SpaceExhausted));
+        assert_eq!(ledger.best.unwrap().number, 5);
+    }
+
+    #[test]
+    fn ties_go_to_the_lowest_number_whatever_the_order_of_arrival() {
+        let (mut ledger, _) = submitted(10, Some(2));
+        ledger.recorded(&[(7, Tally::Value(0.5))], &[], 2);
+        ledger.recorded(&[(3, Tally::Value(0.5))], &[], 2);
+        ledger.recorded(&[(5, Tally::Value(0.5))], &[], 2);
+        assert_eq!(ledger.best.unwrap().number, 3);
+    }
+
+    #[test]
+    fn terminal_is_terminal() {
+        let (mut ledger, _) = submitted(2, Some(1));
+        ledger.stop(StopReason::Cancelled, 1).unwrap();
+        assert_eq!(ledger.state, TaskState::Cancelled);
+        assert!(ledger.stop(StopReason::Cancelled, 0).is_err());
+        assert!(ledger.pause().is_err());
+        assert!(ledger.resume(true, 1).is_err());
+    }
+
+    #[test]
+    fn runs_join_neighbours() {
+        assert_eq!(runs([3, 1, 2, 7].into_iter()), vec![(1, 3), (7, 1)]);
+    }
+}

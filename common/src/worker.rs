@@ -1,0 +1,24 @@
+//! What a worker process says of itself.
+
+use crate::state::WorkerId;
+use serde::{Deserialize, Serialize};
+
+/// The announcement of a worker: who it is and what it can run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerCard {
+    /// Identity, drawn at start.
+    pub id: WorkerId,
+    /// Host name and process id, as shown to operators: `host:pid`.
+    pub name: String,
+    /// Trials it runs at a time.
+    pub slots: u32,
+    /// The pool whose queue it consumes.
+    pub pool: String,
+    /// The objectives it can evaluate.
+    pub strategies: Vec<String>,
+    /// Version of the build.
+    pub version: String,
+}
+
+/// The pool of tasks that ask for nothing special.
+pub const DEFAULT_POOL: &str = "default";

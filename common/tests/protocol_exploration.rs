@@ -1,0 +1,321 @@
+//! The protocol explored: exhaustively for two workers and two units, and by long random walks.
+//! Kills, duplicates, reordered messages, expiring leases, unknown commits, pause and cancel are
+//! moves like any other; after each the rows must be right, and from everywhere the task must end.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use trialmill_common::protocol::board::{Board, Flush, LeaseToken, Unit, UnitEnd, Written};
+use trialmill_common::protocol::{Control, Ledger, Tally};
+use trialmill_common::state::{Direction, StopReason, TaskState, UnitState};
+
+/// What a worker slot knows.
+#[derive(Clone, Debug)]
+struct Held {
+    lease: LeaseToken,
+    next: u32,
+    left: u32,
+    recorded: u32,
+    pending: Vec<Tally>,
+    told: Control,
+    /// A flush whose commit is unknown: it is repeated as it is, before anything else.
+    unknown: Option<Flush>,
+}
+
+#[derive(Clone)]
+struct World {
+    board: Board,
+    slots: Vec<Option<Held>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    Deliver(usize, u32),
+    Work(usize),
+    Flush(usize, UnitEnd),
+    FlushUnknown(usize, UnitEnd),
+    Repeat(usize),
+    Renew(usize),
+    Kill(usize),
+    Expire(u32),
+    Reap,
+    Pause,
+    Resume,
+    Cancel,
+    Timeout,
+}
+
+/// A history-free objective: the outcome is a function of the number alone.
+fn outcome(number: u32) -> Tally {
+    match number % 5 {
+        1 => Tally::Failed,
+        2 => Tally::Infeasible,
+        4 => Tally::Pruned,
+        _ => Tally::Value(f64::from((number * 7 + 3) % 11)),
+    }
+}
+
+impl World {
+    fn moves(&self) -> Vec<Move> {
+        let mut moves = Vec::new();
+        for (slot, held) in self.slots.iter().enumerate() {
+            match held {
+                // A message may name any unit at any time: duplicates, reordering and replays.
+                None => moves.extend(self.board.units.keys().map(|u| Move::Deliver(slot, *u))),
+                Some(held) => {
+                    moves.push(Move::Kill(slot));
+                    if held.unknown.is_some() {
+                        moves.push(Move::Repeat(slot));
+                        continue;
+                    }
+                    moves.push(Move::Renew(slot));
+                    let working = held.told == Control::Run && held.left > 0;
+                    if working {
+                        moves.push(Move::Work(slot));
+                        moves.push(Move::Flush(slot, UnitEnd::HandBack));
+                        moves.push(Move::Flush(slot, UnitEnd::Isolate));
+                    }
+                    if working && !held.pending.is_empty() {
+                        for end in [UnitEnd::Keep, UnitEnd::Split] {
+                            moves.push(Move::Flush(slot, end));
+                            moves.push(Move::FlushUnknown(slot, end));
+                        }
+                        moves.push(Move::FlushUnknown(slot, UnitEnd::HandBack));
+                    }
+                    if held.left == 0 || held.told == Control::Stop {
+                        moves.push(Move::Flush(slot, UnitEnd::Close));
+                        moves.push(Move::FlushUnknown(slot, UnitEnd::Close));
+                    } else if held.told == Control::Pause {
+                        moves.push(Move::Flush(slot, UnitEnd::HandBack));
+                    }
+                }
+            }
+        }
+        for (number, unit) in &self.board.units {
+            if unit.state == UnitState::Leased && !unit.expired {
+                moves.push(Move::Expire(*number));
+            }
+        }
+        moves.extend([Move::Reap, Move::Pause, Move::Resume, Move::Cancel, Move::Timeout]);
+        moves
+    }
+
+    fn play(&mut self, step: Move) {
+        let was = (self.board.ledger.state, self.board.trials.len());
+        match step {
+            Move::Deliver(slot, unit) => {
+                self.slots[slot] = self.board.claim(unit).map(|claim| Held {
+                    lease: claim.lease,
+                    next: claim.first,
+                    left: claim.count,
+                    recorded: claim.recorded,
+                    pending: Vec::new(),
+                    told: Control::Run,
+                    unknown: None,
+                });
+            }
+            Move::Work(slot) => {
+                let held = self.slots[slot].as_mut().expect("offered for a holder");
+                held.pending.push(outcome(held.next));
+                held.next += 1;
+                held.left -= 1;
+            }
+            Move::Flush(slot, end) => {
+                let flush = self.flush(slot, end);
+                self.write(slot, flush);
+            }
+            Move::FlushUnknown(slot, end) => {
+                let flush = self.flush(slot, end);
+                self.board.record(std::slice::from_ref(&flush));
+                self.slots[slot].as_mut().expect("holder").unknown = Some(flush);
+            }
+            Move::Repeat(slot) => {
+                let held = self.slots[slot].as_mut().expect("holder");
+                let flush = held.unknown.take().expect("offered when unknown");
+                self.write(slot, flush);
+            }
+            Move::Renew(slot) => {
+                let held = self.slots[slot].as_mut().expect("holder");
+                match self.board.renew(held.lease) {
+                    Some(control) => held.told = control,
+                    None => self.slots[slot] = None,
+                }
+            }
+            Move::Kill(slot) => self.slots[slot] = None,
+            Move::Expire(unit) => self.board.expire(unit),
+            Move::Reap => {
+                self.board.reap();
+            }
+            Move::Pause => drop(self.board.pause()),
+            Move::Resume => drop(self.board.resume()),
+            Move::Cancel => drop(self.board.stop(StopReason::Cancelled)),
+            Move::Timeout => drop(self.board.stop(StopReason::Timeout)),
+        }
+        let violations = self.board.violations();
+        assert!(violations.is_empty(), "{step:?}: {violations:?}\n{:#?}", self.board);
+        assert!(!was.0.is_terminal() || was.0 == self.board.ledger.state, "{step:?}: left the end");
+        assert!(was.1 <= self.board.trials.len(), "{step:?}: a trial disappeared");
+        for (number, tally) in &self.board.trials {
+            assert_eq!(*tally, outcome(*number), "trial {number}");
+        }
+    }
+
+    fn flush(&self, slot: usize, end: UnitEnd) -> Flush {
+        let held = self.slots[slot].as_ref().expect("holder");
+        Flush {
+            lease: held.lease,
+            recorded_before: held.recorded,
+            trials: held.pending.clone(),
+            end,
+        }
+    }
+
+    fn write(&mut self, slot: usize, flush: Flush) {
+        let written = self.board.record(std::slice::from_ref(&flush))[0];
+        let held = self.slots[slot].as_mut().expect("holder");
+        if written == Written::Fenced || flush.end != UnitEnd::Keep {
+            self.slots[slot] = None;
+        } else {
+            held.recorded += u32::try_from(flush.trials.len()).unwrap();
+            held.pending.clear();
+        }
+    }
+
+    /// With the faults over, one worker must bring the task to its end.
+    fn drive_to_end(mut self) {
+        for slot in 0..self.slots.len() {
+            self.slots[slot] = None;
+        }
+        self.play(Move::Resume);
+        for unit in self.board.units.keys().copied().collect::<Vec<_>>() {
+            self.play(Move::Expire(unit));
+        }
+        self.play(Move::Reap);
+        let mut steps = 0;
+        while !self.board.ledger.state.is_terminal() {
+            steps += 1;
+            assert!(steps < 10_000, "stuck: {:#?}", self.board);
+            let queued = |u: &&Unit| u.state == UnitState::Queued;
+            let open = self.board.units.iter().find(|(_, u)| queued(u)).map(|(n, _)| *n);
+            let unit = open.expect("a live task has a queued unit once every lease is reaped");
+            self.play(Move::Deliver(0, unit));
+            while self.slots[0].as_ref().is_some_and(|h| h.left > 0) {
+                self.play(Move::Work(0));
+            }
+            self.play(Move::Flush(0, UnitEnd::Close));
+        }
+        let ledger = &self.board.ledger;
+        if ledger.stop_requested.is_none() {
+            assert_eq!(ledger.state, TaskState::Completed);
+            assert!(self.board.trials.keys().copied().eq(0..ledger.n_trials));
+        }
+    }
+
+    /// Everything the future depends on, with tokens reduced to "current or superseded".
+    fn fingerprint(&self) -> u64 {
+        let mut h = DefaultHasher::new();
+        let l = &self.board.ledger;
+        (l.state, l.stop_requested, l.next_number, l.next_unit, self.board.started).hash(&mut h);
+        for (number, unit) in &self.board.units {
+            (number, unit.first, unit.count, unit.recorded, unit.state, unit.expired).hash(&mut h);
+        }
+        for held in &self.slots {
+            if let Some(held) = held {
+                let current = self.board.units[&held.lease.unit].token == held.lease.token;
+                (1, held.lease.unit, current, held.next, held.left, held.recorded).hash(&mut h);
+                (held.told == Control::Run, held.told == Control::Stop).hash(&mut h);
+                held.unknown.as_ref().map(|f| (f.recorded_before, f.trials.len(), f.end)).hash(&mut h);
+            } else {
+                0.hash(&mut h);
+            }
+        }
+        h.finish()
+    }
+}
+
+/// Two units of two trials each, all four handed out.
+fn two_units() -> World {
+    let (ledger, effects) = Ledger::submitted(Direction::Minimize, 4, 4, Some(2), 2);
+    let mut board = Board::submit((ledger, effects), 2);
+    let template = board.units[&0].clone();
+    board.ledger.next_number = 4;
+    for number in [0, 1] {
+        let unit = Unit { first: number * 2, count: 2, ..template.clone() };
+        board.units.insert(number, unit);
+    }
+    World { board, slots: vec![None, None] }
+}
+
+#[test]
+fn two_workers_and_two_units_are_right_in_every_reachable_state() {
+    let start = two_units();
+    assert!(start.board.violations().is_empty());
+    let mut seen = HashSet::from([start.fingerprint()]);
+    let mut frontier = VecDeque::from([start]);
+    let mut ends = HashSet::new();
+    while let Some(world) = frontier.pop_front() {
+        for step in world.moves() {
+            let mut after = world.clone();
+            after.play(step);
+            if seen.insert(after.fingerprint()) {
+                let ledger = &after.board.ledger;
+                if ledger.state.is_terminal() {
+                    ends.insert((ledger.state, ledger.stop_reason));
+                }
+                after.clone().drive_to_end();
+                frontier.push_back(after);
+            }
+        }
+    }
+    println!("{} states, ends {ends:?}", seen.len());
+    assert!(seen.len() > 10_000, "only {} states: a move went missing", seen.len());
+    for end in [
+        (TaskState::Completed, Some(StopReason::NTrials)),
+        (TaskState::Completed, Some(StopReason::Timeout)),
+        (TaskState::Failed, None),
+        (TaskState::Cancelled, None),
+    ] {
+        assert!(ends.contains(&end), "{end:?} was never reached");
+    }
+}
+
+/// SplitMix64: enough chance for a walk, and the same on every machine.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((z ^ (z >> 31)) % n as u64).expect("below a usize")
+    }
+}
+
+#[test]
+fn a_million_random_steps_break_no_invariant() {
+    let mut steps = 0_u32;
+    let mut walk = 0_u64;
+    while steps < 1_000_000 {
+        walk += 1;
+        let mut chance = Chance(walk);
+        let n_trials = u32::try_from(1 + chance.below(40)).unwrap();
+        let parallelism = [None, Some(1), Some(2), Some(5)][chance.below(4)];
+        let slots = 1 + chance.below(4);
+        let submitted =
+            Ledger::submitted(Direction::Maximize, n_trials, n_trials, parallelism, 2);
+        let mut world = World { board: Board::submit(submitted, 2), slots: vec![None; slots] };
+        for _ in 0..200 {
+            steps += 1;
+            let moves: Vec<Move> = world.moves();
+            let step = moves[chance.below(moves.len())];
+            // Stops end the fun: let most walks live long.
+            let rare = matches!(step, Move::Cancel | Move::Timeout);
+            if rare && chance.below(20) != 0 {
+                continue;
+            }
+            world.play(step);
+        }
+        world.drive_to_end();
+    }
+    println!("{walk} walks, {steps} steps");
+}

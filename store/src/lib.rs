@@ -1,0 +1,1 @@
+//! The truth: one trait of domain operations over PostgreSQL and SQLite.

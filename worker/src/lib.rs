@@ -1,0 +1,1 @@
+//! Runs units of trials.
