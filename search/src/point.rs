@@ -1,0 +1,70 @@
+//! A point of a space, and why packed bytes may fail to be one.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::fault::PointFault;
+
+/// The value of one parameter, in the form its domain has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ParamValue {
+    /// A value of a float domain.
+    Float(f64),
+    /// A value of an int domain.
+    Int(i64),
+    /// The position of a choice within a categorical domain.
+    Category(u32),
+}
+
+/// As JSON would write it; a category as the position of its choice.
+impl fmt::Display for ParamValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Float(value) => write!(f, "{value:?}"),
+            Self::Int(value) => write!(f, "{value}"),
+            Self::Category(index) => write!(f, "choice number {index}"),
+        }
+    }
+}
+
+/// One value per parameter, in the space's order (by name).
+///
+/// A point on its own is only a list; [`Space::check_point`](crate::Space::check_point) says
+/// whether it belongs to a space. Points that a sampler or [`Space::unpack`](crate::Space::unpack)
+/// gave do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point(Vec<ParamValue>);
+
+impl Point {
+    /// A point from values that are already in the space's order.
+    #[must_use]
+    pub fn new(values: Vec<ParamValue>) -> Self {
+        Self(values)
+    }
+
+    /// The values in the space's order.
+    #[must_use]
+    pub fn values(&self) -> &[ParamValue] {
+        &self.0
+    }
+}
+
+/// Why bytes are not a point of the space that was asked to unpack them.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum UnpackError {
+    /// The bytes belong to a space with another number of parameters, or were cut.
+    #[error(
+        "packed point has {got} bytes and this space needs {expected} (8 per parameter); \
+         unpack it with the space it was packed with"
+    )]
+    WrongLength {
+        /// Bytes given.
+        got: usize,
+        /// Bytes that a point of the space takes.
+        expected: usize,
+    },
+    /// The bytes hold a value outside the space.
+    #[error("packed point is not of this space: {0}")]
+    Misfit(#[from] PointFault),
+}

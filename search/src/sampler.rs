@@ -1,0 +1,114 @@
+//! What every sampler is: a pure function, and a statement of how much history it reads.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::fault::SpaceFault;
+use crate::grid::Grid;
+use crate::history::History;
+use crate::point::Point;
+use crate::random::Random;
+use crate::space::Space;
+
+/// How much history a sampler reads. The store loads no more than this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryNeed {
+    /// None: a point depends on seed and trial number alone, and trials may run in any order on
+    /// any number of workers with the same outcome.
+    None,
+    /// At most this many finished trials, the latest ones.
+    Bounded(usize),
+    /// Every finished trial.
+    All,
+}
+
+/// A way of choosing points.
+///
+/// The law, tested for each one by the conformance suite in `tests/`: `ask` is a pure function of
+/// its arguments. What an implementation computed in advance (a grid's order, a model) must follow
+/// from the same arguments, so that it can be thrown away and rebuilt at any time.
+pub trait Sampler: fmt::Debug + Send + Sync {
+    /// How much of the history `ask` reads.
+    fn history_need(&self) -> HistoryNeed;
+
+    /// How many different trials there are, if the space can be exhausted.
+    fn size_limit(&self) -> Option<u64>;
+
+    /// The point that trial `number` evaluates; `None` when the space is exhausted, that is
+    /// when `number` is at or beyond `size_limit`.
+    fn ask(&self, space: &Space, history: &History<'_>, seed: u64, number: u32) -> Option<Point>;
+}
+
+/// The samplers by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Independent draws from every domain: [`Random`].
+    Random,
+    /// Every combination once, in a shuffled order: [`Grid`].
+    Grid,
+}
+
+impl Method {
+    /// Every method, in the order in which a catalogue lists them.
+    pub const ALL: [Self; 2] = [Self::Random, Self::Grid];
+
+    /// The name used in requests, columns and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::Grid => "grid",
+        }
+    }
+
+    /// What keeps this method from searching `space`, all of it at once; empty when nothing does.
+    /// Cheap: it prepares nothing, so a request can be checked with it.
+    #[must_use]
+    pub fn faults(self, space: &Space) -> Vec<SpaceFault> {
+        match self {
+            Self::Random => Vec::new(),
+            Self::Grid => Grid::faults(space),
+        }
+    }
+
+    pub(crate) fn sampler(
+        self,
+        space: &Space,
+        seed: u64,
+    ) -> Result<Box<dyn Sampler>, Vec<SpaceFault>> {
+        Ok(match self {
+            Self::Random => Box::new(Random),
+            Self::Grid => Box::new(Grid::new(space, seed)?),
+        })
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that no method has.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("unknown optimization method {0:?}; use {names}", names = Method::ALL.map(Method::name).join(", "))]
+pub struct UnknownMethod(pub String);
+
+/// ```
+/// use trialmill_search::Method;
+///
+/// assert_eq!("grid".parse(), Ok(Method::Grid));
+/// assert!("gird".parse::<Method>().is_err());
+/// ```
+impl FromStr for Method {
+    type Err = UnknownMethod;
+
+    fn from_str(name: &str) -> Result<Self, UnknownMethod> {
+        Self::ALL
+            .into_iter()
+            .find(|method| method.name() == name)
+            .ok_or_else(|| UnknownMethod(crate::fault::shown(name)))
+    }
+}
