@@ -25,8 +25,8 @@ pub const MIN_RELATIVE_STEP: f64 = 1.0 / (1u64 << 40) as f64;
 ///
 /// Bounds are inclusive. With a step, the values are the lattice `low + k * step` for
 /// `k = 0..=n`, computed by that one formula and capped at `high`, where
-/// `n = floor((high - low) / step + slack)` and `slack = 1e-9 + 4 eps (high - low) / step` forgives
-/// the rounding of decimal bounds (0.1 to 1.5 by 0.1 has 15 values). A high that is not on the
+/// `n = floor((high - low) / step + slack)` and `slack = 1e-9 + 8 eps max(|low|, |high|) / step`
+/// (below 1/500) forgives the rounding of decimal bounds (0.1 to 1.5 by 0.1 has 15 values). A high that is not on the
 /// lattice is never reached. Equal values therefore have equal bits.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Domain {
@@ -245,8 +245,8 @@ impl Domain {
 
     /// The value of this domain that a scalar stands for.
     ///
-    /// A whole float is taken for an int and an int for a float; a float within a billionth of a
-    /// step of the lattice is moved onto it, so that 0.3 is accepted where the formula gives
+    /// A whole float is taken for an int and an int for a float; a float that misses the
+    /// lattice by rounding alone (the slack above) is moved onto it, so that 0.3 is accepted where the formula gives
     /// 0.30000000000000004.
     pub(crate) fn value_of(&self, name: &str, choice: &Choice) -> Result<ParamValue, PointFault> {
         let value = match (self, choice) {
@@ -329,10 +329,14 @@ fn unknown_choice(choices: &[Choice]) -> Misfit {
     Misfit::new("unknown_choice", names, advice)
 }
 
+/// By what part of a step decimal bounds and values may miss the lattice through rounding alone.
+fn slack(low: f64, high: f64, step: f64) -> f64 {
+    1e-9 + 8.0 * f64::EPSILON * (low.abs().max(high.abs()) / step)
+}
+
 /// `n` of the lattice `0..=n`: how many whole steps fit between the bounds.
 fn float_steps(low: f64, high: f64, step: f64) -> u64 {
-    let ratio = (high - low) / step;
-    let steps = libm::floor(ratio + 1e-9 + 4.0 * f64::EPSILON * ratio);
+    let steps = libm::floor((high - low) / step + slack(low, high, step));
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -39,15 +39,18 @@ impl Random {
         let Domain::Float { low, high, log, .. } = *domain else {
             unreachable!("only a float domain has no size");
         };
-        let unit = stream.unit_f64();
-        let value = if log {
-            libm::exp(between(libm::log(low), libm::log(high), unit))
-        } else {
-            between(low, high, unit)
-        };
-        // Rounding may step over a bound by one unit in the last place.
-        ParamValue::Float(value.clamp(low, high))
+        ParamValue::Float(float(low, high, log, stream.unit_f64()))
     }
+}
+
+fn float(low: f64, high: f64, log: bool, unit: f64) -> f64 {
+    let value = if log {
+        libm::exp(between(libm::log(low), libm::log(high), unit))
+    } else {
+        between(low, high, unit)
+    };
+    // Rounding may step over a bound by some units in the last place.
+    value.clamp(low, high)
 }
 
 fn between(low: f64, high: f64, unit: f64) -> f64 {
@@ -81,5 +84,35 @@ impl Sampler for Random {
             Self::draw(parameter.domain(), &mut stream)
         };
         Some(Point::new(space.parameters().iter().map(draw).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_never_carries_a_draw_over_a_bound() {
+        const LAST_UNIT: f64 = 1.0 - f64::EPSILON / 2.0;
+        let mut escapes = 0;
+        for n in 1..1_000 {
+            let (low, high) = (f64::from(n) * 1e-3, f64::from(n) * 0.7);
+            escapes += u32::from(libm::exp(libm::log(low)) < low);
+            for log in [false, true] {
+                let (first, last) = (float(low, high, log, 0.0), float(low, high, log, LAST_UNIT));
+                assert!(
+                    low <= first && first <= high,
+                    "{first} of {low} to {high}, log {log}"
+                );
+                assert!(
+                    low <= last && last <= high,
+                    "{last} of {low} to {high}, log {log}"
+                );
+            }
+        }
+        assert!(
+            escapes > 0,
+            "no bound of this test would be crossed without the clamp"
+        );
     }
 }

@@ -229,8 +229,8 @@ impl Space {
     /// The point that named scalars stand for: initial and enqueued parameters, defaults, replays.
     ///
     /// A whole float is accepted for an int and an int for a float, since clients and databases
-    /// rewrite one as the other. A float within a billionth of a step of the lattice is moved
-    /// onto it.
+    /// rewrite one as the other. A float that misses the lattice by rounding alone is moved
+    /// onto it ([`Domain`]).
     ///
     /// ```
     /// use std::collections::BTreeMap;

@@ -187,14 +187,20 @@ fn the_first_visits_of_a_grid_cover_the_whole_space() {
 }
 
 #[test]
-fn an_integer_below_n_is_unbiased_where_a_modulus_would_not_be() {
-    // 3 * 2^62: a plain modulus would give the first third twice as often as the others.
+fn an_integer_below_n_is_unbiased_where_shortcuts_are_not() {
+    // With n = 3 * 2^62 a plain modulus gives the first third of the results twice as often, and a
+    // product without rejection the multiples of three.
     let n = 3 << 62;
     let mut stream = Stream::for_parameter(1, 2, "x");
-    let mut seen = [0; 3];
+    let (mut thirds, mut remainders) = ([0; 3], [0; 3]);
     for _ in 0..DRAWS {
-        seen[usize::try_from(stream.below(n) >> 62).unwrap()] += 1;
+        let value = stream.below(n);
+        assert!(value < n, "{value}");
+        thirds[usize::try_from(value >> 62).unwrap()] += 1;
+        remainders[usize::try_from(value % 3).unwrap()] += 1;
     }
-    let distance = chi_square(&seen, &even(3));
-    assert!(distance < 13.82, "chi-square {distance} over {seen:?}");
+    for seen in [thirds, remainders] {
+        let distance = chi_square(&seen, &even(3));
+        assert!(distance < 13.82, "chi-square {distance} over {seen:?}");
+    }
 }

@@ -262,7 +262,8 @@ fn a_point_off_its_domain_is_refused_value_by_value() {
     let good = [Float(1.0 + 3.0 * 0.1), Float(0.5), Int(120), Category(1)];
     assert_eq!(mixed().check_point(&Point::new(good.to_vec())), Ok(()));
     let cases = [
-        (0, Float(1.35), "off_step"),
+        (0, Float(1.34), "off_step"),
+        (0, Float(1.36), "off_step"),
         (0, Float(3.1), "out_of_range"),
         (0, Float(f64::NAN), "not_finite"),
         (0, Int(2), "wrong_type"),
@@ -328,6 +329,16 @@ fn every_decimal_of_a_range_is_accepted_and_lands_on_the_lattice() {
     }
     positions.dedup();
     assert_eq!(positions.len(), 15);
+}
+
+#[test]
+fn a_high_that_misses_the_lattice_by_rounding_is_reached_and_by_more_is_not() {
+    let size = |low, high, step| float(low, high, Some(step), false).size();
+    assert_eq!(size(1000.1, 1000.4, 0.1), Some(4));
+    assert_eq!(size(-1e9, 0.3 - 1e9, 0.1), Some(4));
+    assert_eq!(size(0.0, 0.3, 0.1), Some(4));
+    assert_eq!(size(0.0, 0.29999, 0.1), Some(3));
+    assert_eq!(size(0.0, 0.39999, 0.1), Some(4));
 }
 
 #[test]
