@@ -97,6 +97,11 @@ pub struct Report {
     pub open_positions: Vec<OpenPosition>,
     /// Cash at the end.
     pub cash: f64,
+    /// Entry signals inside the period, over all symbols; those ignored while long and those
+    /// without a row left to fill them included.
+    pub entry_signals: usize,
+    /// Exit signals inside the period, counted in the same way.
+    pub exit_signals: usize,
     /// Purchases done.
     pub entries: usize,
     /// Sales done.
@@ -193,6 +198,8 @@ pub fn run_rule(
         open_positions: book.open_positions(last),
         trades: book.trades,
         cash: book.cash,
+        entry_signals: orders.entry_signals,
+        exit_signals: orders.exit_signals,
         entries: book.entries,
         exits: book.exits,
         entries_without_cash: book.entries_without_cash,
@@ -237,6 +244,8 @@ struct Orders {
     orders: Vec<Order>,
     /// Orders of row `t` are `first[t]..first[t + 1]`.
     first: Vec<usize>,
+    entry_signals: usize,
+    exit_signals: usize,
 }
 
 impl Orders {
@@ -252,6 +261,7 @@ impl Orders {
         };
         let mut given: Vec<(u32, Order)> = Vec::new();
         let mut signals = Vec::new();
+        let (mut entry_signals, mut exit_signals) = (0, 0);
         for (symbol, instrument) in (0u32..).zip(&data.instruments) {
             if stop() {
                 return Err(RunError::Stopped);
@@ -260,16 +270,22 @@ impl Orders {
             signals.clear();
             signals.resize(view.rows(), Signal::None);
             rule.signals(&view, &mut signals);
-            // Signals of the warm-up rows are before the period and not traded; a signal of the
-            // last row has no next row and drops out of the zip.
-            let due = instrument.calendar_row.iter().skip(delay);
-            for (signal, &row) in signals[warm_up..].iter().zip(due) {
+            // Signals of the warm-up rows are before the period and not traded; a signal without a
+            // row to fill it is only counted.
+            for (row, signal) in signals[warm_up..].iter().enumerate() {
                 let enter = match signal {
                     Signal::None => continue,
                     Signal::Enter => true,
                     Signal::Exit => false,
                 };
-                given.push((row, Order { symbol, enter }));
+                *(if enter {
+                    &mut entry_signals
+                } else {
+                    &mut exit_signals
+                }) += 1;
+                if let Some(&due) = instrument.calendar_row.get(row + delay) {
+                    given.push((due, Order { symbol, enter }));
+                }
             }
         }
         // A counting sort: stable, so that the orders of a row stay in the order of the symbols.
@@ -293,7 +309,12 @@ impl Orders {
             orders[*place] = order;
             *place += 1;
         }
-        Ok(Self { orders, first })
+        Ok(Self {
+            orders,
+            first,
+            entry_signals,
+            exit_signals,
+        })
     }
 
     fn due(&self, row: usize) -> &[Order] {
