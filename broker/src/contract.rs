@@ -67,6 +67,9 @@ pub trait Consumer: Send {
 
     /// Acknowledges the current delivery; without one, does nothing. An acknowledgement that comes
     /// too late is no error: the message is delivered again, which is harmless.
+    ///
+    /// From now on the broker may hand the slot its next message, whether it asks or not: a slot
+    /// that does not call [`Consumer::next`] soon is to close, or to acknowledge early instead.
     async fn ack(&mut self);
 
     /// Acknowledges the current delivery before its work is done, and takes no further message until

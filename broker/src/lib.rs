@@ -7,14 +7,16 @@
 //! acknowledgement (that is how queues get into loops).
 //!
 //! It is the only crate that names the AMQP client. Both implementations, [`InProcessBroker`] and
-//! RabbitMQ, pass the same conformance suite.
+//! [`RabbitBroker`](rabbit::RabbitBroker), pass the same conformance suite.
 
 mod contract;
 mod error;
 mod in_process;
+pub mod rabbit;
 
 pub use contract::{
     Broker, BrokerState, Consumer, Delivery, Emptied, MAX_POOL_NAME_BYTES, QueueDepth, check_pool,
 };
 pub use error::{BrokerError, PublishError};
 pub use in_process::InProcessBroker;
+pub use rabbit::{AmqpUrls, RabbitBroker, RabbitOptions};

@@ -1,0 +1,51 @@
+//! What a process says when it connects, and its time limits.
+
+use super::AmqpUrls;
+use std::time::Duration;
+
+/// How a process connects. The names are what an operator reads in the management screen.
+#[derive(Clone, Debug)]
+pub struct RabbitOptions {
+    /// The brokers, tried in turn.
+    pub urls: AmqpUrls,
+    /// The program, for the client properties and the `app_id` of messages: `trialmill-worker`.
+    pub product: String,
+    /// Its version.
+    pub version: String,
+    /// The connections' name, to which ` (publish)` or ` (consume)` is added:
+    /// `trialmill-worker@host:pid`.
+    pub connection_name: String,
+    /// Pools whose queues are declared as soon as there is a connection. Others are declared when
+    /// they are first used.
+    pub pools: Vec<String>,
+    /// The heartbeat asked for; a silent partition is noticed after about two of them. 15 s: below
+    /// 5 s a busy machine looks dead. A `heartbeat` in the URL wins.
+    pub heartbeat: Duration,
+    /// The time within which a publish (of a whole batch) is confirmed or counts as failed. 10 s.
+    pub publish_timeout: Duration,
+    /// The time within which any other operation is answered, connecting included. 10 s.
+    pub operation_timeout: Duration,
+    /// The shortest wait before a new attempt to connect or consume. 0.25 s.
+    pub backoff_least: Duration,
+    /// The longest one. 15 s.
+    pub backoff_most: Duration,
+}
+
+impl RabbitOptions {
+    /// Options with the default limits.
+    #[must_use]
+    pub fn new(urls: AmqpUrls, product: &str, version: &str, connection_name: &str) -> Self {
+        Self {
+            urls,
+            product: product.to_owned(),
+            version: version.to_owned(),
+            connection_name: connection_name.to_owned(),
+            pools: Vec::new(),
+            heartbeat: Duration::from_secs(15),
+            publish_timeout: Duration::from_secs(10),
+            operation_timeout: Duration::from_secs(10),
+            backoff_least: Duration::from_millis(250),
+            backoff_most: Duration::from_secs(15),
+        }
+    }
+}
