@@ -338,6 +338,14 @@ impl Ledger {
         }
     }
 
+    /// A task that should have an open unit and has none: opens what is left, or ends it.
+    pub fn repaired(&mut self, live_slots: u32) -> Effects {
+        let mut effects = Effects::default();
+        self.refill(live_slots, &mut effects);
+        self.settle(&mut effects);
+        effects
+    }
+
     fn count(&mut self, number: u32, tally: Tally) {
         match tally {
             Tally::Value(value) => {

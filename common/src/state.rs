@@ -184,6 +184,40 @@ named! {
     }
 }
 
+named! {
+    /// Order between tasks.
+    "priority" Priority {
+        /// Before the others.
+        High = "high",
+        /// The default.
+        Normal = "normal",
+        /// When nothing else is due.
+        Low = "low",
+    }
+}
+
+impl Priority {
+    /// The value of the column: 0 is first.
+    #[must_use]
+    pub fn rank(self) -> i16 {
+        match self {
+            Self::High => 0,
+            Self::Normal => 1,
+            Self::Low => 2,
+        }
+    }
+
+    /// Reads the column; anything unknown is normal.
+    #[must_use]
+    pub fn from_rank(rank: i16) -> Self {
+        match rank {
+            0 => Self::High,
+            2 => Self::Low,
+            _ => Self::Normal,
+        }
+    }
+}
+
 impl Direction {
     /// Whether `a` is strictly better than `b`.
     #[must_use]

@@ -1,1 +1,255 @@
-//! The truth: one trait of domain operations over PostgreSQL and SQLite.
+//! The truth: tasks, units, trials, events, workers and market data.
+//!
+//! [`Store`] is one trait of domain operations, each one transaction. PostgreSQL
+//! ([`postgres::PgStore`]) and SQLite ([`sqlite::SqliteStore`]) answer it alike: one conformance
+//! suite compares both, step by step, with the model in [`trialmill_common::protocol::board`].
+//! This is the only crate that names a database.
+//!
+//! Lock order in every transaction: unit, trials, task, new units and events. Everything runs
+//! under READ COMMITTED with conditional updates; the decisions are those of
+//! [`trialmill_common::protocol::Ledger`].
+
+mod error;
+mod migrate;
+mod pack;
+pub mod postgres;
+pub mod rows;
+pub mod sqlite;
+pub mod verify;
+
+pub use error::StoreError;
+
+use async_trait::async_trait;
+use rows::{
+    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, Idempotency, LeaseOutcome, NewTask,
+    RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow,
+    UnitRef, UnitSummary, WorkerRow,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::watch;
+use trialmill_backtest::bars::BarSeries;
+use trialmill_common::protocol::board::{UnitEnd, Written};
+use trialmill_common::protocol::Control;
+use trialmill_common::state::{StopReason, TaskId, WorkerId};
+use trialmill_common::trial::{EndedTrial, RunningTrial};
+use trialmill_common::worker::WorkerCard;
+
+/// What a store is told once, at its start.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// How long a lease lasts without renewal. Default 30 s.
+    pub lease: Duration,
+    /// How long a due unit is left to the relay that took it before it is due again, until the
+    /// broker has confirmed it. Default 30 s.
+    pub publish_grace: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(30), publish_grace: Duration::from_secs(30) }
+    }
+}
+
+/// The results of one unit, as its holder hands them in.
+#[derive(Debug, Clone)]
+pub struct UnitFlush {
+    /// The lease written under.
+    pub lease: HeldLease,
+    /// Trials of the unit recorded before this flush; makes a repeated flush harmless.
+    pub recorded_before: u32,
+    /// The trials that ended, in order, following the recorded ones without a gap.
+    pub trials: Vec<EndedTrial>,
+    /// How the unit is left.
+    pub end: UnitEnd,
+}
+
+/// What a flush answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// One answer per unit, in order.
+    pub written: Vec<Written>,
+    /// What the holders of this task's leases are to do next.
+    pub control: Control,
+}
+
+/// What the reaper found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// Units whose lease had expired and that are queued (or void) again.
+    pub expired: Vec<UnitRef>,
+    /// Tasks asked to stop because their time ran out.
+    pub timed_out: Vec<TaskId>,
+    /// Tasks that were alive without an open unit: a fault of ours, repaired.
+    pub repaired: Vec<TaskId>,
+}
+
+/// The right to relay: held by one process at a time, given up when it is dropped.
+pub trait Leadership: Send + Sync {
+    /// Whether it still holds (the session that carries it lives).
+    fn holds(&self) -> bool;
+}
+
+/// The domain operations. Each is one transaction; each may fail with
+/// [`StoreError::is_transient`], after which it can be repeated as it was.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // ---- tasks -----------------------------------------------------------------------------
+
+    /// Stores a task with its first units, its idempotency key and its first event.
+    async fn submit(
+        &self,
+        task: NewTask,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Submitted, StoreError>;
+
+    /// One task, or nothing.
+    async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError>;
+
+    /// Tasks, newest first, by keyset cursor, with the true total of the filter.
+    async fn tasks(&self, filter: TaskFilter) -> Result<TaskPage, StoreError>;
+
+    /// Asks a task to end early: queued units are void, leased ones are told by their next write
+    /// or renewal. [`ControlOutcome::NotAllowed`] when it has ended.
+    async fn stop(&self, id: TaskId, reason: StopReason) -> Result<ControlOutcome, StoreError>;
+
+    /// No new trial starts until [`Store::resume`].
+    async fn pause(&self, id: TaskId) -> Result<ControlOutcome, StoreError>;
+
+    /// Trials start again; queued units are due at once.
+    async fn resume(&self, id: TaskId) -> Result<ControlOutcome, StoreError>;
+
+    /// Removes an ended task and everything that belongs to it.
+    async fn delete(&self, id: TaskId) -> Result<ControlOutcome, StoreError>;
+
+    // ---- trials and events -----------------------------------------------------------------
+
+    /// Ended trials in the order of their numbers, after `filter.after`, at most `filter.limit`.
+    async fn trials(&self, id: TaskId, filter: TrialFilter) -> Result<Vec<TrialRow>, StoreError>;
+
+    /// One ended trial.
+    async fn trial(&self, id: TaskId, number: u32) -> Result<Option<TrialRow>, StoreError>;
+
+    /// The announced slow trials of a task that run now.
+    async fn running_trials(&self, id: TaskId) -> Result<Vec<RunningRow>, StoreError>;
+
+    /// Events with a sequence number above `after`, in order, at most `limit`.
+    async fn events(
+        &self,
+        id: TaskId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, StoreError>;
+
+    // ---- units: the relay ------------------------------------------------------------------
+
+    /// Tries to become the one relay of the database; nothing when another process is.
+    async fn lead(&self) -> Result<Option<Box<dyn Leadership>>, StoreError>;
+
+    /// Takes due units of a pool, at most `2 x live slots` (at least [`MIN_IN_FLIGHT`]) published
+    /// and unclaimed at a time, ordered by priority, fewest open units of the key, then of the
+    /// task, then age; each is not due again for [`Timing::publish_grace`].
+    async fn take_due(&self, pool: &str) -> Result<Vec<DueUnit>, StoreError>;
+
+    /// The broker has confirmed these: they are due again after 1, 2, 4 ... 30 minutes only.
+    async fn published(&self, units: &[UnitRef]) -> Result<(), StoreError>;
+
+    /// The queue of a pool is empty or new: every queued unit of it is due at once.
+    async fn queue_emptied(&self, pool: &str) -> Result<u64, StoreError>;
+
+    /// How long until the next queued unit of the pool is due (zero: now), if there is any.
+    async fn next_due(&self, pool: &str) -> Result<Option<Duration>, StoreError>;
+
+    // ---- units: the holder -----------------------------------------------------------------
+
+    /// Takes the lease of a unit, if it is free and its task runs. Nothing: acknowledge and
+    /// forget the message.
+    async fn claim(&self, unit: UnitRef, worker: WorkerId) -> Result<Option<Claim>, StoreError>;
+
+    /// Announces a slow trial before it starts. Its row keeps the parameters through crashes.
+    /// `None`: the lease was superseded.
+    async fn start_trial(
+        &self,
+        lease: HeldLease,
+        trial: &RunningTrial,
+    ) -> Result<Option<Control>, StoreError>;
+
+    /// Charges a crash to an announced trial whose isolated child died; returns the new count,
+    /// or nothing when the lease was superseded.
+    async fn charge_crash(&self, lease: HeldLease, number: u32)
+    -> Result<Option<u32>, StoreError>;
+
+    /// Records results of several units of one task and leaves each unit as told.
+    async fn record(&self, task: TaskId, flushes: &[UnitFlush]) -> Result<Recorded, StoreError>;
+
+    /// The worker lives, and holds these leases: one answer each, in order.
+    async fn renew(
+        &self,
+        worker: WorkerId,
+        leases: &[HeldLease],
+    ) -> Result<Vec<LeaseOutcome>, StoreError>;
+
+    // ---- timers ----------------------------------------------------------------------------
+
+    /// Queues expired units again, stops tasks whose time ran out, repairs what should not be.
+    async fn reap(&self) -> Result<Reaped, StoreError>;
+
+    // ---- workers ---------------------------------------------------------------------------
+
+    /// A worker starts (or says again who it is).
+    async fn announce(&self, card: &WorkerCard) -> Result<(), StoreError>;
+
+    /// A worker leaves: its slots no longer count as live.
+    async fn leave(&self, worker: WorkerId) -> Result<(), StoreError>;
+
+    /// Workers seen within the last day, live ones first.
+    async fn workers(&self) -> Result<Vec<WorkerRow>, StoreError>;
+
+    /// Whether any worker, live or gone, ever announced this objective.
+    async fn ever_announced(&self, strategy: &str) -> Result<bool, StoreError>;
+
+    /// What stands in the way of a task's units, in numbers.
+    async fn unit_summary(&self, id: TaskId) -> Result<UnitSummary, StoreError>;
+
+    // ---- market data -----------------------------------------------------------------------
+
+    /// Stores series under the hash of their bytes and makes them the current ones of their
+    /// symbols, all or none. Returns the hash of each.
+    async fn put_series(
+        &self,
+        series: &[BarSeries],
+        source: &str,
+    ) -> Result<Vec<[u8; 32]>, StoreError>;
+
+    /// The current series of the given symbols (all symbols when empty); absent ones are left out.
+    async fn series_info(&self, symbols: &[String]) -> Result<Vec<SeriesInfo>, StoreError>;
+
+    /// The bytes of series by hash, as [`BarSeries::from_bytes`] reads them, in order.
+    async fn series_bytes(&self, hashes: &[[u8; 32]]) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// The series that a snapshot pins: symbol to hash.
+    async fn snapshot(
+        &self,
+        id: [u8; 32],
+    ) -> Result<Option<BTreeMap<String, [u8; 32]>>, StoreError>;
+
+    // ---- operations ------------------------------------------------------------------------
+
+    /// What is wrong in the database, one sentence each: promises 3 to 5 in SQL. Empty is good.
+    async fn verify(&self) -> Result<Vec<verify::Violation>, StoreError>;
+
+    /// Whether the database takes writes now.
+    async fn writable(&self) -> Result<(), StoreError>;
+
+    /// Changes whenever something was committed that watchers or the relay wait for. It may
+    /// change for nothing, and it may miss a change of another process while the connection to
+    /// the database is down: wait on it with a timeout.
+    fn changed(&self) -> watch::Receiver<u64>;
+}
+
+/// Units that may be published and unclaimed even when no worker is live, so that operators and
+/// autoscalers see that there is work.
+pub const MIN_IN_FLIGHT: u32 = 8;
+
+/// Largest page of tasks, trials or events.
+pub const MAX_PAGE: u32 = 1_000;

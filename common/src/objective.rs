@@ -1,0 +1,86 @@
+//! What a trial can evaluate: a strategy on bars, or a built-in test function.
+
+use std::fmt;
+
+/// The metric of the test functions: the value of the function itself.
+pub const FUNCTION_METRIC: &str = "value";
+
+/// A built-in objective that reads no market data: for trying the system, and for its tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TestFunction {
+    /// Sum of the squares of all numeric parameters; its minimum is 0 at the origin.
+    Sphere,
+    /// Waits `seconds` (a parameter, default 0.1), then gives the sphere of the others.
+    Sleep,
+    /// Panics when the parameter `x` is at least `trigger` (default 0); else the sphere.
+    #[cfg(feature = "misbehave")]
+    Panic,
+    /// Runs until it is told to stop (it asks), under the same condition.
+    #[cfg(feature = "misbehave")]
+    Endless,
+    /// Runs for ever and never asks whether it should stop, under the same condition.
+    #[cfg(feature = "misbehave")]
+    Stuck,
+    /// Returns NaN, under the same condition.
+    #[cfg(feature = "misbehave")]
+    Nan,
+    /// Aborts its process, under the same condition.
+    #[cfg(feature = "misbehave")]
+    Abort,
+    /// Takes memory until its process is ended, under the same condition.
+    #[cfg(feature = "misbehave")]
+    Memory,
+}
+
+impl TestFunction {
+    /// Every function of this build.
+    pub const ALL: &'static [Self] = &[
+        Self::Sphere,
+        Self::Sleep,
+        #[cfg(feature = "misbehave")]
+        Self::Panic,
+        #[cfg(feature = "misbehave")]
+        Self::Endless,
+        #[cfg(feature = "misbehave")]
+        Self::Stuck,
+        #[cfg(feature = "misbehave")]
+        Self::Nan,
+        #[cfg(feature = "misbehave")]
+        Self::Abort,
+        #[cfg(feature = "misbehave")]
+        Self::Memory,
+    ];
+
+    /// The name used as `strategy_name`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sphere => "sphere",
+            Self::Sleep => "sleep",
+            #[cfg(feature = "misbehave")]
+            Self::Panic => "panic",
+            #[cfg(feature = "misbehave")]
+            Self::Endless => "endless",
+            #[cfg(feature = "misbehave")]
+            Self::Stuck => "stuck",
+            #[cfg(feature = "misbehave")]
+            Self::Nan => "nan",
+            #[cfg(feature = "misbehave")]
+            Self::Abort => "abort",
+            #[cfg(feature = "misbehave")]
+            Self::Memory => "memory",
+        }
+    }
+
+    /// The function with that name, if this build has it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|f| f.name() == name)
+    }
+}
+
+impl fmt::Display for TestFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

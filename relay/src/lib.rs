@@ -1,0 +1,194 @@
+//! Two loops that every API and worker process runs beside its own work.
+//!
+//! The **relay** moves due units from the database to the broker. One process of all is active,
+//! by the store's leadership; the others stand by. It takes units (which puts off their next due
+//! time), publishes them, and on the broker's confirmation puts it off further: a crash anywhere
+//! means a duplicate message, which is harmless, and never a lost unit.
+//!
+//! The **reaper** queues units whose lease has expired and ends tasks whose time ran out. Every
+//! process runs it: its operations are conditional, so several do no harm.
+
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use trialmill_broker::{Broker, BrokerState};
+use trialmill_common::message::{UnitMessage, UnitNote};
+use trialmill_store::{Leadership, Store, StoreError};
+
+/// How often the relay looks again while as many units are in flight as may be.
+const SATURATED_POLL: Duration = Duration::from_millis(25);
+
+/// How the two loops tick.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    /// A standby asks for leadership, and an idle relay for due units, at least this often.
+    pub poll: Duration,
+    /// The reaper looks this often: a sixth of a lease.
+    pub reap: Duration,
+}
+
+impl Pace {
+    /// The pace that goes with a lease.
+    #[must_use]
+    pub fn for_lease(lease: Duration) -> Self {
+        Self {
+            poll: Duration::from_millis(500),
+            reap: lease / 6,
+        }
+    }
+}
+
+/// Runs relay and reaper for the given pool until `shutdown`.
+pub async fn run(
+    store: Arc<dyn Store>,
+    broker: Arc<dyn Broker>,
+    pool: String,
+    pace: Pace,
+    shutdown: CancellationToken,
+) {
+    let both = async {
+        tokio::join!(relay(&*store, &*broker, &pool, &pace), reap(&*store, &pace));
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = both => {}
+    }
+}
+
+/// Stands by until it leads, relays until it does not, for ever.
+async fn relay(store: &dyn Store, broker: &dyn Broker, pool: &str, pace: &Pace) {
+    let mut trouble = Trouble::default();
+    loop {
+        match store.lead().await {
+            Ok(Some(leadership)) => {
+                tracing::info!(pool, "this process relays");
+                let ended = relay_while_leading(store, broker, pool, pace, &*leadership).await;
+                trouble.note("relay", ended);
+            }
+            Ok(None) => trouble.over(),
+            Err(e) => trouble.note("relay", Err(e)),
+        }
+        sleep(pace.poll).await;
+    }
+}
+
+async fn relay_while_leading(
+    store: &dyn Store,
+    broker: &dyn Broker,
+    pool: &str,
+    pace: &Pace,
+    leadership: &dyn Leadership,
+) -> Result<(), StoreError> {
+    let mut changed = store.changed();
+    let mut emptied = broker.emptied();
+    let mut state = broker.state();
+    while leadership.holds() {
+        changed.mark_unchanged();
+        let emptied_now = emptied.has_changed().unwrap_or(false);
+        if emptied_now && emptied.borrow_and_update().contains_key(pool) {
+            let due = store.queue_emptied(pool).await?;
+            tracing::info!(
+                pool,
+                units = due,
+                "the queue was empty or new: its units are due"
+            );
+        }
+        let connected = matches!(*state.borrow_and_update(), BrokerState::Connected);
+        // While the broker is away nothing is taken: units stay due and go out at once later.
+        let published = connected && publish_due(store, broker, pool).await?;
+        if published {
+            continue;
+        }
+        // Due units that were not taken wait for one of those in flight to be claimed.
+        let due = store.next_due(pool).await?.unwrap_or(pace.poll);
+        let wait = due.clamp(SATURATED_POLL, pace.poll);
+        let woken = async {
+            tokio::select! {
+                _ = changed.changed() => {}
+                _ = emptied.changed() => emptied.mark_changed(),
+                _ = state.changed() => {}
+            }
+        };
+        // Whichever comes first: the time is a bound on what a lost wake-up costs.
+        let _ = timeout(wait, woken).await;
+    }
+    Ok(())
+}
+
+/// Publishes what is due; whether anything went out.
+async fn publish_due(
+    store: &dyn Store,
+    broker: &dyn Broker,
+    pool: &str,
+) -> Result<bool, StoreError> {
+    let due = store.take_due(pool).await?;
+    if due.is_empty() {
+        return Ok(false);
+    }
+    let messages: Vec<UnitMessage> = due
+        .iter()
+        .map(|due| {
+            UnitMessage::new(due.unit.task.0, due.unit.unit).with_note(UnitNote {
+                task_name: Some(due.task_name.clone()),
+                first_trial: Some(due.first_trial),
+                trials: Some(due.trials),
+            })
+        })
+        .collect();
+    let outcomes = broker.publish(pool, &messages).await;
+    let mut confirmed = Vec::with_capacity(due.len());
+    for (due, outcome) in due.iter().zip(outcomes) {
+        match outcome {
+            Ok(()) => confirmed.push(due.unit),
+            // It is due again after the publish grace, or at once when the queue is declared.
+            Err(e) => {
+                let (task, unit) = (due.unit.task, due.unit.unit);
+                tracing::warn!(task.id = %task, unit, error = %e, "unit not published");
+            }
+        }
+    }
+    store.published(&confirmed).await?;
+    Ok(!confirmed.is_empty())
+}
+
+async fn reap(store: &dyn Store, pace: &Pace) {
+    let mut trouble = Trouble::default();
+    loop {
+        match store.reap().await {
+            Ok(reaped) => {
+                trouble.over();
+                for unit in &reaped.expired {
+                    tracing::warn!(task.id = %unit.task, unit = unit.unit, "a lease expired");
+                }
+            }
+            Err(e) => trouble.note("reaper", Err(e)),
+        }
+        sleep(pace.reap).await;
+    }
+}
+
+/// Says a lasting trouble once when it comes, every minute while it lasts, and when it is over.
+#[derive(Default)]
+struct Trouble {
+    said: Option<Instant>,
+}
+
+impl Trouble {
+    fn note(&mut self, who: &str, outcome: Result<(), StoreError>) {
+        let Err(e) = outcome else { return self.over() };
+        let silent = self
+            .said
+            .is_some_and(|said| said.elapsed() < Duration::from_secs(60));
+        if !silent {
+            self.said = Some(Instant::now());
+            tracing::warn!(error = %e, "{who}: the store did not answer; trying again");
+        }
+    }
+
+    fn over(&mut self) {
+        if self.said.take().is_some() {
+            tracing::info!("the store answers again");
+        }
+    }
+}

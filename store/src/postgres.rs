@@ -1,0 +1,510 @@
+//! The store on PostgreSQL (13 or newer; tried on 15).
+//!
+//! Connections: a pool for operations, one session of its own for renewals and the relay's
+//! advisory lock (a full pool must not cost a lease), and one that listens. Every connection has
+//! its timeouts set; one that reports a read-only or stopping server leaves the pool.
+
+mod checks;
+mod control;
+mod market;
+mod reads;
+mod record;
+mod session;
+mod submit;
+mod task;
+mod timers;
+mod units;
+mod workers;
+
+use crate::error::StoreError;
+use crate::rows::{
+    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, Idempotency, LeaseOutcome, NewTask,
+    RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow,
+    UnitRef, UnitSummary, WorkerRow,
+};
+use crate::verify::Violation;
+use crate::{Leadership, Reaped, Recorded, Store, Timing, UnitFlush, migrate};
+use async_trait::async_trait;
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use session::Session;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Config, NoTls};
+use trialmill_backtest::bars::BarSeries;
+use trialmill_common::protocol::Control;
+use trialmill_common::state::{StopReason, TaskId, WorkerId};
+use trialmill_common::trial::RunningTrial;
+use trialmill_common::worker::WorkerCard;
+
+/// The channel on which stores tell each other that something changed.
+const CHANNEL: &str = "trialmill";
+/// Wake-ups of one process are gathered for this long after a commit.
+const WAKE_AFTER: Duration = Duration::from_millis(50);
+/// A transaction that lost against another is repeated this often before the caller hears of it.
+const MAX_REPEATS: u32 = 8;
+
+/// How a store uses its database.
+#[derive(Debug, Clone)]
+pub struct PgOptions {
+    /// Connections for operations. An API wants eight, a worker two.
+    pub pool_size: usize,
+    /// Shown in `pg_stat_activity`.
+    pub application_name: String,
+    /// How long to wait for a connection, a new one or a free one.
+    pub connect_timeout: Duration,
+    /// A statement that takes longer is cancelled; below half a lease, so that a hanging flush
+    /// cannot outlive it.
+    pub statement_timeout: Duration,
+}
+
+impl Default for PgOptions {
+    fn default() -> Self {
+        Self {
+            pool_size: 8,
+            application_name: "trialmill".to_owned(),
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(14),
+        }
+    }
+}
+
+/// Runs one operation on a pooled connection, again when its transaction lost against another.
+/// (A macro: a closure that borrows both its connection and its surroundings has no nameable
+/// future that is `Send`.)
+macro_rules! run {
+    ($store:expr, |$client:ident| $operation:expr) => {{
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut object = $store.connection().await?;
+            let $client = &mut object;
+            match $operation.await {
+                Ok(answer) => break Ok::<_, StoreError>(answer),
+                Err(failure) => $store.again(object, failure, attempt)?,
+            }
+        }
+    }};
+}
+
+/// The store on PostgreSQL.
+pub struct PgStore {
+    pool: Pool,
+    session: Session,
+    timing: Timing,
+    changed: Arc<watch::Sender<u64>>,
+    wake: Arc<Notify>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Drop for PgStore {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// The address with our options, or why it cannot be used.
+fn config(url: &str, options: &PgOptions) -> Result<Config, StoreError> {
+    let mut config: Config = url.parse().map_err(|e: tokio_postgres::Error| {
+        let why = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
+        StoreError::Address(format!(
+            "DATABASE_URL is no PostgreSQL address ({why}); \
+             write it like postgres://user:password@host:5432/database"
+        ))
+    })?;
+    if !matches!(config.get_ssl_mode(), SslMode::Disable | SslMode::Prefer) {
+        return Err(StoreError::Address(
+            "DATABASE_URL asks for TLS (sslmode), which this build does not speak to the \
+             database yet; reach it through a local tunnel or set sslmode=prefer"
+                .to_owned(),
+        ));
+    }
+    let given = config.get_options().unwrap_or_default().to_owned();
+    let statement = options.statement_timeout.as_millis();
+    config.options(format!(
+        "{given} -c statement_timeout={statement} -c idle_in_transaction_session_timeout=30000 \
+         -c lock_timeout={statement} -c default_transaction_isolation=read\\ committed \
+         -c timezone=UTC -c jit=off"
+    ));
+    config.application_name(&options.application_name);
+    config.connect_timeout(options.connect_timeout);
+    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    config.keepalives_idle(Duration::from_secs(15));
+    config.tcp_user_timeout(Duration::from_secs(20));
+    Ok(config)
+}
+
+impl PgStore {
+    /// Brings the schema of a database to this build's version. One process migrates at a time.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or a migration fails (it is rolled back).
+    pub async fn migrate(url: &str) -> Result<(), StoreError> {
+        // A migration may take longer than any operation.
+        let options = PgOptions {
+            application_name: "trialmill-migrate".to_owned(),
+            statement_timeout: Duration::from_secs(3600),
+            ..PgOptions::default()
+        };
+        let (mut client, connection) =
+            config(url, &options)?.connect(NoTls).await.map_err(store_error)?;
+        let connection = tokio::spawn(connection);
+        client
+            .batch_execute(&format!("select pg_advisory_lock({})", session::MIGRATION_LOCK))
+            .await
+            .map_err(store_error)?;
+        let outcome = migrate::on_postgres::migrations::runner().run_async(&mut client).await;
+        drop(client);
+        // The connection ends with its client; whether it ended well no longer matters.
+        let _ = connection.await;
+        outcome.map(drop).map_err(|e| StoreError::Refused(Box::new(e)))
+    }
+
+    /// Opens a database whose schema is at least this build's.
+    ///
+    /// # Errors
+    /// When the address is malformed, the database cannot be reached, or its schema is older.
+    pub async fn connect(
+        url: &str,
+        options: PgOptions,
+        timing: Timing,
+    ) -> Result<Self, StoreError> {
+        let config = config(url, &options)?;
+        let manager = Manager::from_config(
+            config.clone(),
+            NoTls,
+            ManagerConfig { recycling_method: RecyclingMethod::Verified },
+        );
+        let pool = Pool::builder(manager)
+            .max_size(options.pool_size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(options.connect_timeout))
+            .create_timeout(Some(options.connect_timeout))
+            .recycle_timeout(Some(options.connect_timeout))
+            .build()
+            .map_err(|e| StoreError::Address(e.to_string()))?;
+        let changed = Arc::new(watch::Sender::new(0));
+        let wake = Arc::new(Notify::new());
+        let tasks = vec![
+            tokio::spawn(session::listen(config.clone(), changed.clone())),
+            tokio::spawn(wake_others(pool.clone(), wake.clone())),
+        ];
+        let store = Self { pool, session: Session::new(config), timing, changed, wake, tasks };
+        store.check_schema().await?;
+        Ok(store)
+    }
+
+    async fn check_schema(&self) -> Result<(), StoreError> {
+        let needed = migrate::on_postgres::migrations::runner()
+            .get_migrations()
+            .iter()
+            .map(refinery::Migration::version)
+            .max()
+            .unwrap_or(0);
+        let found = run!(self, |client| checks::schema_version(client))?;
+        let needed = u32::try_from(needed).expect("versions are small and positive");
+        migrate::check(u32::try_from(found).unwrap_or(0), needed)
+    }
+
+    async fn connection(&self) -> Result<Object, StoreError> {
+        self.pool.get().await.map_err(|e| StoreError::Unavailable(Box::new(e)))
+    }
+
+    /// Decides after a failed attempt: `Ok` to repeat the operation, else its failure.
+    fn again(&self, client: Object, failure: PgError, attempt: u32) -> Result<(), StoreError> {
+        if let PgError::Database(e) = &failure {
+            let leaves = e.code().is_some_and(|code| {
+                *code == SqlState::READ_ONLY_SQL_TRANSACTION || code.code().starts_with("57P0")
+            });
+            if leaves {
+                drop(Object::take(client));
+            }
+        }
+        match StoreError::from(failure) {
+            StoreError::Conflict(e) if attempt < MAX_REPEATS => {
+                tracing::debug!(attempt, error = %e, "repeating a transaction");
+                Ok(())
+            }
+            failure => Err(failure),
+        }
+    }
+
+    /// Something was committed that the relay or watchers wait for: wakes this process now and
+    /// the others soon.
+    fn committed(&self) {
+        self.changed.send_modify(|n| *n += 1);
+        self.wake.notify_one();
+    }
+}
+
+/// Tells other processes of commits, once per [`WAKE_AFTER`] however many there were.
+async fn wake_others(pool: Pool, wake: Arc<Notify>) {
+    loop {
+        wake.notified().await;
+        tokio::time::sleep(WAKE_AFTER).await;
+        // A lost wake-up costs a poll interval, nothing else.
+        if let Ok(client) = pool.get().await {
+            let sent = client.execute("select pg_notify($1, '')", &[&CHANNEL]).await;
+            if let Err(e) = sent {
+                tracing::debug!(error = %e, "wake-up not sent");
+            }
+        }
+    }
+}
+
+/// Why an operation on a connection ended: the database, or a row that cannot be read.
+#[derive(Debug)]
+enum PgError {
+    Database(tokio_postgres::Error),
+    Store(StoreError),
+}
+
+impl From<tokio_postgres::Error> for PgError {
+    fn from(e: tokio_postgres::Error) -> Self {
+        Self::Database(e)
+    }
+}
+
+impl From<StoreError> for PgError {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
+}
+
+impl From<PgError> for StoreError {
+    fn from(e: PgError) -> Self {
+        match e {
+            PgError::Database(e) => store_error(e),
+            PgError::Store(e) => e,
+        }
+    }
+}
+
+/// What a failure of the database means for the caller.
+fn store_error(e: tokio_postgres::Error) -> StoreError {
+    let Some(code) = e.code() else {
+        // No SQLSTATE: the connection failed, not the statement. A value that could not be
+        // converted is ours, but it can only come from a row of another version.
+        return StoreError::Unavailable(Box::new(e));
+    };
+    let conflict = [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::LOCK_NOT_AVAILABLE,
+    ];
+    // Class 08: connection; 53: resources; 57: operator intervention (shutdown, timeout);
+    // 58: system error; 25006: the server has become read-only.
+    let away = ["08", "53", "57", "58"].iter().any(|class| code.code().starts_with(class));
+    if conflict.contains(code) {
+        StoreError::Conflict(Box::new(e))
+    } else if away || *code == SqlState::READ_ONLY_SQL_TRANSACTION {
+        StoreError::Unavailable(Box::new(e))
+    } else {
+        let what = e.as_db_error().map_or_else(|| e.to_string(), |db| {
+            let at = db.constraint().map(|c| format!(" (constraint {c})")).unwrap_or_default();
+            format!("{}{at}, SQLSTATE {}", db.message(), code.code())
+        });
+        StoreError::Refused(what.into())
+    }
+}
+
+#[async_trait]
+impl Store for PgStore {
+    async fn submit(
+        &self,
+        task: NewTask,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Submitted, StoreError> {
+        let lease = self.timing.lease;
+        let answer = run!(self, |client| submit::submit(client, &task, idempotency.as_ref(), lease))?;
+        self.committed();
+        Ok(answer)
+    }
+
+    async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        run!(self, |client| task::find(client, id))
+    }
+
+    async fn tasks(&self, filter: TaskFilter) -> Result<TaskPage, StoreError> {
+        run!(self, |client| reads::tasks(client, &filter))
+    }
+
+    async fn stop(&self, id: TaskId, reason: StopReason) -> Result<ControlOutcome, StoreError> {
+        let answer = run!(self, |client| control::stop(client, id, reason))?;
+        self.committed();
+        Ok(answer)
+    }
+
+    async fn pause(&self, id: TaskId) -> Result<ControlOutcome, StoreError> {
+        let answer = run!(self, |client| control::pause(client, id))?;
+        self.committed();
+        Ok(answer)
+    }
+
+    async fn resume(&self, id: TaskId) -> Result<ControlOutcome, StoreError> {
+        let lease = self.timing.lease;
+        let answer = run!(self, |client| control::resume(client, id, lease))?;
+        self.committed();
+        Ok(answer)
+    }
+
+    async fn delete(&self, id: TaskId) -> Result<ControlOutcome, StoreError> {
+        run!(self, |client| control::delete(client, id))
+    }
+
+    async fn trials(&self, id: TaskId, filter: TrialFilter) -> Result<Vec<TrialRow>, StoreError> {
+        run!(self, |client| reads::trials(client, id, &filter))
+    }
+
+    async fn trial(&self, id: TaskId, number: u32) -> Result<Option<TrialRow>, StoreError> {
+        run!(self, |client| reads::trial(client, id, number))
+    }
+
+    async fn running_trials(&self, id: TaskId) -> Result<Vec<RunningRow>, StoreError> {
+        run!(self, |client| reads::running_trials(client, id))
+    }
+
+    async fn events(
+        &self,
+        id: TaskId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        run!(self, |client| reads::events(client, id, after, limit))
+    }
+
+    async fn lead(&self) -> Result<Option<Box<dyn Leadership>>, StoreError> {
+        self.session.lead().await
+    }
+
+    async fn take_due(&self, pool: &str) -> Result<Vec<DueUnit>, StoreError> {
+        let timing = &self.timing;
+        run!(self, |client| units::take_due(client, pool, timing))
+    }
+
+    async fn published(&self, units: &[UnitRef]) -> Result<(), StoreError> {
+        run!(self, |client| units::published(client, units))
+    }
+
+    async fn queue_emptied(&self, pool: &str) -> Result<u64, StoreError> {
+        let due = run!(self, |client| units::queue_emptied(client, pool))?;
+        if due > 0 {
+            self.committed();
+        }
+        Ok(due)
+    }
+
+    async fn next_due(&self, pool: &str) -> Result<Option<Duration>, StoreError> {
+        run!(self, |client| units::next_due(client, pool))
+    }
+
+    async fn claim(&self, unit: UnitRef, worker: WorkerId) -> Result<Option<Claim>, StoreError> {
+        let lease = self.timing.lease;
+        run!(self, |client| units::claim(client, unit, worker, lease))
+    }
+
+    async fn start_trial(
+        &self,
+        lease: HeldLease,
+        trial: &RunningTrial,
+    ) -> Result<Option<Control>, StoreError> {
+        run!(self, |client| units::start_trial(client, lease, trial))
+    }
+
+    async fn charge_crash(
+        &self,
+        lease: HeldLease,
+        number: u32,
+    ) -> Result<Option<u32>, StoreError> {
+        run!(self, |client| units::charge_crash(client, lease, number))
+    }
+
+    async fn record(&self, task: TaskId, flushes: &[UnitFlush]) -> Result<Recorded, StoreError> {
+        let lease = self.timing.lease;
+        let answer =
+            run!(self, |client| record::record(client, task, flushes, lease))?;
+        self.committed();
+        Ok(answer)
+    }
+
+    async fn renew(
+        &self,
+        worker: WorkerId,
+        leases: &[HeldLease],
+    ) -> Result<Vec<LeaseOutcome>, StoreError> {
+        self.session.renew(worker, leases, self.timing.lease).await
+    }
+
+    async fn reap(&self) -> Result<Reaped, StoreError> {
+        let lease = self.timing.lease;
+        let reaped = run!(self, |client| timers::reap(client, lease))?;
+        if reaped != Reaped::default() {
+            self.committed();
+        }
+        Ok(reaped)
+    }
+
+    async fn announce(&self, card: &WorkerCard) -> Result<(), StoreError> {
+        run!(self, |client| workers::announce(client, card))?;
+        self.committed();
+        Ok(())
+    }
+
+    async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
+        run!(self, |client| workers::leave(client, worker))
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerRow>, StoreError> {
+        let lease = self.timing.lease;
+        run!(self, |client| workers::list(client, lease))
+    }
+
+    async fn ever_announced(&self, strategy: &str) -> Result<bool, StoreError> {
+        run!(self, |client| workers::ever_announced(client, strategy))
+    }
+
+    async fn unit_summary(&self, id: TaskId) -> Result<UnitSummary, StoreError> {
+        let lease = self.timing.lease;
+        run!(self, |client| reads::unit_summary(client, id, lease))
+    }
+
+    async fn put_series(
+        &self,
+        series: &[BarSeries],
+        source: &str,
+    ) -> Result<Vec<[u8; 32]>, StoreError> {
+        run!(self, |client| market::put_series(client, series, source))
+    }
+
+    async fn series_info(&self, symbols: &[String]) -> Result<Vec<SeriesInfo>, StoreError> {
+        run!(self, |client| market::series_info(client, symbols))
+    }
+
+    async fn series_bytes(&self, hashes: &[[u8; 32]]) -> Result<Vec<Vec<u8>>, StoreError> {
+        run!(self, |client| market::series_bytes(client, hashes))
+    }
+
+    async fn snapshot(
+        &self,
+        id: [u8; 32],
+    ) -> Result<Option<BTreeMap<String, [u8; 32]>>, StoreError> {
+        run!(self, |client| market::snapshot(client, id))
+    }
+
+    async fn verify(&self) -> Result<Vec<Violation>, StoreError> {
+        run!(self, |client| checks::verify(client))
+    }
+
+    async fn writable(&self) -> Result<(), StoreError> {
+        run!(self, |client| checks::writable(client))
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}

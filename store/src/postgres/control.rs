@@ -1,0 +1,110 @@
+//! Pause, resume, stop and delete.
+
+use super::PgError;
+use super::task::{self, Locked};
+use crate::rows::ControlOutcome;
+use deadpool_postgres::{Object, Transaction};
+use std::time::Duration;
+use trialmill_common::protocol::{Effects, NotAllowed};
+use trialmill_common::state::{StopReason, TaskId};
+
+async fn finish(
+    tx: Transaction<'_>,
+    locked: &Locked,
+    decision: Result<Effects, NotAllowed>,
+) -> Result<ControlOutcome, PgError> {
+    match decision {
+        Err(refusal) => Ok(ControlOutcome::NotAllowed(refusal)),
+        Ok(effects) => {
+            locked.save(&tx, &effects).await?;
+            let row = task::read(&*tx, locked.id).await?;
+            tx.commit().await?;
+            Ok(ControlOutcome::Done(Box::new(row.expect("locked above"))))
+        }
+    }
+}
+
+pub(super) async fn stop(
+    client: &mut Object,
+    id: TaskId,
+    reason: StopReason,
+) -> Result<ControlOutcome, PgError> {
+    let tx = client.transaction().await?;
+    match stop_within(&tx, id, reason).await? {
+        None => Ok(ControlOutcome::NotFound),
+        Some((locked, decision)) => finish(tx, &locked, decision).await,
+    }
+}
+
+/// Withdraws the queued units and asks the task to end. Units are locked before the task; those
+/// that a flush inserted while this waited for the task's row are withdrawn after it.
+pub(super) async fn stop_within(
+    tx: &Transaction<'_>,
+    id: TaskId,
+    reason: StopReason,
+) -> Result<Option<(Locked, Result<Effects, NotAllowed>)>, PgError> {
+    let before = void_queued(tx, id).await?;
+    let Some(mut locked) = task::lock(tx, id).await? else { return Ok(None) };
+    let voided = before + void_queued(tx, id).await?;
+    let decision = locked.ledger.stop(reason, voided);
+    Ok(Some((locked, decision)))
+}
+
+async fn void_queued(tx: &Transaction<'_>, id: TaskId) -> Result<u32, PgError> {
+    let voided = tx
+        .execute(
+            "update units u set state = 'void', lease_token = u.lease_token + 1,
+                publish_at = null
+             from (select number from units where task_id = $1 and state = 'queued'
+                order by number for no key update) q
+             where u.task_id = $1 and u.number = q.number and u.state = 'queued'",
+            &[&id.0],
+        )
+        .await?;
+    Ok(u32::try_from(voided).expect("units of one task are few"))
+}
+
+pub(super) async fn pause(client: &mut Object, id: TaskId) -> Result<ControlOutcome, PgError> {
+    let tx = client.transaction().await?;
+    let Some(mut locked) = task::lock(&tx, id).await? else { return Ok(ControlOutcome::NotFound) };
+    let decision = locked.ledger.pause();
+    finish(tx, &locked, decision).await
+}
+
+pub(super) async fn resume(
+    client: &mut Object,
+    id: TaskId,
+    lease: Duration,
+) -> Result<ControlOutcome, PgError> {
+    let tx = client.transaction().await?;
+    tx.execute(
+        "update units u set publish_at = now(), publishes = 0 from tasks t
+         where u.task_id = $1 and t.id = u.task_id and t.state = 'paused'
+            and u.state = 'queued' and (t.not_before is null or t.not_before <= now())",
+        &[&id.0],
+    )
+    .await?;
+    let Some(mut locked) = task::lock(&tx, id).await? else { return Ok(ControlOutcome::NotFound) };
+    let live_slots = task::live_slots(&tx, &locked.pool, lease).await?;
+    let decision = locked.ledger.resume(locked.started, live_slots);
+    finish(tx, &locked, decision).await
+}
+
+pub(super) async fn delete(client: &mut Object, id: TaskId) -> Result<ControlOutcome, PgError> {
+    let tx = client.transaction().await?;
+    let Some(locked) = task::lock(&tx, id).await? else { return Ok(ControlOutcome::NotFound) };
+    let state = locked.ledger.state;
+    if !state.is_terminal() {
+        return Ok(ControlOutcome::NotAllowed(NotAllowed { state, wanted: "deleted" }));
+    }
+    let row = task::read(&*tx, id).await?.expect("locked above");
+    for statement in [
+        "delete from trials where task_id = $1",
+        "delete from idempotency_keys where task_id = $1",
+        "delete from tasks where id = $1",
+    ] {
+        tx.execute(statement, &[&id.0]).await?;
+    }
+    tx.commit().await?;
+    Ok(ControlOutcome::Done(Box::new(row)))
+}

@@ -1,0 +1,132 @@
+//! Market data: series by the hash of their bytes, symbols, snapshots.
+
+use super::PgError;
+use super::task::{count, int};
+use crate::error::StoreError;
+use crate::pack::{day_of, series_hash, unhex};
+use crate::rows::SeriesInfo;
+use deadpool_postgres::Object;
+use std::collections::{BTreeMap, HashMap};
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+use trialmill_backtest::bars::BarSeries;
+
+fn hash_of(row: &Row, column: usize) -> Result<[u8; 32], PgError> {
+    let bytes: Vec<u8> = row.get(column);
+    bytes.try_into().map_err(|_| {
+        let what = format!("column {}", row.columns()[column].name());
+        StoreError::Unreadable { what, why: "not 32 bytes".to_owned() }.into()
+    })
+}
+
+pub(super) async fn put_series(
+    client: &mut Object,
+    series: &[BarSeries],
+    source: &str,
+) -> Result<Vec<[u8; 32]>, PgError> {
+    let tx = client.transaction().await?;
+    let insert = tx
+        .prepare_cached(
+            "insert into series (hash, symbol, frequency, rows, first_day, last_day, source, bytes)
+             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (hash) do nothing",
+        )
+        .await?;
+    let point = tx
+        .prepare_cached(
+            "insert into symbols (symbol, series_hash) values ($1, $2)
+             on conflict (symbol) do update set series_hash = excluded.series_hash",
+        )
+        .await?;
+    let mut hashes = Vec::with_capacity(series.len());
+    // In order of symbols, so that two imports lock them in the same order.
+    let mut order: Vec<usize> = (0..series.len()).collect();
+    order.sort_by_key(|i| series[*i].symbol());
+    for one in series {
+        hashes.push(series_hash(&one.to_bytes()));
+    }
+    for i in order {
+        let one = &series[i];
+        let bytes = one.to_bytes();
+        let hash = hashes[i].to_vec();
+        let rows = int(u32::try_from(one.rows()).expect("a series has fewer rows"));
+        let (first, last) = (day_of(one.first_time())?, day_of(one.last_time())?);
+        let frequency = one.frequency().name();
+        tx.execute(
+            &insert,
+            &[&hash, &one.symbol(), &frequency, &rows, &first, &last, &source, &bytes],
+        )
+        .await?;
+        tx.execute(&point, &[&one.symbol(), &hash]).await?;
+    }
+    tx.commit().await?;
+    Ok(hashes)
+}
+
+pub(super) async fn series_info(
+    client: &mut Object,
+    symbols: &[String],
+) -> Result<Vec<SeriesInfo>, PgError> {
+    let rows = client
+        .query(
+            "select y.symbol, s.hash, s.frequency, s.rows, s.first_day, s.last_day, s.source,
+                s.stored_at
+             from symbols y join series s on s.hash = y.series_hash
+             where cardinality($1::text[]) = 0 or y.symbol = any($1)
+             order by y.symbol",
+            &[&symbols],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(SeriesInfo {
+                symbol: row.get(0),
+                hash: hash_of(row, 1)?,
+                frequency: row.get(2),
+                rows: count(row, 3),
+                first: row.get(4),
+                last: row.get(5),
+                source: row.get(6),
+                stored_at: row.get(7),
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn series_bytes(
+    client: &mut Object,
+    hashes: &[[u8; 32]],
+) -> Result<Vec<Vec<u8>>, PgError> {
+    let wanted: Vec<&[u8]> = hashes.iter().map(<[u8; 32]>::as_slice).collect();
+    let rows =
+        client.query("select hash, bytes from series where hash = any($1)", &[&wanted]).await?;
+    let mut found: HashMap<Vec<u8>, Vec<u8>> =
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    hashes
+        .iter()
+        .map(|hash| {
+            found.remove(hash.as_slice()).ok_or_else(|| {
+                let what = format!("series b3:{}", crate::pack::hex(hash));
+                let why = "it is not in the database; import its file again".to_owned();
+                StoreError::Unreadable { what, why }.into()
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn snapshot(
+    client: &mut Object,
+    id: [u8; 32],
+) -> Result<Option<BTreeMap<String, [u8; 32]>>, PgError> {
+    let row =
+        client.query_opt("select series from snapshots where id = $1", &[&id.as_slice()]).await?;
+    let Some(row) = row else { return Ok(None) };
+    let Json(series) = row.get::<_, Json<BTreeMap<String, String>>>(0);
+    let read = |(symbol, text): (String, String)| {
+        let hash = unhex(&text).ok_or_else(|| {
+            let what = format!("snapshot b3:{}", crate::pack::hex(&id));
+            StoreError::Unreadable { what, why: format!("the hash of {symbol} is damaged") }
+        })?;
+        Ok((symbol, hash))
+    };
+    series.into_iter().map(read).collect::<Result<_, PgError>>().map(Some)
+}

@@ -1,0 +1,194 @@
+//! Lists and pages.
+
+use super::PgError;
+use super::task::{self, count, int, named};
+use crate::MAX_PAGE;
+use crate::error::StoreError;
+use crate::pack::{read_failure, unpack_values};
+use crate::rows::{
+    EventRow, RunningRow, TaskFilter, TaskPage, TrialFilter, TrialRow, UnitSummary,
+};
+use deadpool_postgres::Object;
+use std::time::Duration;
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+use trialmill_common::state::{TaskId, WorkerId};
+
+fn page(limit: u32) -> i64 {
+    i64::from(limit.clamp(1, MAX_PAGE))
+}
+
+pub(super) async fn tasks(client: &mut Object, filter: &TaskFilter) -> Result<TaskPage, PgError> {
+    let matching = "(cardinality($1::text[]) = 0 or t.state = any($1))
+        and ($2::text is null or t.kind = $2) and ($3::text is null or t.strategy = $3)
+        and ($4::text is null or strpos(lower(t.name), lower($4)) > 0)";
+    let states: Vec<&str> = filter.states.iter().map(|s| s.name()).collect();
+    let kind = filter.kind.map(|k| k.name());
+    let before = filter.before.map(|id| id.0);
+    let columns = task::columns();
+    let list = format!(
+        "select {columns} from tasks t
+         where {matching} and ($5::uuid is null or t.id < $5) order by t.id desc limit $6"
+    );
+    let total = format!("select count(*) from tasks t where {matching}");
+    let (strategy, name) = (&filter.strategy, &filter.name_contains);
+    let rows = client
+        .query(&list, &[&states, &kind, strategy, name, &before, &page(filter.limit)])
+        .await?;
+    let total = client.query_one(&total, &[&states, &kind, strategy, name]).await?;
+    Ok(TaskPage {
+        tasks: rows.iter().map(task::task_row).collect::<Result<_, _>>()?,
+        total: u64::try_from(total.get::<_, i64>(0)).expect("a count"),
+    })
+}
+
+const TRIAL: &str = "number, outcome, unit, window_number, params, value, more_values, infeasible,
+    metrics, failure, stats, duration_ms, ended_at";
+
+fn trial_row(row: &Row) -> Result<TrialRow, PgError> {
+    let number = count(row, 0);
+    let failure = match row.get::<_, Option<Json<serde_json::Value>>>(9) {
+        None => None,
+        Some(Json(failure)) => Some(read_failure(failure, &format!("trial {number}"))?),
+    };
+    let more: Option<Vec<u8>> = row.get(6);
+    Ok(TrialRow {
+        number,
+        end: named(row, 1)?,
+        unit: count(row, 2),
+        window: row.get::<_, Option<i16>>(3).and_then(|w| u16::try_from(w).ok()),
+        params: row.get(4),
+        values: unpack_values(row.get(5), more.as_deref()),
+        infeasible: row.get(7),
+        metrics: row.get::<_, Option<Json<serde_json::Value>>>(8).map(|json| json.0),
+        failure,
+        stats: row.get(10),
+        duration_ms: row.get(11),
+        ended_at: row.get(12),
+    })
+}
+
+pub(super) async fn trials(
+    client: &mut Object,
+    id: TaskId,
+    filter: &TrialFilter,
+) -> Result<Vec<TrialRow>, PgError> {
+    let query = format!(
+        "select {TRIAL} from trials
+         where task_id = $1 and ($2::int4 is null or number > $2)
+            and ($3::text is null or outcome = $3)
+         order by number limit $4"
+    );
+    let after = filter.after.map(int);
+    let end = filter.end.map(|e| e.name());
+    let rows = client.query(&query, &[&id.0, &after, &end, &page(filter.limit)]).await?;
+    rows.iter().map(trial_row).collect()
+}
+
+pub(super) async fn trial(
+    client: &mut Object,
+    id: TaskId,
+    number: u32,
+) -> Result<Option<TrialRow>, PgError> {
+    let Ok(number) = i32::try_from(number) else { return Ok(None) };
+    let query = format!("select {TRIAL} from trials where task_id = $1 and number = $2");
+    let row = client.query_opt(&query, &[&id.0, &number]).await?;
+    row.as_ref().map(trial_row).transpose()
+}
+
+pub(super) async fn running_trials(
+    client: &mut Object,
+    id: TaskId,
+) -> Result<Vec<RunningRow>, PgError> {
+    let rows = client
+        .query(
+            "select r.number, r.unit, r.params, r.crashes, r.started_at, u.owner
+             from running_trials r
+             join units u on u.task_id = r.task_id and u.number = r.unit and u.state = 'leased'
+             where r.task_id = $1 order by r.number",
+            &[&id.0],
+        )
+        .await?;
+    let running = |row: &Row| RunningRow {
+        number: count(row, 0),
+        unit: count(row, 1),
+        params: row.get(2),
+        crashes: count(row, 3),
+        started_at: row.get(4),
+        worker: row.get::<_, Option<uuid::Uuid>>(5).map(WorkerId),
+    };
+    Ok(rows.iter().map(running).collect())
+}
+
+pub(super) async fn events(
+    client: &mut Object,
+    id: TaskId,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<EventRow>, PgError> {
+    let rows = client
+        .query(
+            "select seq, at, event from task_events
+             where task_id = $1 and seq > $2 order by seq limit $3",
+            &[&id.0, &after, &page(limit)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let Json(event) = row.get::<_, Json<serde_json::Value>>(2);
+            let seq: i64 = row.get(0);
+            let event = serde_json::from_value(event).map_err(|e| StoreError::Unreadable {
+                what: format!("event {seq} of task {id}"),
+                why: e.to_string(),
+            })?;
+            Ok(EventRow { seq, at: row.get(1), event })
+        })
+        .collect()
+}
+
+pub(super) async fn unit_summary(
+    client: &mut Object,
+    id: TaskId,
+    lease: Duration,
+) -> Result<UnitSummary, PgError> {
+    let row = client
+        .query_opt(
+            "with mine as (select * from units where task_id = $1),
+             t as (select * from tasks where id = $1),
+             live as (select w.* from workers w join t on t.pool = w.pool
+                where w.left_at is null and w.seen_at > now() - make_interval(secs => $2))
+             select
+                (select count(*) from mine where state = 'queued')::int4,
+                (select count(*) from mine where state = 'leased')::int4,
+                (select count(*) from mine where state = 'queued' and publishes > 0
+                    and publish_at > now())::int4,
+                (select count(*) from mine where state = 'queued' and publish_at <= now())::int4,
+                (select count(*) from mine where state = 'leased' and lease_until < now())::int4,
+                (select coalesce(sum(crashes), 0) from mine
+                    where state in ('queued', 'leased'))::int4,
+                (select count(*) from units u join tasks o on o.id = u.task_id, t
+                    where u.state = 'queued' and o.pool = t.pool and o.id <> t.id
+                        and o.state in ('queued', 'running')
+                        and (o.priority, o.id) < (t.priority, t.id))::int4,
+                (select coalesce(sum(slots), 0) from live)::int4,
+                (select coalesce(sum(slots), 0) from live, t
+                    where t.strategy = any(live.strategies))::int4,
+                (select count(*) from units u join live on live.id = u.owner
+                    where u.state = 'leased')::int4
+             from t",
+            &[&id.0, &lease.as_secs_f64()],
+        )
+        .await?;
+    Ok(row.map_or_else(UnitSummary::default, |row| UnitSummary {
+        queued: count(&row, 0),
+        leased: count(&row, 1),
+        published: count(&row, 2),
+        due: count(&row, 3),
+        expired: count(&row, 4),
+        crashes: count(&row, 5),
+        ahead: count(&row, 6),
+        live_slots: count(&row, 7),
+        capable_slots: count(&row, 8),
+        busy_slots: count(&row, 9),
+    }))
+}

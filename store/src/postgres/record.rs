@@ -1,0 +1,257 @@
+//! The flush: results of several units of one task in one transaction.
+//!
+//! Row locks in order: the units, the task, then what is new. The model's
+//! [`trialmill_common::protocol::board::Board::record`] says what must come of it.
+
+use super::PgError;
+use super::task::{self, count, int, named};
+use crate::pack::TrialColumns;
+use crate::{Recorded, UnitFlush};
+use deadpool_postgres::{Object, Transaction};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio_postgres::types::Json;
+use trialmill_common::protocol::board::{UnitEnd, Written};
+use trialmill_common::protocol::{Control, Rest};
+use trialmill_common::state::{TaskId, UnitState};
+
+/// A unit as its row says, locked.
+struct UnitRow {
+    state: UnitState,
+    token: i64,
+    first: u32,
+    count: u32,
+    recorded: u32,
+    crashes: u32,
+}
+
+/// What becomes of the units' rows.
+#[derive(Default)]
+struct UnitChanges {
+    numbers: Vec<i32>,
+    states: Vec<&'static str>,
+    recorded: Vec<i32>,
+    /// Added to the token: a unit that is handed back fences its former holder.
+    raised: Vec<i64>,
+    crashed: Vec<i32>,
+}
+
+pub(super) async fn record(
+    client: &mut Object,
+    task: TaskId,
+    flushes: &[UnitFlush],
+    lease: Duration,
+) -> Result<Recorded, PgError> {
+    let tx = client.transaction().await?;
+    let units = lock_units(&tx, task, flushes).await?;
+    let Some(mut locked) = task::lock(&tx, task).await? else {
+        // The task was deleted: there is nothing to write to.
+        let written = vec![Written::Fenced; flushes.len()];
+        return Ok(Recorded { written, control: Control::Stop });
+    };
+    let stopping = locked.ledger.stop_requested.is_some();
+    let mut written = Vec::with_capacity(flushes.len());
+    let mut columns: Vec<TrialColumns> = Vec::new();
+    let mut closed: Vec<Option<Rest>> = Vec::new();
+    let mut dropped: Vec<i32> = Vec::new();
+    let mut changes = UnitChanges::default();
+    for flush in flushes {
+        let handed = matches!(flush.end, UnitEnd::HandBack | UnitEnd::Isolate);
+        let end = if stopping && handed { UnitEnd::Close } else { flush.end };
+        let unit = units.get(&flush.lease.unit.unit);
+        let Some(unit) = unit.filter(|unit| accepts(unit, flush)) else {
+            let repeated = unit.is_some_and(|unit| is_repeated(unit, flush, end));
+            written.push(if repeated { Written::Recorded } else { Written::Fenced });
+            continue;
+        };
+        written.push(Written::Recorded);
+        let number = flush.lease.unit.unit;
+        columns.extend(flush.trials.iter().map(|trial| TrialColumns::of(trial, number)));
+        let after = unit.recorded + u32::try_from(flush.trials.len()).expect("bounded by a unit");
+        let left = unit.count - after;
+        let (state, raised, crashed) = match end {
+            UnitEnd::Keep => (UnitState::Leased, 0, 0),
+            UnitEnd::Close => {
+                closed.push(None);
+                (UnitState::Closed, 0, 0)
+            }
+            UnitEnd::Split => {
+                let rest =
+                    Rest { first: unit.first + after, count: left, crashes: unit.crashes };
+                closed.push((left > 0).then_some(rest));
+                (UnitState::Closed, 0, 0)
+            }
+            UnitEnd::HandBack => (UnitState::Queued, 1, 0),
+            UnitEnd::Isolate => (UnitState::Queued, 1, 1),
+        };
+        if end == UnitEnd::Close {
+            dropped.push(int(number));
+        }
+        changes.numbers.push(int(number));
+        changes.states.push(state.name());
+        changes.recorded.push(int(after));
+        changes.raised.push(raised);
+        changes.crashed.push(crashed);
+    }
+    if changes.numbers.is_empty() {
+        return Ok(Recorded { written, control: locked.ledger.control() });
+    }
+    changes.write(&tx, task, lease).await?;
+    let live_slots = match closed.is_empty() || locked.ledger.parallelism.is_some() {
+        true => 0,
+        false => task::live_slots(&tx, &locked.pool, lease).await?,
+    };
+    let tallies: Vec<_> = columns.iter().map(|c| (c.number, c.tally())).collect();
+    // The event that tells of the trials is the first of this operation.
+    let seq = locked.ledger.seq + 1;
+    let effects = locked.ledger.recorded(&tallies, &closed, live_slots);
+    insert_trials(&tx, task, seq, &columns).await?;
+    forget_announced(&tx, task, &columns, &dropped).await?;
+    locked.save(&tx, &effects).await?;
+    tx.commit().await?;
+    Ok(Recorded { written, control: locked.ledger.control() })
+}
+
+/// Whether this flush may be written.
+fn accepts(unit: &UnitRow, flush: &UnitFlush) -> bool {
+    unit.token == flush.lease.token
+        && unit.state == UnitState::Leased
+        && unit.recorded == flush.recorded_before
+}
+
+/// Whether this very flush was written before, its commit having been unknown to the holder.
+fn is_repeated(unit: &UnitRow, flush: &UnitFlush, end: UnitEnd) -> bool {
+    let after = flush.recorded_before + u32::try_from(flush.trials.len()).unwrap_or(u32::MAX);
+    let state = match end {
+        UnitEnd::Keep => UnitState::Leased,
+        UnitEnd::Close | UnitEnd::Split => UnitState::Closed,
+        UnitEnd::HandBack | UnitEnd::Isolate => return false,
+    };
+    unit.token == flush.lease.token && unit.state == state && unit.recorded == after
+}
+
+async fn lock_units(
+    tx: &Transaction<'_>,
+    task: TaskId,
+    flushes: &[UnitFlush],
+) -> Result<HashMap<u32, UnitRow>, PgError> {
+    let numbers: Vec<i32> = flushes.iter().map(|f| int(f.lease.unit.unit)).collect();
+    let statement = tx
+        .prepare_cached(
+            "select number, state, lease_token, first, count, recorded, crashes from units
+             where task_id = $1 and number = any($2) order by number for no key update",
+        )
+        .await?;
+    let rows = tx.query(&statement, &[&task.0, &numbers]).await?;
+    rows.iter()
+        .map(|row| {
+            let unit = UnitRow {
+                state: named(row, 1)?,
+                token: row.get(2),
+                first: count(row, 3),
+                count: count(row, 4),
+                recorded: count(row, 5),
+                crashes: count(row, 6),
+            };
+            Ok((count(row, 0), unit))
+        })
+        .collect()
+}
+
+impl UnitChanges {
+    async fn write(
+        &self,
+        tx: &Transaction<'_>,
+        task: TaskId,
+        lease: Duration,
+    ) -> Result<(), PgError> {
+        let statement = tx
+            .prepare_cached(
+                "update units u set state = c.state, recorded = c.recorded,
+                    lease_token = u.lease_token + c.raised, crashes = u.crashes + c.crashed,
+                    owner = case when c.state = 'leased' then u.owner end,
+                    lease_until = case when c.state = 'leased'
+                        then now() + make_interval(secs => $7) end,
+                    publish_at = case when c.state = 'queued' then now() end
+                 from unnest($2::int4[], $3::text[], $4::int4[], $5::int8[], $6::int4[])
+                    as c (number, state, recorded, raised, crashed)
+                 where u.task_id = $1 and u.number = c.number",
+            )
+            .await?;
+        tx.execute(
+            &statement,
+            &[
+                &task.0,
+                &self.numbers,
+                &self.states,
+                &self.recorded,
+                &self.raised,
+                &self.crashed,
+                &lease.as_secs_f64(),
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+async fn insert_trials(
+    tx: &Transaction<'_>,
+    task: TaskId,
+    seq: i64,
+    rows: &[TrialColumns],
+) -> Result<(), PgError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let numbers: Vec<i32> = rows.iter().map(|r| int(r.number)).collect();
+    let units: Vec<i32> = rows.iter().map(|r| int(r.unit)).collect();
+    let outcomes: Vec<&str> = rows.iter().map(|r| r.end.name()).collect();
+    let windows: Vec<Option<i16>> =
+        rows.iter().map(|r| r.window.and_then(|w| i16::try_from(w).ok())).collect();
+    let params: Vec<&[u8]> = rows.iter().map(|r| r.params.as_slice()).collect();
+    let values: Vec<Option<f64>> = rows.iter().map(|r| r.value).collect();
+    let more: Vec<Option<&[u8]>> = rows.iter().map(|r| r.more_values.as_deref()).collect();
+    let infeasible: Vec<Option<&str>> = rows.iter().map(|r| r.infeasible.as_deref()).collect();
+    let metrics: Vec<Option<Json<_>>> = rows.iter().map(|r| r.metrics.as_ref().map(Json)).collect();
+    let failures: Vec<Option<Json<_>>> =
+        rows.iter().map(|r| r.failure.as_ref().map(Json)).collect();
+    let stats: Vec<Option<&[u8]>> = rows.iter().map(|r| r.stats.as_deref()).collect();
+    let durations: Vec<f64> = rows.iter().map(|r| r.duration_ms).collect();
+    let statement = tx
+        .prepare_cached(
+            "insert into trials (task_id, seq, number, unit, outcome, window_number, params,
+                value, more_values, infeasible, metrics, failure, stats, duration_ms)
+             select $1, $2, n.* from unnest($3::int4[], $4::int4[], $5::text[], $6::int2[],
+                $7::bytea[], $8::float8[], $9::bytea[], $10::text[], $11::jsonb[], $12::jsonb[],
+                $13::bytea[], $14::float8[]) as n",
+        )
+        .await?;
+    tx.execute(
+        &statement,
+        &[
+            &task.0, &seq, &numbers, &units, &outcomes, &windows, &params, &values, &more,
+            &infeasible, &metrics, &failures, &stats, &durations,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Removes the announcements of trials that ended, and of those that a closing unit abandons.
+async fn forget_announced(
+    tx: &Transaction<'_>,
+    task: TaskId,
+    ended: &[TrialColumns],
+    closed_units: &[i32],
+) -> Result<(), PgError> {
+    let numbers: Vec<i32> = ended.iter().map(|r| int(r.number)).collect();
+    let statement = tx
+        .prepare_cached(
+            "delete from running_trials
+             where task_id = $1 and (number = any($2) or unit = any($3))",
+        )
+        .await?;
+    tx.execute(&statement, &[&task.0, &numbers, &closed_units]).await?;
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! The connections that are not pooled: renewals and the advisory lock on one session, and the
+//! listener.
+
+use super::{CHANNEL, PgError, store_error};
+use crate::error::StoreError;
+use crate::rows::{HeldLease, LeaseOutcome};
+use crate::{Leadership, postgres::task};
+use futures::future::poll_fn;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, watch};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use trialmill_common::protocol::Control;
+use trialmill_common::state::{TaskState, WorkerId};
+
+/// Advisory lock of the one relay.
+const RELAY_LOCK: i64 = 0x7472_6961_6c6d_0001;
+/// Advisory lock of whoever migrates.
+pub(super) const MIGRATION_LOCK: i64 = 0x7472_6961_6c6d_0002;
+
+/// One connection that is opened when it is needed and opened again when it is lost.
+pub(super) struct Session {
+    config: Config,
+    client: Mutex<Option<Arc<Client>>>,
+}
+
+impl Session {
+    pub fn new(config: Config) -> Self {
+        Self { config, client: Mutex::new(None) }
+    }
+
+    async fn client(&self) -> Result<Arc<Client>, StoreError> {
+        let mut slot = self.client.lock().await;
+        if let Some(client) = slot.as_ref().filter(|client| !client.is_closed()) {
+            return Ok(client.clone());
+        }
+        let (client, connection) = self.config.connect(NoTls).await.map_err(store_error)?;
+        tokio::spawn(async move {
+            if let Err(e) = connection.await {
+                tracing::debug!(error = %e, "the session connection ended");
+            }
+        });
+        let client = Arc::new(client);
+        *slot = Some(client.clone());
+        Ok(client)
+    }
+
+    /// Tries to take the relay's lock, which lives as long as this session.
+    pub async fn lead(&self) -> Result<Option<Box<dyn Leadership>>, StoreError> {
+        let client = self.client().await?;
+        let row = client
+            .query_one("select pg_try_advisory_lock($1)", &[&RELAY_LOCK])
+            .await
+            .map_err(store_error)?;
+        let leads: bool = row.get(0);
+        Ok(leads.then(|| Box::new(RelayLock { client }) as Box<dyn Leadership>))
+    }
+
+    /// Renews in one statement; a unit whose row is locked at the moment is being written by its
+    /// own holder's flush, which renews it too.
+    pub async fn renew(
+        &self,
+        worker: WorkerId,
+        leases: &[HeldLease],
+        lease: Duration,
+    ) -> Result<Vec<LeaseOutcome>, StoreError> {
+        let client = self.client().await?;
+        let tasks: Vec<_> = leases.iter().map(|l| l.unit.task.0).collect();
+        let units: Vec<i32> = leases.iter().map(|l| task::int(l.unit.unit)).collect();
+        let tokens: Vec<i64> = leases.iter().map(|l| l.token).collect();
+        let seconds = lease.as_secs_f64();
+        let seen = "update workers set seen_at = now(), left_at = null where id = $1";
+        let renew = "
+            update units u set lease_until = now() + make_interval(secs => $4)
+            from (
+                select u.task_id, u.number from units u
+                join unnest($1::uuid[], $2::int4[], $3::int8[]) as held (task_id, number, token)
+                    on u.task_id = held.task_id and u.number = held.number
+                    and u.lease_token = held.token
+                where u.state = 'leased'
+                order by u.task_id, u.number
+                for no key update of u skip locked) mine
+            where u.task_id = mine.task_id and u.number = mine.number";
+        let control = "
+            select u.task_id, u.number, u.lease_token, t.state, t.stop_requested is not null
+            from unnest($1::uuid[], $2::int4[]) as held (task_id, number)
+            join units u on u.task_id = held.task_id and u.number = held.number
+            join tasks t on t.id = u.task_id
+            where u.state = 'leased'";
+        let answer = async {
+            client.execute(seen, &[&worker.0]).await?;
+            if leases.is_empty() {
+                return Ok(Vec::new());
+            }
+            client.execute(renew, &[&tasks, &units, &tokens, &seconds]).await?;
+            client.query(control, &[&tasks, &units]).await
+        };
+        let rows = answer.await.map_err(store_error)?;
+        let mut held = HashMap::new();
+        for row in rows {
+            let state: TaskState = task::named(&row, 3).map_err(PgError::into_store)?;
+            let stopping: bool = row.get(4);
+            let control = match state {
+                _ if stopping => Control::Stop,
+                TaskState::Paused => Control::Pause,
+                state if state.is_terminal() => Control::Stop,
+                _ => Control::Run,
+            };
+            let key: (uuid::Uuid, i32, i64) = (row.get(0), row.get(1), row.get(2));
+            held.insert(key, control);
+        }
+        let outcome = |l: &HeldLease| {
+            let key = (l.unit.task.0, task::int(l.unit.unit), l.token);
+            held.get(&key).map_or(LeaseOutcome::Lost, |control| LeaseOutcome::Held(*control))
+        };
+        Ok(leases.iter().map(outcome).collect())
+    }
+}
+
+impl PgError {
+    fn into_store(self) -> StoreError {
+        self.into()
+    }
+}
+
+/// The relay's advisory lock, tied to the session that took it.
+struct RelayLock {
+    client: Arc<Client>,
+}
+
+impl Leadership for RelayLock {
+    fn holds(&self) -> bool {
+        !self.client.is_closed()
+    }
+}
+
+impl Drop for RelayLock {
+    fn drop(&mut self) {
+        let client = self.client.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                // If this fails the session is gone, and the lock with it.
+                let _ = client.execute("select pg_advisory_unlock($1)", &[&RELAY_LOCK]).await;
+            });
+        }
+    }
+}
+
+/// Turns notifications into changes of the watch, for ever; a change is also reported whenever
+/// the connection comes (back), since something may have been missed.
+pub(super) async fn listen(config: Config, changed: Arc<watch::Sender<u64>>) {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        if let Ok((client, mut connection)) = config.connect(NoTls).await {
+            pause = Duration::from_millis(100);
+            let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+            let driver = tokio::spawn(async move {
+                while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+                    if let AsyncMessage::Notification(_) = message {
+                        // The receiver lives as long as this connection is listened to.
+                        let _ = sender.send(());
+                    }
+                }
+            });
+            if client.batch_execute(&format!("listen {CHANNEL}")).await.is_ok() {
+                changed.send_modify(|n| *n += 1);
+                while receiver.recv().await.is_some() {
+                    while receiver.try_recv().is_ok() {}
+                    changed.send_modify(|n| *n += 1);
+                }
+            }
+            driver.abort();
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}

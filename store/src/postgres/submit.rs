@@ -1,0 +1,150 @@
+//! Submission: task, first units, snapshot, idempotency key and event in one transaction.
+
+use super::PgError;
+use super::task::{self, int};
+use crate::pack::{hex, snapshot_id};
+use crate::rows::{Idempotency, NewTask, Submitted, TaskRow};
+use deadpool_postgres::{Object, Transaction};
+use std::time::Duration;
+use tokio_postgres::types::Json;
+use trialmill_common::protocol::Ledger;
+use trialmill_common::state::TaskId;
+
+pub(super) async fn submit(
+    client: &mut Object,
+    new: &NewTask,
+    idempotency: Option<&Idempotency>,
+    lease: Duration,
+) -> Result<Submitted, PgError> {
+    let tx = client.transaction().await?;
+    if let Some(earlier) = match idempotency {
+        Some(idempotency) => take_key(&tx, idempotency, new.id).await?,
+        None => None,
+    } {
+        return Ok(earlier);
+    }
+    let snapshot = match new.snapshot.is_empty() {
+        true => None,
+        false => Some(pin(&tx, new).await?),
+    };
+    let live_slots = task::live_slots(&tx, &new.pool, lease).await?;
+    let (ledger, effects) =
+        Ledger::submitted(new.direction, new.n_trials, new.planned, new.parallelism, live_slots);
+    insert_task(&tx, new, &ledger, snapshot.as_deref()).await?;
+    task::insert_units(&tx, new.id, &effects, new.not_before).await?;
+    task::insert_events(&tx, new.id, 0, &effects).await?;
+    let row = own_row(&tx, new.id).await?;
+    tx.commit().await?;
+    Ok(Submitted::Created(Box::new(row)))
+}
+
+async fn own_row(tx: &Transaction<'_>, id: TaskId) -> Result<TaskRow, PgError> {
+    let row = task::read(&**tx, id).await?;
+    Ok(row.expect("inserted in this transaction"))
+}
+
+/// Takes an idempotency key, or answers with what it made before. Two submissions with one key at
+/// the same time wait for each other at its primary key.
+async fn take_key(
+    tx: &Transaction<'_>,
+    idempotency: &Idempotency,
+    id: TaskId,
+) -> Result<Option<Submitted>, PgError> {
+    let Idempotency { scope, key, body_hash } = idempotency;
+    let body_hash = body_hash.as_slice();
+    // A key that is a day old, or whose task is gone, is free again.
+    let taken = tx
+        .execute(
+            "insert into idempotency_keys as k (scope, key, body_hash, task_id)
+             values ($1, $2, $3, $4)
+             on conflict (scope, key) do update
+                set body_hash = excluded.body_hash, task_id = excluded.task_id,
+                    created_at = now()
+                where k.created_at < now() - interval '24 hours'
+                   or not exists (select from tasks t where t.id = k.task_id)",
+            &[scope, key, &body_hash, &id.0],
+        )
+        .await?;
+    if taken == 1 {
+        return Ok(None);
+    }
+    let row = tx
+        .query_one(
+            "select body_hash = $3, task_id from idempotency_keys where scope = $1 and key = $2",
+            &[scope, key, &body_hash],
+        )
+        .await?;
+    if !row.get::<_, bool>(0) {
+        return Ok(Some(Submitted::KeyConflict));
+    }
+    let earlier = task::read(&**tx, TaskId(row.get(1))).await?;
+    Ok(earlier.map(|row| Submitted::Repeated(Box::new(row))))
+}
+
+/// Stores the snapshot that the task pins.
+async fn pin(tx: &Transaction<'_>, new: &NewTask) -> Result<Vec<u8>, PgError> {
+    let id = snapshot_id(&new.snapshot).to_vec();
+    let series: serde_json::Map<_, _> = new
+        .snapshot
+        .iter()
+        .map(|(symbol, hash)| (symbol.clone(), hex(hash).into()))
+        .collect();
+    tx.execute(
+        "insert into snapshots (id, series) values ($1, $2) on conflict (id) do nothing",
+        &[&id, &Json(series)],
+    )
+    .await?;
+    Ok(id)
+}
+
+async fn insert_task(
+    tx: &Transaction<'_>,
+    new: &NewTask,
+    ledger: &Ledger,
+    snapshot: Option<&[u8]>,
+) -> Result<(), PgError> {
+    let statement = tx
+        .prepare_cached(
+            "insert into tasks (id, kind, name, strategy, stock_codes, pool, request, spec,
+                resolved, warnings, seed, priority, not_before, timeout_seconds, snapshot_id,
+                engine, submitted_by, state, parallelism, direction, n_trials, planned,
+                next_number, next_unit, open_units, seq)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+                $18, $19, $20, $21, $22, $23, $24, $25, $26)",
+        )
+        .await?;
+    let seed = i64::try_from(new.seed).expect("seeds are below 2^53");
+    tx.execute(
+        &statement,
+        &[
+            &new.id.0,
+            &new.kind.name(),
+            &new.name,
+            &new.strategy,
+            &new.stock_codes,
+            &new.pool,
+            &Json(&new.request),
+            &Json(&new.spec),
+            &Json(&new.resolved),
+            &Json(&new.warnings),
+            &seed,
+            &new.priority.rank(),
+            &new.not_before,
+            &new.timeout,
+            &snapshot,
+            &new.engine,
+            &new.submitted_by,
+            &ledger.state.name(),
+            &ledger.parallelism.map(int),
+            &ledger.direction.name(),
+            &int(ledger.n_trials),
+            &int(ledger.planned),
+            &int(ledger.next_number),
+            &int(ledger.next_unit),
+            &int(ledger.open_units),
+            &ledger.seq,
+        ],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,326 @@
+//! Reading and writing a task row, and the ledger in it.
+
+use super::PgError;
+use crate::error::StoreError;
+use crate::rows::{Priority, TaskError, TaskRow};
+use deadpool_postgres::{GenericClient, Object, Transaction};
+use std::str::FromStr;
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+use trialmill_common::protocol::{Best, Effects, Ledger};
+use trialmill_common::state::{TaskId, TaskState};
+
+/// A column of type `integer` for a number of ours; all of them are bounded far below its range.
+pub(super) fn int(number: u32) -> i32 {
+    i32::try_from(number).expect("trial and unit numbers are below 2^31")
+}
+
+/// A number of ours from a column of type `integer`.
+pub(super) fn count(row: &Row, column: usize) -> u32 {
+    u32::try_from(row.get::<_, i32>(column)).expect("constraints keep it from being negative")
+}
+
+/// A state or kind from its name.
+pub(super) fn named<T>(row: &Row, column: usize) -> Result<T, PgError>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    let name: &str = row.get(column);
+    name.parse().map_err(|e: T::Err| {
+        let what = format!("column {}", row.columns()[column].name());
+        PgError::Store(StoreError::Unreadable { what, why: e.to_string() })
+    })
+}
+
+fn maybe_named<T>(row: &Row, column: usize) -> Result<Option<T>, PgError>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    let absent = row.get::<_, Option<&str>>(column).is_none();
+    if absent { Ok(None) } else { named(row, column).map(Some) }
+}
+
+/// The columns of the ledger, in the order in which [`ledger`] reads them.
+const LEDGER: &str = "t.state, t.stop_requested, t.stop_reason, t.parallelism, t.direction,
+    t.n_trials, t.planned, t.next_number, t.next_unit, t.open_units, t.completed, t.pruned,
+    t.failed, t.infeasible, t.best_number, t.best_value, t.seq";
+const LEDGER_COLUMNS: usize = 17;
+
+fn ledger(row: &Row) -> Result<Ledger, PgError> {
+    let best = match (row.get::<_, Option<i32>>(14), row.get::<_, Option<f64>>(15)) {
+        (Some(_), Some(value)) => Some(Best { number: count(row, 14), value }),
+        _ => None,
+    };
+    Ok(Ledger {
+        state: named(row, 0)?,
+        stop_requested: maybe_named(row, 1)?,
+        stop_reason: maybe_named(row, 2)?,
+        parallelism: row.get::<_, Option<i32>>(3).map(|_| count(row, 3)),
+        direction: named(row, 4)?,
+        n_trials: count(row, 5),
+        planned: count(row, 6),
+        next_number: count(row, 7),
+        next_unit: count(row, 8),
+        open_units: count(row, 9),
+        completed: count(row, 10),
+        pruned: count(row, 11),
+        failed: count(row, 12),
+        infeasible: count(row, 13),
+        best,
+        seq: row.get(16),
+    })
+}
+
+/// A task whose row is locked until the transaction ends.
+pub(super) struct Locked {
+    pub id: TaskId,
+    pub ledger: Ledger,
+    /// Whether a unit was ever claimed.
+    pub started: bool,
+    pub pool: String,
+    was: TaskState,
+    seq: i64,
+}
+
+/// Locks the row of a task, last in the lock order.
+pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Locked>, PgError> {
+    let query = format!(
+        "select {LEDGER}, t.started_at is not null, t.pool from tasks t
+         where t.id = $1 for no key update"
+    );
+    let statement = tx.prepare_cached(&query).await?;
+    let Some(row) = tx.query_opt(&statement, &[&id.0]).await? else { return Ok(None) };
+    let ledger = ledger(&row)?;
+    Ok(Some(Locked {
+        id,
+        started: row.get(LEDGER_COLUMNS),
+        pool: row.get(LEDGER_COLUMNS + 1),
+        was: ledger.state,
+        seq: ledger.seq,
+        ledger,
+    }))
+}
+
+impl Locked {
+    /// Writes the changed ledger with its new units and events.
+    pub async fn save(&self, tx: &Transaction<'_>, effects: &Effects) -> Result<(), PgError> {
+        insert_units(tx, self.id, effects, None).await?;
+        insert_events(tx, self.id, self.seq, effects).await?;
+        let l = &self.ledger;
+        let ends = l.state.is_terminal() && !self.was.is_terminal();
+        let statement = tx
+            .prepare_cached(
+                "update tasks set state = $2, stop_requested = $3, stop_reason = $4,
+                    next_number = $5, next_unit = $6, open_units = $7, completed = $8,
+                    pruned = $9, failed = $10, infeasible = $11, best_number = $12,
+                    best_value = $13, seq = $14,
+                    started_at = case when $15 then coalesce(started_at, now())
+                        else started_at end,
+                    completed_at = case when $16 then now() else completed_at end,
+                    active_seconds = active_seconds + case when $17 then 0
+                        else coalesce(extract(epoch from now() - active_since), 0) end,
+                    active_since = case when $17 then coalesce(active_since, now()) end
+                 where id = $1",
+            )
+            .await?;
+        let running = l.state == TaskState::Running;
+        tx.execute(
+            &statement,
+            &[
+                &self.id.0,
+                &l.state.name(),
+                &l.stop_requested.map(|r| r.name()),
+                &l.stop_reason.map(|r| r.name()),
+                &int(l.next_number),
+                &int(l.next_unit),
+                &int(l.open_units),
+                &int(l.completed),
+                &int(l.pruned),
+                &int(l.failed),
+                &int(l.infeasible),
+                &l.best.map(|b| int(b.number)),
+                &l.best.map(|b| b.value),
+                &l.seq,
+                &running,
+                &ends,
+                &running,
+            ],
+        )
+        .await?;
+        if ends {
+            self.end(tx).await?;
+        }
+        Ok(())
+    }
+
+    /// What a terminal state leaves behind: no announced trial, and the reason of a failure.
+    async fn end(&self, tx: &Transaction<'_>) -> Result<(), PgError> {
+        tx.execute("delete from running_trials where task_id = $1", &[&self.id.0]).await?;
+        if self.ledger.state != TaskState::Failed {
+            return Ok(());
+        }
+        let first = tx
+            .query_opt(
+                "select number, failure from trials where task_id = $1 and outcome = 'failed'
+                 order by number limit 1",
+                &[&self.id.0],
+            )
+            .await?;
+        let first = match first {
+            None => None,
+            Some(row) => {
+                let number = count(&row, 0);
+                let Json(failure) = row.get::<_, Json<serde_json::Value>>(1);
+                Some((number, crate::pack::read_failure(failure, &format!("trial {number}"))?))
+            }
+        };
+        let error = TaskError::of_end(&self.ledger, first);
+        tx.execute("update tasks set error = $2 where id = $1", &[&self.id.0, &Json(&error)])
+            .await?;
+        Ok(())
+    }
+}
+
+/// Inserts the units that a decision opened, due now or at `not_before`.
+pub(super) async fn insert_units(
+    tx: &Transaction<'_>,
+    id: TaskId,
+    effects: &Effects,
+    not_before: Option<chrono::DateTime<chrono::Utc>>,
+) -> Result<(), PgError> {
+    if effects.units.is_empty() {
+        return Ok(());
+    }
+    let units = &effects.units;
+    let numbers: Vec<i32> = units.iter().map(|u| int(u.number)).collect();
+    let kinds: Vec<&str> = units.iter().map(|u| u.kind.name()).collect();
+    let firsts: Vec<i32> = units.iter().map(|u| int(u.first)).collect();
+    let counts: Vec<i32> = units.iter().map(|u| int(u.count)).collect();
+    let crashes: Vec<i32> = units.iter().map(|u| int(u.crashes)).collect();
+    let statement = tx
+        .prepare_cached(
+            "insert into units (task_id, number, kind, first, count, crashes, state, publish_at)
+             select $1, n.number, n.kind, n.first, n.count, n.crashes, 'queued',
+                greatest(now(), $7)
+             from unnest($2::int4[], $3::text[], $4::int4[], $5::int4[], $6::int4[])
+                as n (number, kind, first, count, crashes)",
+        )
+        .await?;
+    tx.execute(&statement, &[&id.0, &numbers, &kinds, &firsts, &counts, &crashes, &not_before])
+        .await?;
+    Ok(())
+}
+
+/// Appends the events of a decision, numbered from `seq`.
+pub(super) async fn insert_events(
+    tx: &Transaction<'_>,
+    id: TaskId,
+    seq: i64,
+    effects: &Effects,
+) -> Result<(), PgError> {
+    if effects.events.is_empty() {
+        return Ok(());
+    }
+    let numbers: Vec<i64> = (seq + 1..).take(effects.events.len()).collect();
+    let events: Vec<Json<_>> = effects.events.iter().map(Json).collect();
+    let statement = tx
+        .prepare_cached(
+            "insert into task_events (task_id, seq, event)
+             select $1, n.seq, n.event from unnest($2::int8[], $3::jsonb[]) as n (seq, event)",
+        )
+        .await?;
+    tx.execute(&statement, &[&id.0, &numbers, &events]).await?;
+    Ok(())
+}
+
+/// Slots of the workers of a pool that were heard of within a lease.
+pub(super) async fn live_slots(
+    tx: &impl GenericClient,
+    pool: &str,
+    lease: std::time::Duration,
+) -> Result<u32, PgError> {
+    let statement = tx
+        .prepare_cached(
+            "select coalesce(sum(slots), 0)::int4 from workers
+             where pool = $1 and left_at is null and seen_at > now() - make_interval(secs => $2)",
+        )
+        .await?;
+    let row = tx.query_one(&statement, &[&pool, &lease.as_secs_f64()]).await?;
+    Ok(count(&row, 0))
+}
+
+/// The columns of a whole task row, in the order in which [`task_row`] reads them.
+pub(super) fn columns() -> String {
+    format!(
+        "{LEDGER}, t.id, t.kind, t.name, t.strategy, t.stock_codes, t.pool, t.request, t.spec,
+         t.resolved, t.warnings, t.seed, t.timeout_seconds, t.priority, t.not_before,
+         t.snapshot_id, t.engine, t.created_at, t.started_at, t.completed_at, t.error,
+         t.active_seconds + coalesce(extract(epoch from now() - t.active_since), 0)::float8,
+         (select count(*) from units u where u.task_id = t.id and u.state = 'leased')::int4"
+    )
+}
+
+pub(super) fn task_row(row: &Row) -> Result<TaskRow, PgError> {
+    let at = |offset: usize| LEDGER_COLUMNS + offset;
+    let json = |column: usize| row.get::<_, Json<serde_json::Value>>(column).0;
+    let id = TaskId(row.get(at(0)));
+    let read = |what: &str, e: &dyn std::fmt::Display| {
+        let what = format!("{what} of task {id}");
+        PgError::Store(StoreError::Unreadable { what, why: e.to_string() })
+    };
+    let warnings = serde_json::from_value(json(at(9))).map_err(|e| read("the warnings", &e))?;
+    let error = match row.get::<_, Option<Json<serde_json::Value>>>(at(19)) {
+        None => None,
+        Some(Json(error)) => {
+            Some(serde_json::from_value(error).map_err(|e| read("the error", &e))?)
+        }
+    };
+    let snapshot = match row.get::<_, Option<Vec<u8>>>(at(14)) {
+        None => None,
+        Some(bytes) => {
+            Some(bytes.try_into().map_err(|_| read("the snapshot", &"not 32 bytes"))?)
+        }
+    };
+    Ok(TaskRow {
+        ledger: ledger(row)?,
+        id,
+        kind: named(row, at(1))?,
+        name: row.get(at(2)),
+        strategy: row.get(at(3)),
+        stock_codes: row.get(at(4)),
+        pool: row.get(at(5)),
+        request: json(at(6)),
+        spec: json(at(7)),
+        resolved: json(at(8)),
+        warnings,
+        seed: u64::try_from(row.get::<_, i64>(at(10))).map_err(|e| read("the seed", &e))?,
+        timeout: row.get(at(11)),
+        priority: Priority::from_rank(row.get(at(12))),
+        not_before: row.get(at(13)),
+        snapshot,
+        engine: row.get(at(15)),
+        created_at: row.get(at(16)),
+        started_at: row.get(at(17)),
+        completed_at: row.get(at(18)),
+        error,
+        active_seconds: row.get(at(20)),
+        leased_units: count(row, at(21)),
+    })
+}
+
+/// One task.
+pub(super) async fn find(client: &mut Object, id: TaskId) -> Result<Option<TaskRow>, PgError> {
+    let client: &tokio_postgres::Client = client;
+    read(client, id).await
+}
+
+pub(super) async fn read(
+    client: &impl tokio_postgres::GenericClient,
+    id: TaskId,
+) -> Result<Option<TaskRow>, PgError> {
+    let query = format!("select {} from tasks t where t.id = $1", columns());
+    let row = client.query_opt(&query, &[&id.0]).await?;
+    row.as_ref().map(task_row).transpose()
+}

@@ -1,0 +1,452 @@
+//! What goes into a store and what comes out of it.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use std::collections::BTreeMap;
+use trialmill_common::fault::Warning;
+use trialmill_common::protocol::{Control, Event, Ledger, NotAllowed};
+use trialmill_common::state::{Direction, TaskId, TaskKind, TaskState, TrialEnd, WorkerId};
+use trialmill_common::trial::Failure;
+use trialmill_common::worker::WorkerCard;
+
+/// A unit of a task, as messages name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UnitRef {
+    /// The task.
+    pub task: TaskId,
+    /// Number of the unit within the task.
+    pub unit: u32,
+}
+
+/// A lease as its holder carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HeldLease {
+    /// The unit.
+    pub unit: UnitRef,
+    /// Fencing token.
+    pub token: i64,
+}
+
+/// Order between tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Before the others.
+    High,
+    /// The default.
+    Normal,
+    /// When nothing else is due.
+    Low,
+}
+
+impl Priority {
+    /// The name used in requests and answers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+
+    /// The value of the column: 0 is first.
+    #[must_use]
+    pub fn rank(self) -> i16 {
+        match self {
+            Self::High => 0,
+            Self::Normal => 1,
+            Self::Low => 2,
+        }
+    }
+
+    /// Reads the column; anything unknown is normal.
+    #[must_use]
+    pub fn from_rank(rank: i16) -> Self {
+        match rank {
+            0 => Self::High,
+            2 => Self::Low,
+            _ => Self::Normal,
+        }
+    }
+}
+
+/// A task to be stored: everything is decided but its rows.
+#[derive(Debug, Clone)]
+pub struct NewTask {
+    /// Identity, drawn by the caller.
+    pub id: TaskId,
+    /// Kind.
+    pub kind: TaskKind,
+    /// The user's name for it.
+    pub name: String,
+    /// Strategy or test function.
+    pub strategy: String,
+    /// Symbols, for lists.
+    pub stock_codes: Vec<String>,
+    /// Pool of workers that can run it.
+    pub pool: String,
+    /// The request as it came in.
+    pub request: serde_json::Value,
+    /// The checked form, as [`trialmill_common::spec::TaskSpec::to_json`] gives it.
+    pub spec: serde_json::Value,
+    /// What was decided for the user: sampler, snapshot, reproducible, ...
+    pub resolved: serde_json::Value,
+    /// What the user should know.
+    pub warnings: Vec<Warning>,
+    /// Seed.
+    pub seed: u64,
+    /// Trials asked for.
+    pub n_trials: u32,
+    /// Trials that will be handed out.
+    pub planned: u32,
+    /// Most open units.
+    pub parallelism: Option<u32>,
+    /// Direction of the first objective.
+    pub direction: Direction,
+    /// Unpaused seconds after which it ends.
+    pub timeout: Option<f64>,
+    /// Order between tasks.
+    pub priority: Priority,
+    /// Not before this time.
+    pub not_before: Option<DateTime<Utc>>,
+    /// Symbol to series hash; stored as a snapshot and pinned. Empty for test functions.
+    pub snapshot: BTreeMap<String, [u8; 32]>,
+    /// Revision of the engine that the results belong to.
+    pub engine: String,
+    /// Who submitted it: the name of the API key.
+    pub submitted_by: Option<String>,
+}
+
+/// An `Idempotency-Key` with the hash of the body it came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Scope: the API key's name, or "" without keys.
+    pub scope: String,
+    /// The key, as sent.
+    pub key: String,
+    /// Hash of the body.
+    pub body_hash: [u8; 32],
+}
+
+/// Answer to a submission.
+#[derive(Debug, Clone)]
+pub enum Submitted {
+    /// A new task.
+    Created(Box<TaskRow>),
+    /// The task that the same key and body made before.
+    Repeated(Box<TaskRow>),
+    /// The key was used with another body.
+    KeyConflict,
+}
+
+/// A task as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskRow {
+    /// Identity.
+    pub id: TaskId,
+    /// Kind.
+    pub kind: TaskKind,
+    /// The user's name for it.
+    pub name: String,
+    /// Strategy or test function.
+    pub strategy: String,
+    /// Symbols.
+    pub stock_codes: Vec<String>,
+    /// Pool.
+    pub pool: String,
+    /// The request as it came in.
+    pub request: serde_json::Value,
+    /// The checked form.
+    pub spec: serde_json::Value,
+    /// What was decided for the user.
+    pub resolved: serde_json::Value,
+    /// Warnings of the submission.
+    pub warnings: Vec<Warning>,
+    /// Seed.
+    pub seed: u64,
+    /// The protocol's part.
+    pub ledger: Ledger,
+    /// Units leased now: each runs one trial at a time.
+    pub leased_units: u32,
+    /// Unpaused seconds, for `timeout`.
+    pub active_seconds: f64,
+    /// Limit of the unpaused seconds.
+    pub timeout: Option<f64>,
+    /// Order between tasks.
+    pub priority: Priority,
+    /// Not before this time.
+    pub not_before: Option<DateTime<Utc>>,
+    /// Pinned snapshot.
+    pub snapshot: Option<[u8; 32]>,
+    /// Engine revision.
+    pub engine: String,
+    /// When it was accepted (the database's clock, like all times).
+    pub created_at: DateTime<Utc>,
+    /// When its first unit was claimed.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it reached a terminal state.
+    pub completed_at: Option<DateTime<Utc>>,
+    /// Why it failed.
+    pub error: Option<TaskError>,
+}
+
+/// Why a task failed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct TaskError {
+    /// For programs, such as `every_trial_failed`.
+    pub kind: String,
+    /// The sentence.
+    pub message: String,
+    /// The first trial's failure, with its cause chain and hint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_failure: Option<Failure>,
+    /// Number of the trial that failed first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial_number: Option<u32>,
+}
+
+impl TaskError {
+    /// Why a task ended as failed, from its ledger and the first trial that failed.
+    #[must_use]
+    pub fn of_end(ledger: &Ledger, first: Option<(u32, Failure)>) -> Self {
+        let Some((number, failure)) = first else {
+            return Self {
+                kind: "timeout_before_any_trial".to_owned(),
+                message: "the task ran out of time before any trial ended; give it a longer \
+                          timeout, or more workers"
+                    .to_owned(),
+                first_failure: None,
+                trial_number: None,
+            };
+        };
+        Self {
+            kind: "every_trial_failed".to_owned(),
+            message: format!(
+                "all {} trials failed; trial {number} with: {}",
+                ledger.ended(),
+                failure.message
+            ),
+            first_failure: Some(failure),
+            trial_number: Some(number),
+        }
+    }
+}
+
+/// Which tasks to list.
+#[derive(Debug, Clone, Default)]
+pub struct TaskFilter {
+    /// Only these states; all when empty.
+    pub states: Vec<TaskState>,
+    /// Only this kind.
+    pub kind: Option<TaskKind>,
+    /// Only this strategy.
+    pub strategy: Option<String>,
+    /// Only names that contain this text, ignoring case.
+    pub name_contains: Option<String>,
+    /// Tasks older than this one (the cursor).
+    pub before: Option<TaskId>,
+    /// At most this many; bounded by [`crate::MAX_PAGE`].
+    pub limit: u32,
+}
+
+/// A page of tasks.
+#[derive(Debug, Clone)]
+pub struct TaskPage {
+    /// Newest first.
+    pub tasks: Vec<TaskRow>,
+    /// How many tasks the filter matches in all.
+    pub total: u64,
+}
+
+/// Which trials to list.
+#[derive(Debug, Clone, Default)]
+pub struct TrialFilter {
+    /// Numbers above this one (the cursor).
+    pub after: Option<u32>,
+    /// Only this end.
+    pub end: Option<TrialEnd>,
+    /// At most this many; bounded by [`crate::MAX_PAGE`].
+    pub limit: u32,
+}
+
+/// An ended trial as it is stored. Parameters are packed; the task's space unpacks them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrialRow {
+    /// Number.
+    pub number: u32,
+    /// How it ended.
+    pub end: TrialEnd,
+    /// Unit that it was recorded by.
+    pub unit: u32,
+    /// Window, for walk-forward.
+    pub window: Option<u16>,
+    /// Packed parameters ([`trialmill_search::Space::unpack`]).
+    pub params: Vec<u8>,
+    /// Objective values; empty unless completed with values.
+    pub values: Vec<f64>,
+    /// Why it may not win.
+    pub infeasible: Option<String>,
+    /// Metrics by name: a number, or `{"value": null, "reason": ...}`.
+    pub metrics: Option<serde_json::Value>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Statistics for the trust figures.
+    pub stats: Option<Vec<u8>>,
+    /// Duration of the evaluation in milliseconds.
+    pub duration_ms: f64,
+    /// When it was recorded.
+    pub ended_at: DateTime<Utc>,
+}
+
+/// An announced trial that runs now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunningRow {
+    /// Number.
+    pub number: u32,
+    /// Unit.
+    pub unit: u32,
+    /// Packed parameters.
+    pub params: Vec<u8>,
+    /// How often its process died.
+    pub crashes: u32,
+    /// When it was announced.
+    pub started_at: DateTime<Utc>,
+    /// Worker that holds the unit, if any.
+    pub worker: Option<WorkerId>,
+}
+
+/// One event of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventRow {
+    /// Its number within the task: dense from 1.
+    pub seq: i64,
+    /// When it was committed.
+    pub at: DateTime<Utc>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// A unit that the relay is to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueUnit {
+    /// The unit.
+    pub unit: UnitRef,
+    /// For the operator's eye: the task's name.
+    pub task_name: String,
+    /// First trial that is not recorded.
+    pub first_trial: u32,
+    /// Trials left.
+    pub trials: u32,
+}
+
+/// What a claim gives: all that a worker needs to run the unit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// The lease.
+    pub lease: HeldLease,
+    /// First trial that is not recorded.
+    pub first: u32,
+    /// Trials left.
+    pub count: u32,
+    /// Trials of the unit recorded before.
+    pub recorded: u32,
+    /// Workers that the unit has lost: above 0 its trials run in a child process.
+    pub crashes: u32,
+    /// The checked task.
+    pub spec: serde_json::Value,
+    /// Pinned snapshot.
+    pub snapshot: Option<[u8; 32]>,
+    /// Announced trials of this unit that did not end, packed.
+    pub announced: Vec<AnnouncedTrial>,
+}
+
+/// A trial that was announced by an earlier holder of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnouncedTrial {
+    /// Number.
+    pub number: u32,
+    /// Packed parameters: reused as they are.
+    pub params: Vec<u8>,
+    /// How often its process died while it ran alone.
+    pub crashes: u32,
+}
+
+/// Answer to the renewal of one lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseOutcome {
+    /// It holds; do this next.
+    Held(Control),
+    /// It was superseded: drop the unit and its results.
+    Lost,
+}
+
+/// Answer to pause, resume, stop and delete.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ControlOutcome {
+    /// Done; the task as it is now (as it was, after a delete).
+    Done(Box<TaskRow>),
+    /// No such task.
+    NotFound,
+    /// Its state forbids it.
+    NotAllowed(NotAllowed),
+}
+
+/// A worker as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerRow {
+    /// What it said of itself.
+    pub card: WorkerCard,
+    /// Whether it was heard of within a lease.
+    pub live: bool,
+    /// Units it holds now.
+    pub leased_units: u32,
+    /// First seen.
+    pub started_at: DateTime<Utc>,
+    /// Last heard of.
+    pub seen_at: DateTime<Utc>,
+}
+
+/// What stands in the way of a task's units.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnitSummary {
+    /// Queued units of the task.
+    pub queued: u32,
+    /// Leased units of the task.
+    pub leased: u32,
+    /// Queued units whose message the broker has confirmed and nobody has claimed.
+    pub published: u32,
+    /// Queued units that are due for the relay now.
+    pub due: u32,
+    /// Leased units whose lease has expired.
+    pub expired: u32,
+    /// Workers lost by open units.
+    pub crashes: u32,
+    /// Queued units of other tasks of the pool that come before.
+    pub ahead: u32,
+    /// Live slots of the pool.
+    pub live_slots: u32,
+    /// Live slots of the pool that announced this task's strategy.
+    pub capable_slots: u32,
+    /// Slots of the pool that hold a lease now.
+    pub busy_slots: u32,
+}
+
+/// A stored series of a symbol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeriesInfo {
+    /// Symbol.
+    pub symbol: String,
+    /// Hash of its bytes.
+    pub hash: [u8; 32],
+    /// Bar frequency, such as `1d`.
+    pub frequency: String,
+    /// Rows.
+    pub rows: u32,
+    /// First day.
+    pub first: NaiveDate,
+    /// Last day.
+    pub last: NaiveDate,
+    /// Where it came from, such as the file's name.
+    pub source: String,
+    /// When it was stored.
+    pub stored_at: DateTime<Utc>,
+}

@@ -1,0 +1,137 @@
+//! Promises 3 to 5 as questions to the database. Each query answers one row per violation:
+//! (task id as text, detail as text). The text is the same SQL for PostgreSQL and SQLite.
+
+use serde::Serialize;
+
+/// One thing that must not be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// Which rule, such as `counters_equal_rows`.
+    pub rule: &'static str,
+    /// The task.
+    pub task_id: String,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// Every rule: its name, and the query that finds its violations.
+pub const RULES: &[(&str, &str)] = &[
+    (
+        "counters_equal_rows",
+        "select cast(t.id as text), 'completed/pruned/failed/infeasible are ' || t.completed || '/'
+            || t.pruned || '/' || t.failed || '/' || t.infeasible || ', rows say '
+            || coalesce(r.completed, 0) || '/' || coalesce(r.pruned, 0) || '/'
+            || coalesce(r.failed, 0) || '/' || coalesce(r.infeasible, 0)
+         from tasks t left join (
+            select task_id,
+                sum(case when outcome = 'completed' then 1 else 0 end) as completed,
+                sum(case when outcome = 'pruned' then 1 else 0 end) as pruned,
+                sum(case when outcome = 'failed' then 1 else 0 end) as failed,
+                sum(case when outcome = 'completed' and infeasible is not null then 1 else 0 end)
+                    as infeasible
+            from trials group by task_id) r on r.task_id = t.id
+         where t.completed <> coalesce(r.completed, 0) or t.pruned <> coalesce(r.pruned, 0)
+            or t.failed <> coalesce(r.failed, 0) or t.infeasible <> coalesce(r.infeasible, 0)",
+    ),
+    (
+        "best_equals_best_row",
+        "select cast(t.id as text), 'best is trial ' || coalesce(cast(t.best_number as text), 'none')
+            || ', the best row is ' || coalesce(cast(r.number as text), 'none')
+         from tasks t left join (
+            select task_id, number, value from (
+                select r.task_id, r.number, r.value, row_number() over (
+                    partition by r.task_id
+                    order by case when t.direction = 'maximize' then -r.value else r.value end,
+                        r.number) as place
+                from trials r join tasks t on t.id = r.task_id
+                where r.outcome = 'completed' and r.infeasible is null) ranked
+            where place = 1) r on r.task_id = t.id
+         where coalesce(t.best_number, -1) <> coalesce(r.number, -1)
+            or (r.value is not null and t.best_value <> r.value)",
+    ),
+    (
+        "open_units_equal_rows",
+        "select cast(t.id as text), 'open_units is ' || t.open_units || ', open rows '
+            || coalesce(u.open_rows, 0)
+         from tasks t left join (
+            select task_id, count(*) as open_rows from units
+            where state in ('queued', 'leased') group by task_id) u on u.task_id = t.id
+         where t.open_units <> coalesce(u.open_rows, 0)",
+    ),
+    (
+        "parallelism_is_kept",
+        "select cast(id as text), 'open_units ' || open_units || ' above parallelism ' || parallelism
+         from tasks where open_units > parallelism",
+    ),
+    (
+        "n_trials_means_all_trials",
+        "select cast(t.id as text), 'n_trials is ' || t.n_trials || ', rows '
+            || coalesce(r.trial_rows, 0) || ', highest number ' || coalesce(r.highest, -1)
+         from tasks t left join (
+            select task_id, count(*) as trial_rows, max(number) as highest from trials
+            group by task_id) r on r.task_id = t.id
+         where t.stop_reason = 'n_trials'
+            and (coalesce(r.trial_rows, 0) <> t.n_trials or r.highest <> t.n_trials - 1)",
+    ),
+    (
+        "trials_belong_to_their_unit",
+        "select cast(r.task_id as text), 'trial ' || r.number || ' is outside the recorded part of unit '
+            || r.unit
+         from trials r left join units u on u.task_id = r.task_id and u.number = r.unit
+         where u.task_id is null or r.number < u.first or r.number >= u.first + u.recorded",
+    ),
+    (
+        "recorded_equals_rows",
+        "select cast(u.task_id as text), 'unit ' || u.number || ' recorded ' || u.recorded || ', rows '
+            || coalesce(r.trial_rows, 0)
+         from units u left join (
+            select task_id, unit, count(*) as trial_rows from trials group by task_id, unit) r
+            on r.task_id = u.task_id and r.unit = u.number
+         where u.recorded <> coalesce(r.trial_rows, 0)",
+    ),
+    (
+        "open_units_do_not_overlap",
+        "select cast(a.task_id as text), 'units ' || a.number || ' and ' || b.number || ' overlap'
+         from units a join units b on a.task_id = b.task_id and a.number < b.number
+            and a.first < b.first + b.count and b.first < a.first + a.count
+         where a.state in ('queued', 'leased') and b.state in ('queued', 'leased')",
+    ),
+    (
+        "alive_has_an_open_unit",
+        "select cast(id as text), 'state ' || state || ' without an open unit'
+         from tasks where state in ('queued', 'running') and open_units = 0",
+    ),
+    (
+        "ended_has_no_open_unit",
+        "select cast(t.id as text), 'state ' || t.state || ' with open unit ' || u.number
+         from tasks t join units u on u.task_id = t.id
+         where t.state in ('completed', 'failed', 'cancelled')
+            and u.state in ('queued', 'leased')",
+    ),
+    (
+        "ended_announces_no_trial",
+        "select cast(t.id as text), 'trial ' || r.number || ' is announced, the task is ' || t.state
+         from tasks t join running_trials r on r.task_id = t.id
+         where t.state in ('completed', 'failed', 'cancelled')",
+    ),
+    (
+        "announced_is_not_ended",
+        "select cast(r.task_id as text), 'trial ' || r.number || ' is announced and ended'
+         from running_trials r join trials e on e.task_id = r.task_id and e.number = r.number",
+    ),
+    (
+        "events_are_dense",
+        "select cast(t.id as text), 'seq is ' || t.seq || ', events ' || coalesce(e.event_rows, 0)
+            || ' up to ' || coalesce(e.highest, 0)
+         from tasks t left join (
+            select task_id, count(*) as event_rows, max(seq) as highest from task_events
+            group by task_id) e on e.task_id = t.id
+         where t.seq <> coalesce(e.event_rows, 0) or t.seq <> coalesce(e.highest, 0)",
+    ),
+    (
+        "trials_have_a_task",
+        "select cast(r.task_id as text), 'trials without their task'
+         from trials r left join tasks t on t.id = r.task_id where t.id is null
+         group by r.task_id",
+    ),
+];
