@@ -6,6 +6,7 @@ use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 use std::fs::File;
@@ -16,13 +17,43 @@ const BATCH_ROWS: usize = 8_192;
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
+/// Reads a file. The parquet crate asserts where a damaged file should give an error; the places
+/// known are checked first, and a panic at any other becomes an error here as well.
 pub fn read(path: &Path, file: File, options: &ReadOptions) -> Result<Import, ImportError> {
+    std::panic::catch_unwind(|| read_checked(path, file, options)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        let source = ParquetError::General(format!("the file is damaged: {text}"));
+        Err(ImportError::Parquet {
+            path: path.to_owned(),
+            source,
+        })
+    })
+}
+
+fn read_checked(path: &Path, file: File, options: &ReadOptions) -> Result<Import, ImportError> {
     let failed = |source| ImportError::Parquet {
         path: path.to_owned(),
         source,
     };
+    let file_bytes = file
+        .metadata()
+        .map_err(|source| ImportError::Read {
+            path: path.to_owned(),
+            source,
+        })?
+        .len();
     let reader = SerializedFileReader::new(file).map_err(failed)?;
     let metadata = reader.metadata();
+    for column in metadata
+        .row_groups()
+        .iter()
+        .flat_map(RowGroupMetaData::columns)
+    {
+        check_extent(column, file_bytes).map_err(failed)?;
+    }
     let schema = metadata.file_metadata().schema_descr_ptr();
     let names: Vec<String> = schema.columns().iter().map(|c| c.path().string()).collect();
     let layout = Layout::find(path, &names)?;
@@ -147,6 +178,27 @@ pub fn read(path: &Path, file: File, options: &ReadOptions) -> Result<Import, Im
         }
     }
     collector.finish(layout.ignored)
+}
+
+/// A column chunk lies inside the file.
+fn check_extent(column: &ColumnChunkMetaData, file_bytes: u64) -> Result<(), ParquetError> {
+    let start = column
+        .dictionary_page_offset()
+        .unwrap_or_else(|| column.data_page_offset());
+    let end = start.checked_add(column.compressed_size());
+    let inside = start >= 0
+        && column.compressed_size() >= 0
+        && column.num_values() >= 0
+        && end
+            .and_then(|end| u64::try_from(end).ok())
+            .is_some_and(|end| end <= file_bytes);
+    if inside {
+        return Ok(());
+    }
+    let name = column.column_path().string();
+    Err(ParquetError::General(format!(
+        "the file is damaged: column {name} lies outside of it"
+    )))
 }
 
 /// A leaf without repetition, of one of the physical types.
