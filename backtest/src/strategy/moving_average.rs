@@ -91,23 +91,25 @@ impl Rule for Crossover {
     }
 
     fn signals(&self, bars: &BarView<'_>, signals: &mut [Signal]) {
-        if bars.rows() < self.long {
+        let from = self.long - 1;
+        let mut averages = bars
+            .close_sma(from, self.short)
+            .zip(bars.close_sma(from, self.long))
+            .enumerate();
+        let Some((_, mut before)) = averages.next() else {
             return;
-        }
-        let averages = |t| (bars.close_sma(t, self.short), bars.close_sma(t, self.long));
-        let mut before = averages(self.long - 1);
-        for (t, signal) in signals.iter_mut().enumerate().skip(self.long) {
-            let now = averages(t);
+        };
+        for (row, now) in averages {
             let (short, long) = now;
             // The averages are positive, so d has the sign of their difference; the division is
             // done only where a crossing asks for it.
             let wide = || ((short - long) / long).abs() > self.threshold;
             if before.0 <= before.1 && short > long {
                 if wide() {
-                    *signal = Signal::Enter;
+                    signals[from + row] = Signal::Enter;
                 }
             } else if before.0 >= before.1 && short < long && wide() {
-                *signal = Signal::Exit;
+                signals[from + row] = Signal::Exit;
             }
             before = now;
         }
