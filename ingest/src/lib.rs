@@ -23,11 +23,12 @@ use flate2::bufread::MultiGzDecoder;
 use thiserror::Error;
 use trialmill_backtest::bars::{BarFault, BarSeries};
 
-/// The most rows read from one file: 300 bytes of text each are 15 GB, and the series then take
-/// 2.6 GB of memory.
+/// The most rows read from one file: their series take 2.4 GB of memory, and half as much again
+/// while they are read.
 pub const MAX_ROWS: u64 = 50_000_000;
 
-/// The most bytes a file may unpack to: 50 million rows of CSV fit; a compression bomb ends here.
+/// The most bytes a file may unpack to: [`MAX_ROWS`] lines of CSV at 170 bytes each fit; a
+/// compression bomb ends here, if not at its first line or page.
 pub const MAX_UNPACKED_BYTES: u64 = 8 << 30;
 
 /// The most different symbols in one file.
