@@ -4,9 +4,12 @@
 //! Everything here is pure: no I/O, no clock, no runtime. The store repeats [`protocol`] in SQL,
 //! and its tests compare the two step by step.
 
+pub mod draft;
 pub mod fault;
 pub mod message;
+pub mod objective;
 pub mod protocol;
+pub mod spec;
 pub mod state;
 pub mod trial;
 pub mod worker;

@@ -1,0 +1,282 @@
+//! Which symbols over which days: dates, stock codes, and what the store knows of them.
+
+use super::Subject;
+use super::findings::{Findings, shown};
+use super::node::Node;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use trialmill_backtest::bars::MAX_SYMBOL_BYTES;
+
+/// The most symbols of one task.
+pub const MAX_STOCK_CODES: usize = 1_000;
+/// The fewest calendar days of a backtest, both ends included: about 20 trading days.
+pub const MIN_PERIOD_DAYS: i64 = 30;
+/// The most calendar days, about 100 years: longer than any exchange's electronic record.
+pub const MAX_PERIOD_DAYS: i64 = 36_500;
+/// The years that dates may lie in: outside is a typing error, not a market.
+pub const YEARS: std::ops::RangeInclusive<i32> = 1_800..=2_199;
+
+/// Days by which a series may begin after the start or stop before the end without a warning:
+/// longer than any holiday.
+const GRACE: TimeDelta = TimeDelta::days(15);
+
+/// How many symbols a warning names.
+const NAMED: usize = 5;
+
+/// What the store holds of one symbol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coverage {
+    /// Day of the first bar.
+    pub first: NaiveDate,
+    /// Day of the last bar.
+    pub last: NaiveDate,
+    /// Number of bars.
+    pub rows: u64,
+    /// Hash of the series: what a task pins.
+    pub hash: [u8; 32],
+}
+
+/// What the store holds of the requested symbols; a symbol that is absent has no bars.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MarketView {
+    /// Coverage by symbol.
+    pub series: BTreeMap<String, Coverage>,
+}
+
+/// The symbols that a request names, for loading their [`Coverage`] before the check. Lenient:
+/// what is not a list of symbols gives nothing here and its fault there.
+#[must_use]
+pub fn stock_codes(body: &Value) -> Vec<String> {
+    let list = body.get("stock_codes").and_then(Value::as_array);
+    let mut codes: Vec<String> = list
+        .into_iter()
+        .flatten()
+        .take(MAX_STOCK_CODES)
+        .filter_map(Value::as_str)
+        .filter(|code| is_symbol(code))
+        .map(str::to_owned)
+        .collect();
+    codes.sort();
+    codes.dedup();
+    codes
+}
+
+fn is_symbol(code: &str) -> bool {
+    (1..=MAX_SYMBOL_BYTES).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Reads `stock_codes`: the sound ones, in the order given, with their nodes.
+pub(super) fn codes<'a>(
+    node: &Node<'a>,
+    subject: Option<Subject>,
+    findings: &mut Findings,
+) -> Vec<(Node<'a>, String)> {
+    let items = node.list(findings).unwrap_or_default();
+    if items.is_empty() && node.value.is_some_and(Value::is_array) {
+        if !matches!(subject, Some(Subject::Function(_))) {
+            let detail = "stock_codes is empty; name at least one symbol";
+            findings.fault(node.fault("empty", detail).limit(1));
+        }
+    } else if items.len() > MAX_STOCK_CODES {
+        let detail = format!(
+            "stock_codes has {} symbols; it may have {MAX_STOCK_CODES}",
+            items.len()
+        );
+        findings.fault(node.fault("too_many", detail).limit(MAX_STOCK_CODES));
+        return Vec::new();
+    }
+    let mut seen = BTreeMap::new();
+    let mut codes = Vec::new();
+    for (index, item) in items.into_iter().enumerate() {
+        let Some(value) = item.value.and_then(Value::as_str) else {
+            let detail = format!("{} must be a string, such as \"600000.SH\"", item.name());
+            findings.fault(item.fault("wrong_type", detail));
+            continue;
+        };
+        if !is_symbol(value) {
+            let detail = format!(
+                "{:?} is not a symbol: 1 to {MAX_SYMBOL_BYTES} printable ASCII characters without \
+                 spaces",
+                shown(value)
+            );
+            findings.fault(item.fault("malformed_symbol", detail));
+        } else if let Some(first) = seen.insert(value, index) {
+            let detail = format!("{value} is also stock_codes[{first}]; name it once");
+            findings.fault(item.fault("duplicate", detail));
+        } else {
+            codes.push((item, value.to_owned()));
+        }
+    }
+    codes
+}
+
+/// Looks each symbol up: the hashes to pin, and a fault for each that has no bars in the period.
+pub(super) fn pin(
+    codes: &[(Node<'_>, String)],
+    period: Option<(NaiveDate, NaiveDate)>,
+    market: &MarketView,
+    findings: &mut Findings,
+) -> BTreeMap<String, [u8; 32]> {
+    let mut pinned = BTreeMap::new();
+    let mut partial = Vec::new();
+    for (node, code) in codes {
+        let Some(coverage) = market.series.get(code).filter(|coverage| coverage.rows > 0) else {
+            let detail = format!(
+                "there are no bars of {code}; bring them in with `trialmill data import FILE`"
+            );
+            findings.fault(node.fault("missing_market_data", detail));
+            continue;
+        };
+        if let Some((start, end)) = period {
+            let Coverage { first, last, .. } = *coverage;
+            if last < start || first > end {
+                let detail = format!(
+                    "the bars of {code} run from {first} to {last} and none lies in {start} to \
+                     {end}; change the dates, or bring more in with `trialmill data import FILE`"
+                );
+                let fault = node.fault("missing_market_data", detail);
+                findings.fault(fault.limit(format!("{first} to {last}")));
+                continue;
+            }
+            if first - start > GRACE || end - last > GRACE {
+                partial.push(format!("{code} ({first} to {last})"));
+            }
+        }
+        pinned.insert(code.clone(), coverage.hash);
+    }
+    if !partial.is_empty() {
+        let more = match partial.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        partial.truncate(NAMED);
+        let detail = format!(
+            "bars cover only a part of the period: {}{more}",
+            partial.join(", ")
+        );
+        findings.warn("partial_market_data", "/stock_codes", detail);
+    }
+    pinned
+}
+
+/// Reads `start_date` and `end_date`.
+pub(super) fn period(
+    start: &Node<'_>,
+    end: &Node<'_>,
+    subject: Option<Subject>,
+    findings: &mut Findings,
+) -> Option<(NaiveDate, NaiveDate)> {
+    let (from, to) = (date(start, findings), date(end, findings));
+    let (from, to) = (from?, to?);
+    let days = (to - from).num_days() + 1;
+    // A test function trades nothing, so no period is too short for it.
+    let least = if matches!(subject, Some(Subject::Function(_))) {
+        1
+    } else {
+        MIN_PERIOD_DAYS
+    };
+    let (code, detail, limit) = if days < 1 {
+        (
+            "dates_reversed",
+            format!("end_date {to} is before start_date {from}; swap them"),
+            None,
+        )
+    } else if days < least {
+        let detail = format!("{from} to {to} has {days} days; a backtest needs at least {least}");
+        ("period_too_short", detail, Some(least))
+    } else if days > MAX_PERIOD_DAYS {
+        let detail = format!("{from} to {to} has {days} days; at most {MAX_PERIOD_DAYS} can be");
+        ("period_too_long", detail, Some(MAX_PERIOD_DAYS))
+    } else {
+        return Some((from, to));
+    };
+    let fault = end.fault(code, detail);
+    findings.fault(match limit {
+        Some(limit) => fault.limit(limit),
+        None => fault.limit(format!("{from} or later")),
+    });
+    None
+}
+
+fn date(node: &Node<'_>, findings: &mut Findings) -> Option<NaiveDate> {
+    let text = node.string(findings)?;
+    let Some(date) = parse_date(text) else {
+        let detail = format!(
+            "{} is {:?}, which is no date of the calendar; write it as 2023-12-31 or as an ISO \
+             date-time",
+            node.name(),
+            shown(text)
+        );
+        findings.fault(node.fault("malformed_date", detail));
+        return None;
+    };
+    if YEARS.contains(&chrono::Datelike::year(&date)) {
+        return Some(date);
+    }
+    let limit = format!("{} to {}", YEARS.start(), YEARS.end());
+    let detail = format!("{} is {date}; its year must be {limit}", node.name());
+    findings.fault(node.fault("out_of_range", detail).limit(limit));
+    None
+}
+
+/// `YYYY-MM-DD`, alone or with a time; of a date-time its own date counts, whatever its zone.
+fn parse_date(text: &str) -> Option<NaiveDate> {
+    let (day, time) = (text.get(..10)?, text.get(10..)?);
+    let shape = |(i, b): (usize, u8)| {
+        if i == 4 || i == 7 {
+            b == b'-'
+        } else {
+            b.is_ascii_digit()
+        }
+    };
+    if !day.bytes().enumerate().all(shape) {
+        return None;
+    }
+    let date = NaiveDate::parse_from_str(day, "%Y-%m-%d").ok()?;
+    let formats = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f"];
+    let text = text.replacen(' ', "T", 1);
+    let is_time = time.is_empty()
+        || DateTime::parse_from_rfc3339(&text).is_ok()
+        || formats
+            .iter()
+            .any(|format| NaiveDateTime::parse_from_str(&text, format).is_ok());
+    is_time.then_some(date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_read_from_a_date_or_a_date_time_and_from_nothing_else() {
+        let day = NaiveDate::from_ymd_opt(2023, 2, 28);
+        for text in [
+            "2023-02-28",
+            "2023-02-28T00:00:00",
+            "2023-02-28T23:59",
+            "2023-02-28 10:00:00.125",
+            "2023-02-28T10:00:00Z",
+            "2023-02-28T23:30:00+08:00",
+        ] {
+            assert_eq!(parse_date(text), day, "{text}");
+        }
+        for text in [
+            "",
+            "2023",
+            "2023-2-28",
+            "2023-02-29",
+            "2023-13-01",
+            "20230228",
+            "28.02.2023",
+            "+2023-02-28",
+            "2023-02-28T",
+            "2023-02-28T25:00:00",
+            "2023-02-28x",
+            "2023-02-2８",
+            "二〇二三年",
+        ] {
+            assert_eq!(parse_date(text), None, "{text}");
+        }
+    }
+}

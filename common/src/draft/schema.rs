@@ -1,0 +1,346 @@
+//! The JSON Schema of an optimization request, built from the constants that the check uses.
+
+use super::book::{BACKTEST_FIELDS, FILLS};
+use super::parameters::{PARAMETER_FIELDS, PARAMETER_TYPES};
+use super::{
+    DEFAULT_TRIAL_TIMEOUT, DEFAULT_TRIALS, FIELDS, MAX_CONSTRAINTS, MAX_EXPRESSION_CHARS,
+    MAX_LABEL_CHARS, MAX_LABEL_NAME_CHARS, MAX_LABELS, MAX_PARALLELISM, MAX_STOCK_CODES,
+    MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, REQUIRED, method_names,
+};
+use crate::objective::{FUNCTION_METRIC, TestFunction};
+use crate::spec::{BacktestSettings, MAX_SEED, MAX_TRIALS};
+use crate::state::Priority;
+use serde_json::{Map, Value, json};
+use trialmill_backtest::bars::MAX_SYMBOL_BYTES;
+use trialmill_backtest::config::{BacktestConfig, ConfigFault};
+use trialmill_backtest::metrics::METRICS;
+use trialmill_backtest::strategy;
+use trialmill_search::{MAX_CHOICES, MAX_NAME_CHARS, MAX_PARAMETERS};
+
+/// The JSON Schema (draft 2020-12) of the body of `POST /optimization/tasks`.
+///
+/// Structure, names, bounds and defaults; what binds fields together (the parameters of a strategy,
+/// a direction against its metric, the size of a grid) only the check itself knows.
+#[must_use]
+pub fn request_schema() -> Value {
+    let properties: Map<String, Value> = FIELDS
+        .iter()
+        .map(|name| ((*name).to_owned(), property(name)))
+        .collect();
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "OptimizationRequest",
+        "description": "A search for the parameters of a strategy. Null in an optional field means \
+                        that it is not given.",
+        "type": "object",
+        "required": &FIELDS[..REQUIRED],
+        "properties": properties,
+        "additionalProperties": false,
+        "examples": [example()],
+    })
+}
+
+/// A request that is accepted once the bars of its symbol are there.
+fn example() -> Value {
+    json!({
+        "task_name": "moving averages of 600000.SH",
+        "strategy_name": "moving_average",
+        "stock_codes": ["600000.SH"],
+        "start_date": "2013-01-01",
+        "end_date": "2022-12-31",
+        "param_space": {
+            "short_window": {"type": "int", "low": 2, "high": 50, "default": 5},
+            "long_window": {"type": "int", "low": 5, "high": 200, "step": 5, "default": 20},
+        },
+        "objective_config": {"objective_metric": "sharpe_ratio"},
+        "n_trials": 1000,
+        "optimization_method": "random",
+        "seed": 42,
+        "result_constraints": ["n_trades >= 10"],
+    })
+}
+
+fn property(name: &str) -> Value {
+    let date = "a date, or an ISO date-time whose date counts; inclusive, local to the exchange";
+    match name {
+        "task_name" => json!({
+            "type": "string", "minLength": 1, "maxLength": MAX_TASK_NAME_CHARS,
+            "description": "your name for the task; no control characters",
+        }),
+        "strategy_name" => json!({
+            "type": "string", "enum": subjects(),
+            "description": "a strategy, or a test function that reads no market data",
+        }),
+        "stock_codes" => json!({
+            "type": "array", "maxItems": MAX_STOCK_CODES, "uniqueItems": true,
+            "items": {"type": "string", "minLength": 1, "maxLength": MAX_SYMBOL_BYTES},
+            "description": "symbols, each with bars in the store; empty only for a test function",
+        }),
+        "start_date" | "end_date" => json!({"type": "string", "description": date}),
+        "param_space" => json!({
+            "type": "object", "minProperties": 1, "maxProperties": MAX_PARAMETERS,
+            "propertyNames": {
+                "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "maxLength": MAX_NAME_CHARS,
+            },
+            "additionalProperties": parameter(),
+            "description": "the parameters by name",
+        }),
+        "objective_config" => objective(),
+        "n_trials" => json!({
+            "type": ["integer", "null"], "minimum": 1, "maximum": MAX_TRIALS,
+            "default": DEFAULT_TRIALS, "description": "trials",
+        }),
+        "optimization_method" => json!({
+            "description": "the sampler; auto is random search for now",
+            "default": "auto",
+            "anyOf": [
+                {"type": ["string", "null"], "enum": with_null(&method_names())},
+                {
+                    "type": "object", "required": ["name"], "additionalProperties": false,
+                    "properties": {"name": {"type": "string", "enum": method_names()}},
+                },
+            ],
+        }),
+        "timeout" => json!({
+            "type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT,
+            "default": null, "description": "unpaused seconds after which the task ends",
+        }),
+        "trial_timeout" => json!({
+            "type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_TRIAL_TIMEOUT,
+            "default": DEFAULT_TRIAL_TIMEOUT, "description": "seconds after which a trial fails",
+        }),
+        "seed" => json!({
+            "type": ["integer", "null"], "minimum": 0, "maximum": MAX_SEED,
+            "description": "seed of every draw; chosen and recorded when absent",
+        }),
+        "parallelism" => json!({
+            "type": ["integer", "null"], "minimum": 1, "maximum": MAX_PARALLELISM, "default": null,
+            "description": "most units at a time; null is as many as workers allow",
+        }),
+        "scope" => only("portfolio", "one book over all symbols"),
+        "aggregate" => {
+            json!({"type": "null", "description": "for the scope per_symbol; not available yet"})
+        }
+        "constraints" | "initial_params" | "warm_start_from" => json!({
+            "type": ["array", "null"], "maxItems": 0, "default": [],
+            "description": "not available yet",
+        }),
+        "result_constraints" => json!({
+            "type": ["array", "null"], "maxItems": MAX_CONSTRAINTS,
+            "items": {"type": "string", "maxLength": MAX_EXPRESSION_CHARS},
+            "default": ["n_trades >= 1"],
+            "description": "metric, comparison (>=, >, <=, <), number; a trial that breaks one is \
+                            infeasible. The default of a test function is []",
+        }),
+        "pruner" => only("none", "trials are not stopped early"),
+        "validation" => json!({
+            "type": ["object", "null"], "required": ["method"], "additionalProperties": false,
+            "properties": {"method": {"type": "string", "enum": ["none"]}},
+            "default": {"method": "none"}, "description": "how results are validated",
+        }),
+        "stop" => json!({
+            "type": ["object", "null"], "additionalProperties": false,
+            "properties": {"target": {"type": "null"}, "patience": {"type": "null"}},
+            "default": {"target": null, "patience": null},
+            "description": "early ends; not available yet",
+        }),
+        "priority" => {
+            let names: Vec<_> = Priority::ALL
+                .iter()
+                .map(|priority| priority.name())
+                .collect();
+            json!({
+                "type": ["string", "null"], "enum": with_null(&names),
+                "default": Priority::Normal.name(), "description": "order between tasks",
+            })
+        }
+        "not_before" => json!({
+            "type": ["string", "null"], "format": "date-time", "default": null,
+            "description": "a time with its zone; no trial starts before it",
+        }),
+        "labels" => json!({
+            "type": ["object", "null"], "maxProperties": MAX_LABELS, "default": {},
+            "propertyNames": {"minLength": 1, "maxLength": MAX_LABEL_NAME_CHARS},
+            "additionalProperties": {"type": "string", "minLength": 1, "maxLength": MAX_LABEL_CHARS},
+            "description": "your own labels",
+        }),
+        "backtest_config" => backtest(),
+        other => unreachable!("the field {other} has no schema"),
+    }
+}
+
+fn subjects() -> Vec<&'static str> {
+    let strategies = strategy::all().iter().map(|strategy| strategy.info().key);
+    strategies
+        .chain(TestFunction::ALL.iter().map(|function| function.name()))
+        .collect()
+}
+
+/// A field that takes one name until more is built.
+fn only(name: &str, description: &str) -> Value {
+    json!({
+        "type": ["string", "null"], "enum": [name, null], "default": name,
+        "description": description,
+    })
+}
+
+fn with_null(names: &[&str]) -> Value {
+    names
+        .iter()
+        .map(|name| json!(name))
+        .chain([Value::Null])
+        .collect()
+}
+
+fn parameter() -> Value {
+    let number =
+        |description: &str| json!({"type": ["number", "null"], "description": description});
+    let properties: Map<String, Value> = PARAMETER_FIELDS
+        .iter()
+        .map(|name| {
+            let schema = match *name {
+                "type" => json!({"type": "string", "enum": PARAMETER_TYPES}),
+                "low" => number("smallest value, for int and float"),
+                "high" => number("largest value, for int and float"),
+                "step" => json!({
+                    "type": ["number", "null"], "exclusiveMinimum": 0,
+                    "description": "distance between values; 1 for int, null (none) for float",
+                }),
+                "log" => json!({
+                    "type": ["boolean", "null"], "default": false,
+                    "description": "whether the logarithm is spread evenly",
+                }),
+                "choices" => json!({
+                    "type": ["array", "null"], "minItems": 1, "maxItems": MAX_CHOICES,
+                    "items": {"type": ["string", "number", "boolean", "null"]},
+                    "description": "the values of a categorical parameter",
+                }),
+                "default" => json!({
+                    "type": ["string", "number", "boolean", "null"],
+                    "description": "where all searched parameters have one, the first trial takes \
+                                    them; a disabled parameter stays at it",
+                }),
+                "enabled" => json!({
+                    "type": ["boolean", "null"], "default": true,
+                    "description": "false keeps the parameter at its default",
+                }),
+                "when" => json!({"type": "null", "description": "conditions; not available yet"}),
+                other => unreachable!("the parameter field {other} has no schema"),
+            };
+            ((*name).to_owned(), schema)
+        })
+        .collect();
+    json!({
+        "type": "object", "required": ["type"], "properties": properties,
+        "additionalProperties": false,
+    })
+}
+
+fn objective() -> Value {
+    let names: Vec<&str> = METRICS
+        .iter()
+        .flat_map(|info| [Some(info.name), info.alias])
+        .flatten()
+        .chain([FUNCTION_METRIC])
+        .collect();
+    let directions = ["maximize", "minimize"];
+    json!({
+        "type": "object", "required": ["objective_metric"], "additionalProperties": false,
+        "properties": {
+            "objective_metric": {
+                "description": "the metric; `value` for a test function",
+                "anyOf": [
+                    {"type": "string", "enum": names},
+                    {"type": "array", "minItems": 1, "maxItems": 1, "items": {"enum": names}},
+                ],
+            },
+            "direction": {
+                "description": "the metric's own when absent, and never against it",
+                "anyOf": [
+                    {"type": ["string", "null"], "enum": with_null(&directions)},
+                    {"type": "array", "minItems": 1, "maxItems": 1, "items": {"enum": directions}},
+                ],
+            },
+            "objective_weights": {"type": "null", "description": "not available yet"},
+        },
+        "description": "what is optimized",
+    })
+}
+
+fn backtest() -> Value {
+    let settings = BacktestSettings::default();
+    // A config of NaNs is out of every range, and each of its faults tells the range.
+    let nan = f64::NAN;
+    let unfit = BacktestConfig {
+        initial_cash: nan,
+        commission_rate: nan,
+        slippage_rate: nan,
+        risk_free_rate: nan,
+        periods_per_year: nan,
+        ..BacktestConfig::default()
+    };
+    let faults = unfit.check().err().unwrap_or_default();
+    let number = |name: &str, default: f64, description: &str| {
+        let bounds = faults.iter().find_map(|fault| match fault {
+            ConfigFault::OutOfRange {
+                field, min, max, ..
+            } if *field == name => Some((*min, *max)),
+            ConfigFault::OutOfRange { .. } | ConfigFault::NotBuilt { .. } => None,
+        });
+        let (min, max) = bounds.expect("NaN is out of the range of every number");
+        json!({
+            "type": ["number", "null"], "minimum": min, "maximum": max, "default": default,
+            "description": description,
+        })
+    };
+    let no = |description: &str| {
+        json!({
+            "type": ["boolean", "null"], "enum": [false, null], "default": false,
+            "description": description,
+        })
+    };
+    let properties: Map<String, Value> = BACKTEST_FIELDS
+        .iter()
+        .map(|name| {
+            let schema = match *name {
+                "initial_cash" => number(name, settings.initial_cash, "cash at the start"),
+                "commission_rate" => number(
+                    name,
+                    settings.commission_rate,
+                    "fraction of the value, per side",
+                ),
+                "slippage_rate" => number(
+                    name,
+                    settings.slippage_rate,
+                    "fraction of the price, per side",
+                ),
+                "risk_free_rate" => number(name, settings.risk_free_rate, "fraction per year"),
+                "periods_per_year" => number(name, settings.periods_per_year, "rows per year"),
+                "market" => only("plain", "no lots, no T+1, no price limits, no stamp duty"),
+                "fill" => json!({
+                    "type": ["string", "null"], "enum": with_null(&FILLS), "default": settings.fill,
+                    "description": "when a signal is filled; close looks ahead",
+                }),
+                "position" => json!({
+                    "type": ["object", "null"], "required": ["mode"], "additionalProperties": false,
+                    "properties": {"mode": {"type": "string", "enum": ["equal_weight"]}},
+                    "default": {"mode": "equal_weight"}, "description": "how much is bought",
+                }),
+                "allow_short" => no("selling short; not available yet"),
+                "benchmark" => only("buy_and_hold", "what a result is compared with"),
+                "frequency" => only("1d", "spacing of the bars"),
+                "partners" => json!({
+                    "type": ["array", "null"], "maxItems": 0, "default": [],
+                    "description": "candidates of a pair; not available yet",
+                }),
+                "require_cointegration" => no("trading pairs; not available yet"),
+                other => unreachable!("the backtest field {other} has no schema"),
+            };
+            ((*name).to_owned(), schema)
+        })
+        .collect();
+    json!({
+        "type": ["object", "null"], "properties": properties, "additionalProperties": false,
+        "default": {}, "description": "how a backtest is done",
+    })
+}
