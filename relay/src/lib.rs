@@ -83,16 +83,14 @@ async fn relay_while_leading(
     let mut changed = store.changed();
     let mut emptied = broker.emptied();
     let mut state = broker.state();
+    let mut known_empty = 0;
     while leadership.holds() {
         changed.mark_unchanged();
-        let emptied_now = emptied.has_changed().unwrap_or(false);
-        if emptied_now && emptied.borrow_and_update().contains_key(pool) {
+        let times_empty = emptied.borrow_and_update().get(pool).copied().unwrap_or(0);
+        if times_empty > known_empty {
+            known_empty = times_empty;
             let due = store.queue_emptied(pool).await?;
-            tracing::info!(
-                pool,
-                units = due,
-                "the queue was empty or new: its units are due"
-            );
+            tracing::info!(pool, units = due, "the queue is empty or new: its units are due");
         }
         let connected = matches!(*state.borrow_and_update(), BrokerState::Connected);
         // While the broker is away nothing is taken: units stay due and go out at once later.
@@ -106,7 +104,7 @@ async fn relay_while_leading(
         let woken = async {
             tokio::select! {
                 _ = changed.changed() => {}
-                _ = emptied.changed() => emptied.mark_changed(),
+                _ = emptied.changed() => {}
                 _ = state.changed() => {}
             }
         };
