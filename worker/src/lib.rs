@@ -1,1 +1,33 @@
 //! Runs units of trials.
+//!
+//! A worker is told of a unit by a message, claims its lease from the store, runs its trials in
+//! order and writes their results under the lease. [`RunningWorker`] is the whole of it, for the
+//! binary `trialmill-worker` and for programs that embed one.
+//!
+//! - tokio tasks wait, threads compute: one slot has one task (`slot`) and one thread (`cpu`);
+//! - leases are renewed (`renew`) and results written (`flush`) on tasks of their own, which wait
+//!   for no computation;
+//! - trials that killed a worker run in a child process ([`child`]).
+//!
+//! Limits: samplers that look at history are not served yet (no such sampler exists); every unit
+//! is a run of trials, since a claim names no other kind.
+
+mod backoff;
+pub mod child;
+pub mod config;
+mod cpu;
+mod flush;
+mod isolate;
+pub mod objective;
+mod options;
+mod renew;
+mod running;
+mod slot;
+mod stop;
+mod task;
+mod trials;
+mod unit;
+
+pub use options::WorkerOptions;
+pub use running::{Beat, RunningWorker, StartError, WorkerFault};
+pub use stop::{Signal, SignalCell, StopSource};

@@ -1,0 +1,186 @@
+//! The isolated child: the same program, started again to run trials one at a time for a worker,
+//! under a limit of its address space. It may panic, abort or be killed; the worker goes on.
+//!
+//! It reads one line of JSON ([`Setup`]), then the bytes of the bars, then one line per trial
+//! ([`Ask`]), and answers each with one line ([`Answer`]). It knows no store and no broker.
+
+use crate::config;
+use crate::objective::Objective;
+use crate::stop::{SignalCell, StopSource};
+use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use trialmill_backtest::bars::BarSeries;
+use trialmill_common::spec::TaskSpec;
+use trialmill_common::trial::{Evaluation, Failure, Outcome};
+
+/// Set to 1 in the environment of a child.
+pub(crate) const CHILD_VARIABLE: &str = "TRIALMILL_CHILD";
+
+/// The first line that a child reads.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    /// The task, as stored.
+    pub(crate) spec: serde_json::Value,
+    /// Lengths of the bars' byte forms, which follow this line.
+    pub(crate) series_bytes: Vec<u64>,
+    /// Limit of the address space.
+    pub(crate) memory_bytes: u64,
+    /// Names worker and slot in failures.
+    pub(crate) worker: String,
+}
+
+/// A trial to run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Ask {
+    pub(crate) number: u32,
+    /// The packed point.
+    pub(crate) packed: Vec<u8>,
+}
+
+/// How it ended. A child is never interrupted but killed, so every answer is an end.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    Completed {
+        values: Vec<f64>,
+        metrics: Vec<(String, Result<f64, String>)>,
+        infeasible: Option<String>,
+        stats: Option<Vec<u8>>,
+    },
+    Pruned {
+        values: Vec<f64>,
+        metrics: Vec<(String, Result<f64, String>)>,
+        infeasible: Option<String>,
+        stats: Option<Vec<u8>>,
+    },
+    Failed(Failure),
+}
+
+impl Answer {
+    fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Completed(Evaluation {
+                values,
+                metrics,
+                infeasible,
+                stats,
+            }) => Self::Completed {
+                values,
+                metrics,
+                infeasible,
+                stats,
+            },
+            Outcome::Pruned(Evaluation {
+                values,
+                metrics,
+                infeasible,
+                stats,
+            }) => Self::Pruned {
+                values,
+                metrics,
+                infeasible,
+                stats,
+            },
+            Outcome::Failed(failure) => Self::Failed(failure),
+        }
+    }
+
+    pub(crate) fn into_outcome(self) -> Outcome {
+        match self {
+            Self::Completed {
+                values,
+                metrics,
+                infeasible,
+                stats,
+            } => Outcome::Completed(Evaluation {
+                values,
+                metrics,
+                infeasible,
+                stats,
+            }),
+            Self::Pruned {
+                values,
+                metrics,
+                infeasible,
+                stats,
+            } => Outcome::Pruned(Evaluation {
+                values,
+                metrics,
+                infeasible,
+                stats,
+            }),
+            Self::Failed(failure) => Outcome::Failed(failure),
+        }
+    }
+}
+
+/// Runs this process as an isolated child, if it was started as one; else returns nothing.
+///
+/// Every program that runs a worker calls it first thing in `main`, before there is a runtime or
+/// another thread.
+#[must_use = "a child must exit with this code"]
+pub fn main_if_child() -> Option<ExitCode> {
+    if !config::is_child(CHILD_VARIABLE) {
+        return None;
+    }
+    Some(match serve(io::stdin().lock(), io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody reads a log of a child; its standard error is the worker's.
+            drop(writeln!(io::stderr(), "isolated child: {error}"));
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn serve(mut asks: impl BufRead, mut answers: impl Write) -> io::Result<()> {
+    // A worker that is killed takes its children with it.
+    #[cfg(target_os = "linux")]
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let mut text = String::new();
+    if asks.read_line(&mut text)? == 0 {
+        return Ok(());
+    }
+    let setup: Setup = serde_json::from_str(&text)?;
+    limit(Resource::As, setup.memory_bytes)?;
+    limit(Resource::Core, 0)?;
+    let mut series = Vec::with_capacity(setup.series_bytes.len());
+    for length in &setup.series_bytes {
+        let length = usize::try_from(*length).map_err(io::Error::other)?;
+        let mut bytes = vec![0; length];
+        asks.read_exact(&mut bytes)?;
+        let bars = BarSeries::from_bytes(&bytes).map_err(io::Error::other)?;
+        series.push(Arc::new(bars));
+    }
+    let spec = Arc::new(TaskSpec::from_json(&setup.spec).map_err(io::Error::other)?);
+    let objective = Objective::prepare(Arc::clone(&spec), series);
+    let timeout = Duration::try_from_secs_f64(spec.trial_timeout).map_err(io::Error::other)?;
+    let signal = SignalCell::default();
+    for text in asks.lines() {
+        let ask: Ask = serde_json::from_str(&text?)?;
+        let point = spec.space.unpack(&ask.packed).map_err(io::Error::other)?;
+        let stop = StopSource::new(&signal, Instant::now() + timeout);
+        let outcome = objective
+            .evaluate(&point, &stop, &setup.worker)
+            .expect("nobody raises the signal of a child");
+        serde_json::to_writer(&mut answers, &Answer::of(outcome))?;
+        answers.write_all(b"\n")?;
+        answers.flush()?;
+    }
+    Ok(())
+}
+
+fn limit(resource: Resource, bytes: u64) -> io::Result<()> {
+    setrlimit(
+        resource,
+        Rlimit {
+            current: Some(bytes),
+            maximum: Some(bytes),
+        },
+    )?;
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Keeping leases: one batch for all of them, on a task of its own that waits for no computation.
+//! It also tells the store that the worker lives.
+
+use crate::backoff::jittered;
+use crate::running::Shared;
+use crate::stop::Signal;
+use std::sync::Arc;
+use std::time::Duration;
+use trialmill_store::rows::{HeldLease, LeaseOutcome};
+
+/// Renews every third of a lease, until it is aborted. After a failure it tries again after a
+/// tenth of one.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let lease = shared.options.lease;
+    let mut failing = false;
+    loop {
+        let wait: Duration = if failing {
+            jittered(lease / 10)
+        } else {
+            lease / 3
+        };
+        tokio::time::sleep(wait).await;
+        let units = shared.held.all();
+        let leases: Vec<HeldLease> = units.iter().map(|unit| unit.lease).collect();
+        let answer = shared.store.renew(shared.card.id, &leases).await;
+        shared.beat.send_modify(|beat| {
+            beat.turns += 1;
+            beat.database = answer.is_ok();
+        });
+        match answer {
+            Ok(outcomes) => {
+                if std::mem::take(&mut failing) {
+                    tracing::info!("the store answers again");
+                    // The row of this worker may have been swept meanwhile.
+                    if let Err(error) = shared.store.announce(&shared.card).await {
+                        tracing::warn!(%error, "the worker could not be announced again");
+                        failing = true;
+                    }
+                }
+                for (unit, outcome) in units.iter().zip(outcomes) {
+                    match outcome {
+                        LeaseOutcome::Held(control) => unit.obey(control),
+                        LeaseOutcome::Lost => unit.raise(Signal::Lost),
+                    }
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(leases = leases.len(), %error, "leases could not be renewed");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! A slot: one message at a time, one unit, one thread.
+//!
+//! message -> claim -> trials in order -> end of the unit -> acknowledgement. Whatever goes wrong
+//! before the claim leaves the unit queued in the store, and after it the lease decides; so the
+//! message is acknowledged in every case but one: a worker that leaves before the claim gives it
+//! back.
+
+use crate::backoff::Backoff;
+use crate::cpu::Lane;
+use crate::isolate::Isolated;
+use crate::running::{Phase, Shared, WorkerFault};
+use crate::stop::Signal;
+use crate::task::{PrepareError, PreparedTask};
+use crate::trials::{Batch, Halt, Limits};
+use crate::unit::{HeldUnit, Settled};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+use tracing::Instrument;
+use trialmill_broker::{Consumer, Delivery};
+use trialmill_common::protocol::board::UnitEnd;
+use trialmill_common::state::TaskId;
+use trialmill_common::trial::RunningTrial;
+use trialmill_search::Point;
+use trialmill_store::StoreError;
+use trialmill_store::rows::{Claim, UnitRef};
+
+/// How long a unit that this build cannot read is kept before it is handed back: a worker of
+/// another build may take it, and the two do not toss it between them.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(5);
+
+/// One slot of a worker.
+pub(crate) struct Slot {
+    shared: Arc<Shared>,
+    lane: Lane,
+    number: u32,
+    /// `host:pid/slot-07`, for failures.
+    worker: Arc<str>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Slot {
+    pub(crate) fn new(shared: Arc<Shared>, number: u32) -> std::io::Result<Self> {
+        let lane = Lane::spawn(number)?;
+        let worker = format!("{}/slot-{number:02}", shared.card.name).into();
+        let phase = shared.phase.subscribe();
+        Ok(Self {
+            shared,
+            lane,
+            number,
+            worker,
+            phase,
+        })
+    }
+
+    /// Works until the worker drains.
+    pub(crate) async fn run(mut self, mut consumer: Box<dyn Consumer>) {
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                _ = self.phase.wait_for(|phase| *phase > Phase::Running) => break,
+                delivery = consumer.next() => delivery,
+            };
+            if !self.take(consumer.as_mut(), &delivery).await {
+                break;
+            }
+        }
+        // Closing gives an unacknowledged message back.
+        consumer.close().await;
+    }
+
+    /// One message. False: the worker leaves, and the message is given back.
+    async fn take(&mut self, consumer: &mut dyn Consumer, delivery: &Delivery) -> bool {
+        let unit = UnitRef {
+            task: TaskId(delivery.message.task),
+            unit: delivery.message.unit,
+        };
+        match self.claim(unit).await {
+            Claimed::Unit(claim) => {
+                let span = tracing::info_span!("unit", task.id = %unit.task, unit = unit.unit);
+                self.run_unit(consumer, &claim).instrument(span).await;
+            }
+            Claimed::Nothing => {}
+            Claimed::Leaving => return false,
+        }
+        consumer.ack().await;
+        true
+    }
+
+    /// Claims, however long the store is away.
+    async fn claim(&mut self, unit: UnitRef) -> Claimed {
+        let store = Arc::clone(&self.shared.store);
+        let worker = self.shared.card.id;
+        match until_known(&mut self.phase, "claim", || store.claim(unit, worker)).await {
+            Known::Answer(Some(claim)) => Claimed::Unit(Box::new(claim)),
+            Known::Answer(None) => Claimed::Nothing,
+            Known::Refused(error) => {
+                tracing::error!(task.id = %unit.task, unit = unit.unit, %error, "a claim was refused");
+                Claimed::Nothing
+            }
+            Known::Leaving => Claimed::Leaving,
+        }
+    }
+
+    async fn run_unit(&mut self, consumer: &mut dyn Consumer, claim: &Claim) {
+        let unit = Arc::new(HeldUnit::new(claim));
+        self.shared.held.insert(Arc::clone(&unit));
+        // Inserted first, then looked at: whichever way a drain comes between, one side sees it.
+        match *self.phase.borrow() {
+            Phase::Running => {}
+            Phase::Finishing => unit.raise(Signal::HandBack),
+            Phase::Interrupting | Phase::GivingUp => unit.raise(Signal::Interrupt),
+        }
+        tracing::debug!(
+            first = claim.first,
+            count = claim.count,
+            crashes = claim.crashes,
+            "claimed"
+        );
+        let end = match self.prepare(claim, &unit).await {
+            Some((task, announced)) => self.work(consumer, claim, &unit, task, announced).await,
+            None => UnitEnd::HandBack,
+        };
+        if unit.signal.get() == Signal::Lost {
+            self.shared.held.remove(unit.lease);
+            return;
+        }
+        let settled = unit.end(end);
+        self.shared.flush_now.notify_one();
+        let settled = settled.await.unwrap_or(Settled::Dropped);
+        tracing::debug!(
+            ?end,
+            ?settled,
+            worked_ms = unit.worked().as_millis(),
+            "unit ended"
+        );
+    }
+
+    /// Makes the task ready. `None`: hand the unit back.
+    async fn prepare(&mut self, claim: &Claim, unit: &HeldUnit) -> Option<Prepared> {
+        let mut backoff = Backoff::new();
+        loop {
+            let error = match self.shared.tasks.get(claim, &self.lane).await {
+                Ok(task) => match announced(claim, &task) {
+                    Ok(announced) => return Some((task, Arc::new(announced))),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            let wait = match &error {
+                PrepareError::Store(cause) if cause.is_transient() => backoff.delay(),
+                _ => {
+                    tracing::error!(%error, "the task cannot be made ready here; handing back");
+                    UNREADABLE_PAUSE
+                }
+            };
+            let transient = matches!(&error, PrepareError::Store(cause) if cause.is_transient());
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = unit.changed.notified() => {}
+            }
+            if !transient || unit.signal.get() > Signal::Run {
+                return None;
+            }
+        }
+    }
+
+    /// Runs the trials and says how the unit is left.
+    async fn work(
+        &mut self,
+        consumer: &mut dyn Consumer,
+        claim: &Claim,
+        unit: &Arc<HeldUnit>,
+        task: Arc<PreparedTask>,
+        announced: Arc<BTreeMap<u32, (Point, u32)>>,
+    ) -> UnitEnd {
+        let options = &self.shared.options;
+        let batch = Batch {
+            unit: Arc::clone(unit),
+            task,
+            announced,
+            worker: Arc::clone(&self.worker),
+            limits: Limits {
+                unit: options.unit_limit,
+                slow_trial: options.slow_trial,
+                unrecorded_bytes: options.unrecorded_bytes,
+            },
+            flush_now: Arc::clone(&self.shared.flush_now),
+        };
+        let ack_at = unit.claimed_at() + options.ack_early;
+        if claim.crashes > 0 && batch.task.objective.can_be_isolated() {
+            let shared = Arc::clone(&self.shared);
+            let mut isolated = Isolated::new(shared, batch);
+            let mut running = std::pin::pin!(isolated.run());
+            let halt = tokio::select! {
+                halt = &mut running => halt,
+                () = sleep_until(ack_at.into()) => {
+                    consumer.ack_early().await;
+                    running.await
+                }
+            };
+            return left(&halt, unit);
+        }
+        let mut acked = false;
+        let mut started = None;
+        loop {
+            let limit = batch.task.trial_timeout() + self.shared.options.stuck_grace;
+            let on_thread = batch.clone();
+            let mut job = self.lane.run(move || on_thread.run(started));
+            let halt = loop {
+                let patience = unit.patience_ends(limit, self.shared.options.stuck_grace);
+                tokio::select! {
+                    biased;
+                    halt = &mut job => break halt.ok(),
+                    // The signal counts from now on: look at the patience again.
+                    () = unit.changed.notified() => {}
+                    () = sleep_until(ack_at.into()), if !acked => {
+                        acked = true;
+                        consumer.ack_early().await;
+                    }
+                    () = sleep_until(patience.into()) => {
+                        let now = std::time::Instant::now();
+                        if unit.patience_ends(limit, self.shared.options.stuck_grace) <= now {
+                            break None;
+                        }
+                    }
+                }
+            };
+            match halt {
+                Some(Halt::Announce(trial)) => {
+                    started = Some(trial.number);
+                    self.announce(unit, &trial).await;
+                }
+                Some(halt) => return left(&halt, unit),
+                None => return self.give_thread_up(unit),
+            }
+        }
+    }
+
+    /// Announces a slow trial; what the store answers reaches the thread through the signal.
+    async fn announce(&self, unit: &HeldUnit, trial: &RunningTrial) {
+        start_trial(&self.shared, unit, trial).await;
+    }
+
+    /// The thread ignores its deadline, or died: another one takes its place.
+    fn give_thread_up(&mut self, unit: &HeldUnit) -> UnitEnd {
+        unit.abandon_thread();
+        tracing::error!("a trial ignores its deadline; its thread is given up, the unit isolated");
+        match Lane::spawn(self.number) {
+            Ok(lane) => self.lane = lane,
+            Err(error) => self.shared.fail(WorkerFault::NoThread(error.to_string())),
+        }
+        self.shared.count_abandoned_thread();
+        match unit.signal.get() {
+            Signal::Stop => UnitEnd::Close,
+            Signal::Run | Signal::HandBack | Signal::Interrupt | Signal::Lost => UnitEnd::Isolate,
+        }
+    }
+}
+
+type Prepared = (Arc<PreparedTask>, Arc<BTreeMap<u32, (Point, u32)>>);
+
+enum Claimed {
+    Unit(Box<Claim>),
+    Nothing,
+    Leaving,
+}
+
+/// How a unit is left after its loop returned.
+fn left(halt: &Halt, unit: &HeldUnit) -> UnitEnd {
+    match (halt, unit.signal.get()) {
+        (Halt::Done, _) | (_, Signal::Stop) => UnitEnd::Close,
+        (Halt::WorkedLong, Signal::Run) => UnitEnd::Split,
+        (Halt::WorkedLong | Halt::Signalled | Halt::Announce(_), _) => UnitEnd::HandBack,
+    }
+}
+
+/// The points of the trials that an earlier holder announced.
+fn announced(
+    claim: &Claim,
+    task: &PreparedTask,
+) -> Result<BTreeMap<u32, (Point, u32)>, PrepareError> {
+    let unpack = |trial: &trialmill_store::rows::AnnouncedTrial| {
+        let point = task.spec.space.unpack(&trial.params);
+        let point = point.map_err(|error| PrepareError::Unreadable(error.to_string()))?;
+        Ok((trial.number, (point, trial.crashes)))
+    };
+    claim.announced.iter().map(unpack).collect()
+}
+
+/// Announces a slow trial, however long the store is away; the answer becomes the unit's signal.
+pub(crate) async fn start_trial(shared: &Shared, unit: &HeldUnit, trial: &RunningTrial) {
+    let mut backoff = Backoff::new();
+    loop {
+        match shared.store.start_trial(unit.lease, trial).await {
+            Ok(Some(control)) => return unit.obey(control),
+            Ok(None) => return unit.raise(Signal::Lost),
+            Err(error) if error.is_transient() => {
+                tracing::warn!(trial.number = trial.number, %error, "a trial could not be announced yet");
+            }
+            Err(error) => {
+                tracing::error!(trial.number = trial.number, %error, "an announcement was refused");
+                return unit.raise(Signal::HandBack);
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff.delay()) => {}
+            () = unit.changed.notified() => {}
+        }
+        if unit.signal.get() > Signal::Run {
+            return;
+        }
+    }
+}
+
+/// What repeating an operation came to.
+enum Known<T> {
+    Answer(T),
+    Refused(StoreError),
+    Leaving,
+}
+
+/// Repeats an operation while the store is away, until the worker leaves.
+async fn until_known<T, F: Future<Output = Result<T, StoreError>>>(
+    phase: &mut watch::Receiver<Phase>,
+    what: &'static str,
+    mut operation: impl FnMut() -> F,
+) -> Known<T> {
+    let mut backoff = Backoff::new();
+    loop {
+        match operation().await {
+            Ok(answer) => return Known::Answer(answer),
+            Err(error) if error.is_transient() => {
+                tracing::warn!(what, %error, "the store is away; trying again");
+            }
+            Err(error) => return Known::Refused(error),
+        }
+        tokio::select! {
+            biased;
+            _ = phase.wait_for(|phase| *phase > Phase::Running) => return Known::Leaving,
+            () = tokio::time::sleep(backoff.delay()) => {}
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What the units of a task share in this process: its study, its objective, its bars, its pace.
+
+use crate::cpu::Lane;
+use crate::objective::Objective;
+use moka::future::Cache;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use trialmill_backtest::bars::BarSeries;
+use trialmill_common::spec::TaskSpec;
+use trialmill_common::state::TaskId;
+use trialmill_search::{History, Point, Study};
+use trialmill_store::rows::Claim;
+use trialmill_store::{Store, StoreError};
+
+/// Series read from the store at a time: bounds the bytes of one answer.
+const SERIES_PER_READ: usize = 64;
+
+/// A task made ready to run.
+pub(crate) struct PreparedTask {
+    pub(crate) spec: Arc<TaskSpec>,
+    pub(crate) stored_spec: serde_json::Value,
+    pub(crate) objective: Objective,
+    /// The pinned bars: kept for isolated children, which get a copy.
+    pub(crate) series: Vec<Arc<BarSeries>>,
+    study: Study,
+    pub(crate) pace: Pace,
+}
+
+impl PreparedTask {
+    /// The point of a trial: the first ones are given, the others drawn.
+    pub(crate) fn point(&self, number: u32) -> Point {
+        let given = usize::try_from(number)
+            .ok()
+            .and_then(|n| self.spec.first_points.get(n));
+        given.cloned().unwrap_or_else(|| {
+            self.study
+                .ask(&History::EMPTY, number)
+                .expect("no unit reaches beyond the points that the space has")
+        })
+    }
+
+    /// The time limit of one trial.
+    pub(crate) fn trial_timeout(&self) -> Duration {
+        Duration::try_from_secs_f64(self.spec.trial_timeout).unwrap_or(Duration::from_secs(86_400))
+    }
+
+    /// Whether a trial is expected to take longer than `slow`.
+    pub(crate) fn is_slow(&self, slow: Duration) -> bool {
+        match self.pace.mean() {
+            Some(mean) => mean > slow,
+            None => self.objective.is_slow_by_nature(),
+        }
+    }
+}
+
+/// The mean duration of the trials of a task in this process.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    trials: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl Pace {
+    pub(crate) fn add(&self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+        self.trials.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Nothing before the first trial.
+    pub(crate) fn mean(&self) -> Option<Duration> {
+        let micros = self.micros.load(Ordering::Relaxed);
+        micros
+            .checked_div(self.trials.load(Ordering::Relaxed))
+            .map(Duration::from_micros)
+    }
+}
+
+/// Why a task cannot be made ready.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum PrepareError {
+    #[error("{0}")]
+    Store(Arc<StoreError>),
+    #[error("{0}")]
+    Unreadable(String),
+    #[error("preparing the task panicked")]
+    Panicked,
+}
+
+/// The prepared tasks and the bars of this process, both bounded in bytes.
+pub(crate) struct TaskCache {
+    store: Arc<dyn Store>,
+    tasks: Cache<TaskId, Arc<PreparedTask>>,
+    series: Cache<[u8; 32], Arc<BarSeries>>,
+}
+
+/// moka weighs in u32: the unit is a KiB.
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX)
+}
+
+impl TaskCache {
+    pub(crate) fn new(store: Arc<dyn Store>, bytes: u64) -> Self {
+        let half = bytes / 2 / 1024;
+        Self {
+            store,
+            tasks: Cache::builder()
+                .max_capacity(half)
+                .weigher(|_, task: &Arc<PreparedTask>| {
+                    // A grid's order and the calendar's prices are of the size of the series.
+                    let bars: usize = task.series.iter().map(|s| s.memory_bytes()).sum();
+                    kib(bars + 4 * task.spec.n_trials as usize + 4096)
+                })
+                .build(),
+            series: Cache::builder()
+                .max_capacity(half)
+                .weigher(|_, series: &Arc<BarSeries>| kib(series.memory_bytes()))
+                .build(),
+        }
+    }
+
+    /// The task of a claim; prepared once, however many slots ask. Computes on `lane`.
+    pub(crate) async fn get(
+        &self,
+        claim: &Claim,
+        lane: &Lane,
+    ) -> Result<Arc<PreparedTask>, PrepareError> {
+        let prepared = self
+            .tasks
+            .try_get_with(claim.lease.unit.task, self.prepare(claim, lane));
+        prepared.await.map_err(|error| PrepareError::clone(&error))
+    }
+
+    async fn prepare(&self, claim: &Claim, lane: &Lane) -> Result<Arc<PreparedTask>, PrepareError> {
+        let spec = TaskSpec::from_json(&claim.spec)
+            .map_err(|error| PrepareError::Unreadable(error.to_string()))?;
+        let spec = Arc::new(spec);
+        let bars = if Objective::needs_bars(&spec) {
+            self.bars(claim, &spec, lane).await?
+        } else {
+            Ok(Vec::new())
+        };
+        let stored_spec = claim.spec.clone();
+        let computed = lane.run(move || {
+            let study =
+                Study::new(spec.space.clone(), spec.method, spec.seed).map_err(|faults| {
+                    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                    PrepareError::Unreadable(faults.join("; "))
+                })?;
+            let (objective, series) = match bars {
+                Ok(series) => (
+                    Objective::prepare(Arc::clone(&spec), series.clone()),
+                    series,
+                ),
+                Err(reason) => (
+                    Objective::without_data(Arc::clone(&spec), reason),
+                    Vec::new(),
+                ),
+            };
+            let pace = Pace::default();
+            Ok(Arc::new(PreparedTask {
+                spec,
+                stored_spec,
+                objective,
+                series,
+                study,
+                pace,
+            }))
+        });
+        computed.await.unwrap_or(Err(PrepareError::Panicked))
+    }
+
+    /// The pinned bars of the task, or the sentence that says which are not there.
+    async fn bars(
+        &self,
+        claim: &Claim,
+        spec: &TaskSpec,
+        lane: &Lane,
+    ) -> Result<Result<Vec<Arc<BarSeries>>, String>, PrepareError> {
+        let stored = |error| PrepareError::Store(Arc::new(error));
+        let Some(id) = claim.snapshot else {
+            return Ok(Err("the task pins no market data".to_owned()));
+        };
+        let Some(snapshot) = self.store.snapshot(id).await.map_err(stored)? else {
+            return Ok(Err("the pinned snapshot is not in the database".to_owned()));
+        };
+        let mut found: BTreeMap<[u8; 32], Arc<BarSeries>> = BTreeMap::new();
+        let mut absent: Vec<[u8; 32]> = Vec::new();
+        for symbol in &spec.stock_codes {
+            let Some(hash) = snapshot.get(symbol) else {
+                return Ok(Err(format!("the pinned snapshot has no bars of {symbol}")));
+            };
+            match self.series.get(hash).await {
+                Some(series) => drop(found.insert(*hash, series)),
+                None => absent.push(*hash),
+            }
+        }
+        for hashes in absent.chunks(SERIES_PER_READ) {
+            let read = match self.store.series_bytes(hashes).await {
+                Ok(read) => read,
+                Err(error) if error.is_transient() => return Err(stored(error)),
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            let decoded = lane.run(move || {
+                let series = read
+                    .iter()
+                    .map(|bytes| BarSeries::from_bytes(bytes).map(Arc::new));
+                series.collect::<Result<Vec<_>, _>>()
+            });
+            let decoded = match decoded.await.map_err(|_| PrepareError::Panicked)? {
+                Ok(decoded) => decoded,
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            for (hash, series) in hashes.iter().zip(decoded) {
+                self.series.insert(*hash, Arc::clone(&series)).await;
+                found.insert(*hash, series);
+            }
+        }
+        let hashes = spec.stock_codes.iter().map(|symbol| snapshot[symbol]);
+        let series: Option<Vec<_>> = hashes.map(|hash| found.get(&hash).cloned()).collect();
+        Ok(series.ok_or_else(|| "pinned bars are missing in the database".to_owned()))
+    }
+}

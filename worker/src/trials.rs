@@ -1,0 +1,163 @@
+//! The loop over the trials of a unit, on the thread that computes.
+//!
+//! Short trials run one after the other without leaving the thread; their results are fetched by
+//! the flusher. The loop returns to its slot only for what needs the runtime.
+
+use crate::stop::{Signal, StopSource};
+use crate::task::PreparedTask;
+use crate::unit::HeldUnit;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use trialmill_common::trial::{
+    EndedTrial, Failure, FailureKind, MAX_TRIAL_CRASHES, Outcome, RunningTrial,
+};
+use trialmill_search::Point;
+
+/// Why the loop returned.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// Every trial of the unit has a result.
+    Done,
+    /// The unit has worked long enough.
+    WorkedLong,
+    /// The signal was raised (or the thread was given up).
+    Signalled,
+    /// The next trial is expected to be slow: announce it, then run on with it.
+    Announce(RunningTrial),
+}
+
+/// What a slot runs on its thread.
+#[derive(Clone)]
+pub(crate) struct Batch {
+    pub(crate) unit: Arc<HeldUnit>,
+    pub(crate) task: Arc<PreparedTask>,
+    /// Trials that an earlier holder announced: their points and crashes.
+    pub(crate) announced: Arc<BTreeMap<u32, (Point, u32)>>,
+    /// Names worker and slot in failures.
+    pub(crate) worker: Arc<str>,
+    pub(crate) limits: Limits,
+    pub(crate) flush_now: Arc<Notify>,
+}
+
+/// The options that the loop needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) unit: Duration,
+    pub(crate) slow_trial: Duration,
+    pub(crate) unrecorded_bytes: usize,
+}
+
+/// What comes next in a unit.
+pub(crate) enum Next {
+    Halt(Halt),
+    /// This trial, which was not started.
+    Trial(RunningTrial),
+    /// This trial is not run any more: its process died too often.
+    Hopeless(RunningTrial),
+}
+
+impl Batch {
+    /// Runs trials until something else is to be done. `started` is the trial that the slot has
+    /// announced just now.
+    pub(crate) fn run(&self, started: Option<u32>) -> Halt {
+        loop {
+            let trial = match self.next() {
+                Next::Halt(halt) => return halt,
+                Next::Trial(trial) => trial,
+                Next::Hopeless(trial) => {
+                    self.push(trial, self.crashed_too_often(None), Duration::ZERO);
+                    continue;
+                }
+            };
+            if started != Some(trial.number) && self.task.is_slow(self.limits.slow_trial) {
+                return Halt::Announce(trial);
+            }
+            let _span = tracing::debug_span!("trial", trial.number = trial.number).entered();
+            let begin = Instant::now();
+            self.unit.trial_begins(begin);
+            let stop = StopSource::new(&self.unit.signal, begin + self.task.trial_timeout());
+            let result = self
+                .task
+                .objective
+                .evaluate(&trial.point, &stop, &self.worker);
+            self.unit.trial_is_over();
+            let Ok(outcome) = result else {
+                return Halt::Signalled;
+            };
+            let duration = begin.elapsed();
+            self.task.pace.add(duration);
+            if !self.push(trial, outcome, duration) {
+                return Halt::Signalled;
+            }
+        }
+    }
+
+    /// The next trial of the unit, or why there is none now. May wait for room.
+    pub(crate) fn next(&self) -> Next {
+        let Some(number) = self.unit.next_trial() else {
+            return Next::Halt(Halt::Done);
+        };
+        let full = || self.flush_now.notify_one();
+        if self.unit.signal.get() > Signal::Run
+            || !self.unit.wait_for_room(self.limits.unrecorded_bytes, full)
+        {
+            return Next::Halt(Halt::Signalled);
+        }
+        if number > self.unit.first && self.unit.worked() >= self.limits.unit {
+            return Next::Halt(Halt::WorkedLong);
+        }
+        let (point, crashes) = match self.announced.get(&number) {
+            Some((point, crashes)) => (point.clone(), *crashes),
+            None => (self.task.point(number), 0),
+        };
+        let trial = RunningTrial {
+            number,
+            unit: self.unit.lease.unit.unit,
+            point,
+            crashes,
+        };
+        if crashes >= MAX_TRIAL_CRASHES {
+            Next::Hopeless(trial)
+        } else {
+            Next::Trial(trial)
+        }
+    }
+
+    /// Hands a result in. False: the unit wants no more.
+    pub(crate) fn push(&self, trial: RunningTrial, outcome: Outcome, duration: Duration) -> bool {
+        let RunningTrial { number, point, .. } = trial;
+        if let Outcome::Failed(failure) = &outcome {
+            let (kind, message) = (failure.kind.name(), &failure.message);
+            tracing::info!(trial.number = number, kind, message, "trial failed");
+        }
+        let duration_ms = duration.as_secs_f64() * 1e3;
+        let ended = EndedTrial {
+            number,
+            point,
+            outcome,
+            duration_ms,
+            window: None,
+        };
+        self.unit.push(ended, self.limits.unrecorded_bytes, || {
+            self.flush_now.notify_one()
+        })
+    }
+
+    /// The end of a trial whose process died [`MAX_TRIAL_CRASHES`] times, the last time as told.
+    pub(crate) fn crashed_too_often(&self, last: Option<&str>) -> Outcome {
+        let how = last
+            .map(|last| format!("; the last time {last}"))
+            .unwrap_or_default();
+        Outcome::Failed(Failure {
+            kind: FailureKind::WorkerCrashed,
+            message: format!("its process died {MAX_TRIAL_CRASHES} times{how}"),
+            causes: Vec::new(),
+            hint: "abort, stack overflow or memory: keep the search away from these parameters, \
+                   or raise TRIALMILL_TRIAL_MEMORY_MB on the workers"
+                .to_owned(),
+            worker: self.worker.to_string(),
+        })
+    }
+}

@@ -1,0 +1,297 @@
+//! The units that this process holds the leases of, and their results until these are recorded.
+
+use crate::stop::{Signal, SignalCell};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, oneshot};
+use trialmill_common::protocol::Control;
+use trialmill_common::protocol::board::UnitEnd;
+use trialmill_common::state::TaskId;
+use trialmill_common::trial::{EndedTrial, Outcome};
+use trialmill_store::UnitFlush;
+use trialmill_store::rows::{Claim, HeldLease};
+
+/// A unit under lease. Its slot, the thread that computes, the flusher and the renewal share it.
+#[derive(Debug)]
+pub(crate) struct HeldUnit {
+    pub(crate) lease: HeldLease,
+    /// First trial that was not recorded when the unit was claimed.
+    pub(crate) first: u32,
+    /// Trials left when it was claimed.
+    pub(crate) count: u32,
+    pub(crate) signal: SignalCell,
+    /// The slot waits on it for a change of the signal.
+    pub(crate) changed: Notify,
+    claimed_at: Instant,
+    /// Start of the running trial in nanoseconds after `claimed_at`, plus 1; 0 between trials.
+    trial_started: AtomicU64,
+    results: Mutex<Results>,
+    room: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Results {
+    /// Recorded trials of the unit, those of earlier holders included.
+    recorded: u32,
+    /// Ended trials that wait for a flush.
+    waiting: Vec<EndedTrial>,
+    /// Ended trials since the claim: waiting, in a flush, or recorded.
+    ended: u32,
+    /// Bytes of the trials waiting and in a flush.
+    bytes: usize,
+    /// Bytes of the trials in the flush under way.
+    flushing_bytes: usize,
+    /// Set once, by the slot: how the unit is left after the waiting trials.
+    end: Option<UnitEnd>,
+    settled: Option<oneshot::Sender<Settled>>,
+    /// The computing thread was given up: what it still brings is ignored.
+    abandoned: bool,
+    interrupted_at: Option<Instant>,
+}
+
+/// What became of a unit's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// Everything is recorded and the lease is given up.
+    Recorded,
+    /// The lease was superseded, or the worker gave up: the results since the last flush are gone
+    /// and their trials run again.
+    Dropped,
+}
+
+impl HeldUnit {
+    pub(crate) fn new(claim: &Claim) -> Self {
+        Self {
+            lease: claim.lease,
+            first: claim.first,
+            count: claim.count,
+            signal: SignalCell::default(),
+            changed: Notify::new(),
+            claimed_at: Instant::now(),
+            trial_started: AtomicU64::new(0),
+            results: Mutex::new(Results {
+                recorded: claim.recorded,
+                ..Results::default()
+            }),
+            room: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn task(&self) -> TaskId {
+        self.lease.unit.task
+    }
+
+    pub(crate) fn worked(&self) -> Duration {
+        self.claimed_at.elapsed()
+    }
+
+    pub(crate) fn claimed_at(&self) -> Instant {
+        self.claimed_at
+    }
+
+    /// Raises the signal and wakes whoever waits for it.
+    pub(crate) fn raise(&self, signal: Signal) {
+        if self.signal.raise(signal) {
+            let mut results = self.results();
+            if signal >= Signal::Interrupt {
+                results.interrupted_at.get_or_insert_with(Instant::now);
+            }
+            drop(results);
+            self.room.notify_all();
+            self.changed.notify_one();
+        }
+    }
+
+    /// What the store told this holder.
+    pub(crate) fn obey(&self, control: Control) {
+        match control {
+            Control::Run => {}
+            Control::Pause => self.raise(Signal::HandBack),
+            Control::Stop => self.raise(Signal::Stop),
+        }
+    }
+
+    // ---- the computing side ------------------------------------------------------------------
+
+    /// The next trial without a result, if any is left.
+    pub(crate) fn next_trial(&self) -> Option<u32> {
+        let ended = self.results().ended;
+        (ended < self.count).then(|| self.first + ended)
+    }
+
+    /// Waits until the unrecorded results are below `bound` bytes, or the signal is raised.
+    /// Returns whether there is room. Blocks the thread: only for the CPU pool.
+    pub(crate) fn wait_for_room(&self, bound: usize, full: impl Fn()) -> bool {
+        let mut results = self.results();
+        while results.bytes >= bound && self.signal.get() == Signal::Run {
+            full();
+            results = self
+                .room
+                .wait(results)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        self.signal.get() == Signal::Run
+    }
+
+    pub(crate) fn trial_begins(&self, at: Instant) {
+        let nanos = at.duration_since(self.claimed_at).as_nanos();
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX - 1);
+        self.trial_started.store(nanos + 1, Ordering::Release);
+    }
+
+    pub(crate) fn trial_is_over(&self) {
+        self.trial_started.store(0, Ordering::Release);
+    }
+
+    /// Adds a result. False: nobody wants it any more. `half_full` is told when a flush is due
+    /// before its time.
+    pub(crate) fn push(&self, trial: EndedTrial, bound: usize, half_full: impl Fn()) -> bool {
+        let bytes = weight(&trial);
+        let mut results = self.results();
+        if results.abandoned {
+            return false;
+        }
+        debug_assert_eq!(
+            trial.number,
+            self.first + results.ended,
+            "trials end in order"
+        );
+        let before = results.bytes;
+        results.waiting.push(trial);
+        results.ended += 1;
+        results.bytes += bytes;
+        let crossed = before < bound / 2 && results.bytes >= bound / 2;
+        drop(results);
+        if crossed {
+            half_full();
+        }
+        true
+    }
+
+    // ---- the slot's side ---------------------------------------------------------------------
+
+    /// When the running trial must be over, however it is written: `limit` after its start, or
+    /// `grace` after it was interrupted. Without a running trial: `limit` from now.
+    pub(crate) fn patience_ends(&self, limit: Duration, grace: Duration) -> Instant {
+        let by_trial = match self.trial_started.load(Ordering::Acquire) {
+            0 => Instant::now() + limit,
+            nanos => self.claimed_at + Duration::from_nanos(nanos - 1) + limit,
+        };
+        match self.results().interrupted_at {
+            Some(at) => by_trial.min(at + grace),
+            None => by_trial,
+        }
+    }
+
+    /// Gives the computing thread up: its results so far stay, later ones are refused.
+    pub(crate) fn abandon_thread(&self) {
+        self.results().abandoned = true;
+    }
+
+    /// Sets how the unit is left. The flusher answers through the receiver.
+    pub(crate) fn end(&self, end: UnitEnd) -> oneshot::Receiver<Settled> {
+        let (sender, receiver) = oneshot::channel();
+        let mut results = self.results();
+        results.end = Some(end);
+        results.settled = Some(sender);
+        receiver
+    }
+
+    // ---- the flusher's side ------------------------------------------------------------------
+
+    /// What is to be written now, if anything.
+    pub(crate) fn take_flush(&self) -> Option<UnitFlush> {
+        let mut results = self.results();
+        if results.waiting.is_empty() && results.end.is_none() {
+            return None;
+        }
+        results.flushing_bytes = results.bytes;
+        Some(UnitFlush {
+            lease: self.lease,
+            recorded_before: results.recorded,
+            trials: std::mem::take(&mut results.waiting),
+            end: results.end.unwrap_or(UnitEnd::Keep),
+        })
+    }
+
+    /// A flush is known to be recorded.
+    pub(crate) fn flush_recorded(&self, flush: &UnitFlush) {
+        let mut results = self.results();
+        results.recorded +=
+            u32::try_from(flush.trials.len()).expect("a unit has at most u32 trials");
+        results.bytes -= results.flushing_bytes;
+        results.flushing_bytes = 0;
+        let settled = if flush.end == UnitEnd::Keep {
+            None
+        } else {
+            results.settled.take()
+        };
+        drop(results);
+        self.room.notify_all();
+        if let Some(settled) = settled {
+            let _ = settled.send(Settled::Recorded);
+        }
+    }
+
+    /// The unit is no longer ours: its results are dropped, its slot stops.
+    pub(crate) fn drop_results(&self) {
+        let mut results = self.results();
+        results.waiting.clear();
+        results.abandoned = true;
+        let settled = results.settled.take();
+        drop(results);
+        self.raise(Signal::Lost);
+        if let Some(settled) = settled {
+            let _ = settled.send(Settled::Dropped);
+        }
+    }
+
+    /// No code that holds this lock can panic half-way, so a poisoned one is whole.
+    fn results(&self) -> MutexGuard<'_, Results> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// About the bytes that a result takes here and on its way to the store.
+fn weight(trial: &EndedTrial) -> usize {
+    let fixed = size_of::<EndedTrial>() + trial.point.values().len() * 24;
+    fixed
+        + match &trial.outcome {
+            Outcome::Completed(e) | Outcome::Pruned(e) => {
+                e.values.len() * 8
+                    + e.metrics
+                        .iter()
+                        .map(|(name, _)| name.len() + 64)
+                        .sum::<usize>()
+                    + e.stats.as_ref().map_or(0, Vec::len)
+            }
+            Outcome::Failed(failure) => failure.message.len() + failure.hint.len() + 128,
+        }
+}
+
+/// All units under lease of this process.
+#[derive(Debug, Default)]
+pub(crate) struct HeldUnits {
+    units: Mutex<BTreeMap<HeldLease, Arc<HeldUnit>>>,
+}
+
+impl HeldUnits {
+    pub(crate) fn insert(&self, unit: Arc<HeldUnit>) {
+        self.lock().insert(unit.lease, unit);
+    }
+
+    pub(crate) fn remove(&self, lease: HeldLease) {
+        self.lock().remove(&lease);
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<HeldUnit>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<HeldLease, Arc<HeldUnit>>> {
+        self.units.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
