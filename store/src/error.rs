@@ -10,9 +10,7 @@ pub enum StoreError {
     #[error("the transaction was rolled back by the database: {0}")]
     Conflict(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The schema is older or newer than this build needs.
-    #[error(
-        "the database schema is at version {found}, this build needs {needed}; {remedy}"
-    )]
+    #[error("the database schema is at version {found}, this build needs {needed}; {remedy}")]
     Schema {
         /// Version found; 0 for an empty database.
         found: u32,

@@ -29,8 +29,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::watch;
 use trialmill_backtest::bars::BarSeries;
-use trialmill_common::protocol::board::{UnitEnd, Written};
 use trialmill_common::protocol::Control;
+use trialmill_common::protocol::board::{UnitEnd, Written};
 use trialmill_common::state::{StopReason, TaskId, WorkerId};
 use trialmill_common::trial::{EndedTrial, RunningTrial};
 use trialmill_common::worker::WorkerCard;
@@ -47,7 +47,10 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(30), publish_grace: Duration::from_secs(30) }
+        Self {
+            lease: Duration::from_secs(30),
+            publish_grace: Duration::from_secs(30),
+        }
     }
 }
 
@@ -134,12 +137,8 @@ pub trait Store: Send + Sync + 'static {
     async fn running_trials(&self, id: TaskId) -> Result<Vec<RunningRow>, StoreError>;
 
     /// Events with a sequence number above `after`, in order, at most `limit`.
-    async fn events(
-        &self,
-        id: TaskId,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<EventRow>, StoreError>;
+    async fn events(&self, id: TaskId, after: i64, limit: u32)
+    -> Result<Vec<EventRow>, StoreError>;
 
     // ---- units: the relay ------------------------------------------------------------------
 
@@ -176,8 +175,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Charges a crash to an announced trial whose isolated child died; returns the new count,
     /// or nothing when the lease was superseded.
-    async fn charge_crash(&self, lease: HeldLease, number: u32)
-    -> Result<Option<u32>, StoreError>;
+    async fn charge_crash(&self, lease: HeldLease, number: u32) -> Result<Option<u32>, StoreError>;
 
     /// Records results of several units of one task and leaves each unit as told.
     async fn record(&self, task: TaskId, flushes: &[UnitFlush]) -> Result<Recorded, StoreError>;

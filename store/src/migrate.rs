@@ -19,5 +19,9 @@ pub(crate) fn check(found: u32, needed: u32) -> Result<(), StoreError> {
         return Ok(());
     }
     let remedy = "run `trialmill migrate`";
-    Err(StoreError::Schema { found, needed, remedy })
+    Err(StoreError::Schema {
+        found,
+        needed,
+        remedy,
+    })
 }

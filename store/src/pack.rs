@@ -67,7 +67,9 @@ impl TrialColumns {
                 };
                 (name.clone(), value)
             };
-            self.metrics = Some(Value::Object(evaluation.metrics.iter().map(metric).collect()));
+            self.metrics = Some(Value::Object(
+                evaluation.metrics.iter().map(metric).collect(),
+            ));
         }
     }
 
@@ -93,7 +95,10 @@ pub(crate) fn pack_point(point: &Point) -> Vec<u8> {
 }
 
 fn pack_values(values: &[f64]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }
 
 /// All objective values of a row.
@@ -114,10 +119,12 @@ pub(crate) fn read_failure(value: Value, what: &str) -> Result<Failure, StoreErr
 /// Lowercase hexadecimal, for hashes inside JSON.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a string takes everything");
+            text
+        })
 }
 
 /// Reads 32 bytes of hexadecimal.
@@ -137,7 +144,11 @@ pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
 pub(crate) fn snapshot_id(series: &std::collections::BTreeMap<String, [u8; 32]>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for (symbol, hash) in series {
-        hasher.update(&u64::try_from(symbol.len()).expect("a short name").to_le_bytes());
+        hasher.update(
+            &u64::try_from(symbol.len())
+                .expect("a short name")
+                .to_le_bytes(),
+        );
         hasher.update(symbol.as_bytes());
         hasher.update(hash);
     }
@@ -151,7 +162,10 @@ pub(crate) fn series_hash(bytes: &[u8]) -> [u8; 32] {
 
 /// The day of a bar's local time.
 pub(crate) fn day_of(seconds: i64) -> Result<chrono::NaiveDate, StoreError> {
-    chrono::DateTime::from_timestamp(seconds, 0).map(|t| t.date_naive()).ok_or_else(|| {
-        StoreError::Unreadable { what: "a series".to_owned(), why: format!("time {seconds}") }
-    })
+    chrono::DateTime::from_timestamp(seconds, 0)
+        .map(|t| t.date_naive())
+        .ok_or_else(|| StoreError::Unreadable {
+            what: "a series".to_owned(),
+            why: format!("time {seconds}"),
+        })
 }

@@ -151,18 +151,27 @@ impl PgStore {
             statement_timeout: Duration::from_secs(3600),
             ..PgOptions::default()
         };
-        let (mut client, connection) =
-            config(url, &options)?.connect(NoTls).await.map_err(store_error)?;
-        let connection = tokio::spawn(connection);
-        client
-            .batch_execute(&format!("select pg_advisory_lock({})", session::MIGRATION_LOCK))
+        let (mut client, connection) = config(url, &options)?
+            .connect(NoTls)
             .await
             .map_err(store_error)?;
-        let outcome = migrate::on_postgres::migrations::runner().run_async(&mut client).await;
+        let connection = tokio::spawn(connection);
+        client
+            .batch_execute(&format!(
+                "select pg_advisory_lock({})",
+                session::MIGRATION_LOCK
+            ))
+            .await
+            .map_err(store_error)?;
+        let outcome = migrate::on_postgres::migrations::runner()
+            .run_async(&mut client)
+            .await;
         drop(client);
         // The connection ends with its client; whether it ended well no longer matters.
         let _ = connection.await;
-        outcome.map(drop).map_err(|e| StoreError::Refused(Box::new(e)))
+        outcome
+            .map(drop)
+            .map_err(|e| StoreError::Refused(Box::new(e)))
     }
 
     /// Opens a database whose schema is at least this build's.
@@ -178,7 +187,9 @@ impl PgStore {
         let manager = Manager::from_config(
             config.clone(),
             NoTls,
-            ManagerConfig { recycling_method: RecyclingMethod::Verified },
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Verified,
+            },
         );
         let pool = Pool::builder(manager)
             .max_size(options.pool_size)
@@ -194,7 +205,14 @@ impl PgStore {
             tokio::spawn(session::listen(config.clone(), changed.clone())),
             tokio::spawn(wake_others(pool.clone(), wake.clone())),
         ];
-        let store = Self { pool, session: Session::new(config), timing, changed, wake, tasks };
+        let store = Self {
+            pool,
+            session: Session::new(config),
+            timing,
+            changed,
+            wake,
+            tasks,
+        };
         store.check_schema().await?;
         Ok(store)
     }
@@ -212,7 +230,10 @@ impl PgStore {
     }
 
     async fn connection(&self) -> Result<Object, StoreError> {
-        self.pool.get().await.map_err(|e| StoreError::Unavailable(Box::new(e)))
+        self.pool
+            .get()
+            .await
+            .map_err(|e| StoreError::Unavailable(Box::new(e)))
     }
 
     /// Decides after a failed attempt: `Ok` to repeat the operation, else its failure.
@@ -249,7 +270,9 @@ async fn wake_others(pool: Pool, wake: Arc<Notify>) {
         tokio::time::sleep(WAKE_AFTER).await;
         // A lost wake-up costs a poll interval, nothing else.
         if let Ok(client) = pool.get().await {
-            let sent = client.execute("select pg_notify($1, '')", &[&CHANNEL]).await;
+            let sent = client
+                .execute("select pg_notify($1, '')", &[&CHANNEL])
+                .await;
             if let Err(e) = sent {
                 tracing::debug!(error = %e, "wake-up not sent");
             }
@@ -299,16 +322,24 @@ fn store_error(e: tokio_postgres::Error) -> StoreError {
     ];
     // Class 08: connection; 53: resources; 57: operator intervention (shutdown, timeout);
     // 58: system error; 25006: the server has become read-only.
-    let away = ["08", "53", "57", "58"].iter().any(|class| code.code().starts_with(class));
+    let away = ["08", "53", "57", "58"]
+        .iter()
+        .any(|class| code.code().starts_with(class));
     if conflict.contains(code) {
         StoreError::Conflict(Box::new(e))
     } else if away || *code == SqlState::READ_ONLY_SQL_TRANSACTION {
         StoreError::Unavailable(Box::new(e))
     } else {
-        let what = e.as_db_error().map_or_else(|| e.to_string(), |db| {
-            let at = db.constraint().map(|c| format!(" (constraint {c})")).unwrap_or_default();
-            format!("{}{at}, SQLSTATE {}", db.message(), code.code())
-        });
+        let what = e.as_db_error().map_or_else(
+            || e.to_string(),
+            |db| {
+                let at = db
+                    .constraint()
+                    .map(|c| format!(" (constraint {c})"))
+                    .unwrap_or_default();
+                format!("{}{at}, SQLSTATE {}", db.message(), code.code())
+            },
+        );
         StoreError::Refused(what.into())
     }
 }
@@ -321,7 +352,12 @@ impl Store for PgStore {
         idempotency: Option<Idempotency>,
     ) -> Result<Submitted, StoreError> {
         let lease = self.timing.lease;
-        let answer = run!(self, |client| submit::submit(client, &task, idempotency.as_ref(), lease))?;
+        let answer = run!(self, |client| submit::submit(
+            client,
+            &task,
+            idempotency.as_ref(),
+            lease
+        ))?;
         self.committed();
         Ok(answer)
     }
@@ -416,18 +452,13 @@ impl Store for PgStore {
         run!(self, |client| units::start_trial(client, lease, trial))
     }
 
-    async fn charge_crash(
-        &self,
-        lease: HeldLease,
-        number: u32,
-    ) -> Result<Option<u32>, StoreError> {
+    async fn charge_crash(&self, lease: HeldLease, number: u32) -> Result<Option<u32>, StoreError> {
         run!(self, |client| units::charge_crash(client, lease, number))
     }
 
     async fn record(&self, task: TaskId, flushes: &[UnitFlush]) -> Result<Recorded, StoreError> {
         let lease = self.timing.lease;
-        let answer =
-            run!(self, |client| record::record(client, task, flushes, lease))?;
+        let answer = run!(self, |client| record::record(client, task, flushes, lease))?;
         self.committed();
         Ok(answer)
     }

@@ -28,7 +28,11 @@ pub(super) async fn verify(client: &mut Object) -> Result<Vec<Violation>, PgErro
     let mut violations = Vec::new();
     for (rule, query) in RULES {
         for row in tx.query(*query, &[]).await? {
-            violations.push(Violation { rule, task_id: row.get(0), detail: row.get(1) });
+            violations.push(Violation {
+                rule,
+                task_id: row.get(0),
+                detail: row.get(1),
+            });
         }
     }
     tx.commit().await?;

@@ -44,7 +44,9 @@ pub(super) async fn stop_within(
     reason: StopReason,
 ) -> Result<Option<(Locked, Result<Effects, NotAllowed>)>, PgError> {
     let before = void_queued(tx, id).await?;
-    let Some(mut locked) = task::lock(tx, id).await? else { return Ok(None) };
+    let Some(mut locked) = task::lock(tx, id).await? else {
+        return Ok(None);
+    };
     let voided = before + void_queued(tx, id).await?;
     let decision = locked.ledger.stop(reason, voided);
     Ok(Some((locked, decision)))
@@ -66,7 +68,9 @@ async fn void_queued(tx: &Transaction<'_>, id: TaskId) -> Result<u32, PgError> {
 
 pub(super) async fn pause(client: &mut Object, id: TaskId) -> Result<ControlOutcome, PgError> {
     let tx = client.transaction().await?;
-    let Some(mut locked) = task::lock(&tx, id).await? else { return Ok(ControlOutcome::NotFound) };
+    let Some(mut locked) = task::lock(&tx, id).await? else {
+        return Ok(ControlOutcome::NotFound);
+    };
     let decision = locked.ledger.pause();
     finish(tx, &locked, decision).await
 }
@@ -84,7 +88,9 @@ pub(super) async fn resume(
         &[&id.0],
     )
     .await?;
-    let Some(mut locked) = task::lock(&tx, id).await? else { return Ok(ControlOutcome::NotFound) };
+    let Some(mut locked) = task::lock(&tx, id).await? else {
+        return Ok(ControlOutcome::NotFound);
+    };
     let live_slots = task::live_slots(&tx, &locked.pool, lease).await?;
     let decision = locked.ledger.resume(locked.started, live_slots);
     finish(tx, &locked, decision).await
@@ -92,10 +98,15 @@ pub(super) async fn resume(
 
 pub(super) async fn delete(client: &mut Object, id: TaskId) -> Result<ControlOutcome, PgError> {
     let tx = client.transaction().await?;
-    let Some(locked) = task::lock(&tx, id).await? else { return Ok(ControlOutcome::NotFound) };
+    let Some(locked) = task::lock(&tx, id).await? else {
+        return Ok(ControlOutcome::NotFound);
+    };
     let state = locked.ledger.state;
     if !state.is_terminal() {
-        return Ok(ControlOutcome::NotAllowed(NotAllowed { state, wanted: "deleted" }));
+        return Ok(ControlOutcome::NotAllowed(NotAllowed {
+            state,
+            wanted: "deleted",
+        }));
     }
     let row = task::read(&*tx, id).await?.expect("locked above");
     for statement in [

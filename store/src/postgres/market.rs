@@ -15,7 +15,11 @@ fn hash_of(row: &Row, column: usize) -> Result<[u8; 32], PgError> {
     let bytes: Vec<u8> = row.get(column);
     bytes.try_into().map_err(|_| {
         let what = format!("column {}", row.columns()[column].name());
-        StoreError::Unreadable { what, why: "not 32 bytes".to_owned() }.into()
+        StoreError::Unreadable {
+            what,
+            why: "not 32 bytes".to_owned(),
+        }
+        .into()
     })
 }
 
@@ -53,7 +57,16 @@ pub(super) async fn put_series(
         let frequency = one.frequency().name();
         tx.execute(
             &insert,
-            &[&hash, &one.symbol(), &frequency, &rows, &first, &last, &source, &bytes],
+            &[
+                &hash,
+                &one.symbol(),
+                &frequency,
+                &rows,
+                &first,
+                &last,
+                &source,
+                &bytes,
+            ],
         )
         .await?;
         tx.execute(&point, &[&one.symbol(), &hash]).await?;
@@ -97,8 +110,12 @@ pub(super) async fn series_bytes(
     hashes: &[[u8; 32]],
 ) -> Result<Vec<Vec<u8>>, PgError> {
     let wanted: Vec<&[u8]> = hashes.iter().map(<[u8; 32]>::as_slice).collect();
-    let rows =
-        client.query("select hash, bytes from series where hash = any($1)", &[&wanted]).await?;
+    let rows = client
+        .query(
+            "select hash, bytes from series where hash = any($1)",
+            &[&wanted],
+        )
+        .await?;
     let mut found: HashMap<Vec<u8>, Vec<u8>> =
         rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     hashes
@@ -117,16 +134,27 @@ pub(super) async fn snapshot(
     client: &mut Object,
     id: [u8; 32],
 ) -> Result<Option<BTreeMap<String, [u8; 32]>>, PgError> {
-    let row =
-        client.query_opt("select series from snapshots where id = $1", &[&id.as_slice()]).await?;
+    let row = client
+        .query_opt(
+            "select series from snapshots where id = $1",
+            &[&id.as_slice()],
+        )
+        .await?;
     let Some(row) = row else { return Ok(None) };
     let Json(series) = row.get::<_, Json<BTreeMap<String, String>>>(0);
     let read = |(symbol, text): (String, String)| {
         let hash = unhex(&text).ok_or_else(|| {
             let what = format!("snapshot b3:{}", crate::pack::hex(&id));
-            StoreError::Unreadable { what, why: format!("the hash of {symbol} is damaged") }
+            StoreError::Unreadable {
+                what,
+                why: format!("the hash of {symbol} is damaged"),
+            }
         })?;
         Ok((symbol, hash))
     };
-    series.into_iter().map(read).collect::<Result<_, PgError>>().map(Some)
+    series
+        .into_iter()
+        .map(read)
+        .collect::<Result<_, PgError>>()
+        .map(Some)
 }

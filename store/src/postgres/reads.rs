@@ -5,9 +5,7 @@ use super::task::{self, count, int, named};
 use crate::MAX_PAGE;
 use crate::error::StoreError;
 use crate::pack::{read_failure, unpack_values};
-use crate::rows::{
-    EventRow, RunningRow, TaskFilter, TaskPage, TrialFilter, TrialRow, UnitSummary,
-};
+use crate::rows::{EventRow, RunningRow, TaskFilter, TaskPage, TrialFilter, TrialRow, UnitSummary};
 use deadpool_postgres::Object;
 use std::time::Duration;
 use tokio_postgres::Row;
@@ -33,9 +31,14 @@ pub(super) async fn tasks(client: &mut Object, filter: &TaskFilter) -> Result<Ta
     let total = format!("select count(*) from tasks t where {matching}");
     let (strategy, name) = (&filter.strategy, &filter.name_contains);
     let rows = client
-        .query(&list, &[&states, &kind, strategy, name, &before, &page(filter.limit)])
+        .query(
+            &list,
+            &[&states, &kind, strategy, name, &before, &page(filter.limit)],
+        )
         .await?;
-    let total = client.query_one(&total, &[&states, &kind, strategy, name]).await?;
+    let total = client
+        .query_one(&total, &[&states, &kind, strategy, name])
+        .await?;
     Ok(TaskPage {
         tasks: rows.iter().map(task::task_row).collect::<Result<_, _>>()?,
         total: u64::try_from(total.get::<_, i64>(0)).expect("a count"),
@@ -56,11 +59,15 @@ fn trial_row(row: &Row) -> Result<TrialRow, PgError> {
         number,
         end: named(row, 1)?,
         unit: count(row, 2),
-        window: row.get::<_, Option<i16>>(3).and_then(|w| u16::try_from(w).ok()),
+        window: row
+            .get::<_, Option<i16>>(3)
+            .and_then(|w| u16::try_from(w).ok()),
         params: row.get(4),
         values: unpack_values(row.get(5), more.as_deref()),
         infeasible: row.get(7),
-        metrics: row.get::<_, Option<Json<serde_json::Value>>>(8).map(|json| json.0),
+        metrics: row
+            .get::<_, Option<Json<serde_json::Value>>>(8)
+            .map(|json| json.0),
         failure,
         stats: row.get(10),
         duration_ms: row.get(11),
@@ -81,7 +88,9 @@ pub(super) async fn trials(
     );
     let after = filter.after.map(int);
     let end = filter.end.map(|e| e.name());
-    let rows = client.query(&query, &[&id.0, &after, &end, &page(filter.limit)]).await?;
+    let rows = client
+        .query(&query, &[&id.0, &after, &end, &page(filter.limit)])
+        .await?;
     rows.iter().map(trial_row).collect()
 }
 
@@ -90,7 +99,9 @@ pub(super) async fn trial(
     id: TaskId,
     number: u32,
 ) -> Result<Option<TrialRow>, PgError> {
-    let Ok(number) = i32::try_from(number) else { return Ok(None) };
+    let Ok(number) = i32::try_from(number) else {
+        return Ok(None);
+    };
     let query = format!("select {TRIAL} from trials where task_id = $1 and number = $2");
     let row = client.query_opt(&query, &[&id.0, &number]).await?;
     row.as_ref().map(trial_row).transpose()
@@ -141,7 +152,11 @@ pub(super) async fn events(
                 what: format!("event {seq} of task {id}"),
                 why: e.to_string(),
             })?;
-            Ok(EventRow { seq, at: row.get(1), event })
+            Ok(EventRow {
+                seq,
+                at: row.get(1),
+                event,
+            })
         })
         .collect()
 }

@@ -47,7 +47,10 @@ pub(super) async fn record(
     let Some(mut locked) = task::lock(&tx, task).await? else {
         // The task was deleted: there is nothing to write to.
         let written = vec![Written::Fenced; flushes.len()];
-        return Ok(Recorded { written, control: Control::Stop });
+        return Ok(Recorded {
+            written,
+            control: Control::Stop,
+        });
     };
     let stopping = locked.ledger.stop_requested.is_some();
     let mut written = Vec::with_capacity(flushes.len());
@@ -57,16 +60,29 @@ pub(super) async fn record(
     let mut changes = UnitChanges::default();
     for flush in flushes {
         let handed = matches!(flush.end, UnitEnd::HandBack | UnitEnd::Isolate);
-        let end = if stopping && handed { UnitEnd::Close } else { flush.end };
+        let end = if stopping && handed {
+            UnitEnd::Close
+        } else {
+            flush.end
+        };
         let unit = units.get(&flush.lease.unit.unit);
         let Some(unit) = unit.filter(|unit| accepts(unit, flush)) else {
             let repeated = unit.is_some_and(|unit| is_repeated(unit, flush, end));
-            written.push(if repeated { Written::Recorded } else { Written::Fenced });
+            written.push(if repeated {
+                Written::Recorded
+            } else {
+                Written::Fenced
+            });
             continue;
         };
         written.push(Written::Recorded);
         let number = flush.lease.unit.unit;
-        columns.extend(flush.trials.iter().map(|trial| TrialColumns::of(trial, number)));
+        columns.extend(
+            flush
+                .trials
+                .iter()
+                .map(|trial| TrialColumns::of(trial, number)),
+        );
         let after = unit.recorded + u32::try_from(flush.trials.len()).expect("bounded by a unit");
         let left = unit.count - after;
         let (state, raised, crashed) = match end {
@@ -76,8 +92,11 @@ pub(super) async fn record(
                 (UnitState::Closed, 0, 0)
             }
             UnitEnd::Split => {
-                let rest =
-                    Rest { first: unit.first + after, count: left, crashes: unit.crashes };
+                let rest = Rest {
+                    first: unit.first + after,
+                    count: left,
+                    crashes: unit.crashes,
+                };
                 closed.push((left > 0).then_some(rest));
                 (UnitState::Closed, 0, 0)
             }
@@ -94,7 +113,10 @@ pub(super) async fn record(
         changes.crashed.push(crashed);
     }
     if changes.numbers.is_empty() {
-        return Ok(Recorded { written, control: locked.ledger.control() });
+        return Ok(Recorded {
+            written,
+            control: locked.ledger.control(),
+        });
     }
     changes.write(&tx, task, lease).await?;
     let live_slots = match closed.is_empty() || locked.ledger.parallelism.is_some() {
@@ -109,7 +131,10 @@ pub(super) async fn record(
     forget_announced(&tx, task, &columns, &dropped).await?;
     locked.save(&tx, &effects).await?;
     tx.commit().await?;
-    Ok(Recorded { written, control: locked.ledger.control() })
+    Ok(Recorded {
+        written,
+        control: locked.ledger.control(),
+    })
 }
 
 /// Whether this flush may be written.
@@ -207,8 +232,10 @@ async fn insert_trials(
     let numbers: Vec<i32> = rows.iter().map(|r| int(r.number)).collect();
     let units: Vec<i32> = rows.iter().map(|r| int(r.unit)).collect();
     let outcomes: Vec<&str> = rows.iter().map(|r| r.end.name()).collect();
-    let windows: Vec<Option<i16>> =
-        rows.iter().map(|r| r.window.and_then(|w| i16::try_from(w).ok())).collect();
+    let windows: Vec<Option<i16>> = rows
+        .iter()
+        .map(|r| r.window.and_then(|w| i16::try_from(w).ok()))
+        .collect();
     let params: Vec<&[u8]> = rows.iter().map(|r| r.params.as_slice()).collect();
     let values: Vec<Option<f64>> = rows.iter().map(|r| r.value).collect();
     let more: Vec<Option<&[u8]>> = rows.iter().map(|r| r.more_values.as_deref()).collect();
@@ -230,8 +257,20 @@ async fn insert_trials(
     tx.execute(
         &statement,
         &[
-            &task.0, &seq, &numbers, &units, &outcomes, &windows, &params, &values, &more,
-            &infeasible, &metrics, &failures, &stats, &durations,
+            &task.0,
+            &seq,
+            &numbers,
+            &units,
+            &outcomes,
+            &windows,
+            &params,
+            &values,
+            &more,
+            &infeasible,
+            &metrics,
+            &failures,
+            &stats,
+            &durations,
         ],
     )
     .await?;
@@ -252,6 +291,7 @@ async fn forget_announced(
              where task_id = $1 and (number = any($2) or unit = any($3))",
         )
         .await?;
-    tx.execute(&statement, &[&task.0, &numbers, &closed_units]).await?;
+    tx.execute(&statement, &[&task.0, &numbers, &closed_units])
+        .await?;
     Ok(())
 }

@@ -27,7 +27,10 @@ pub(super) struct Session {
 
 impl Session {
     pub fn new(config: Config) -> Self {
-        Self { config, client: Mutex::new(None) }
+        Self {
+            config,
+            client: Mutex::new(None),
+        }
     }
 
     async fn client(&self) -> Result<Arc<Client>, StoreError> {
@@ -93,7 +96,9 @@ impl Session {
             if leases.is_empty() {
                 return Ok(Vec::new());
             }
-            client.execute(renew, &[&tasks, &units, &tokens, &seconds]).await?;
+            client
+                .execute(renew, &[&tasks, &units, &tokens, &seconds])
+                .await?;
             client.query(control, &[&tasks, &units]).await
         };
         let rows = answer.await.map_err(store_error)?;
@@ -112,7 +117,8 @@ impl Session {
         }
         let outcome = |l: &HeldLease| {
             let key = (l.unit.task.0, task::int(l.unit.unit), l.token);
-            held.get(&key).map_or(LeaseOutcome::Lost, |control| LeaseOutcome::Held(*control))
+            held.get(&key)
+                .map_or(LeaseOutcome::Lost, |control| LeaseOutcome::Held(*control))
         };
         Ok(leases.iter().map(outcome).collect())
     }
@@ -141,7 +147,9 @@ impl Drop for RelayLock {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 // If this fails the session is gone, and the lock with it.
-                let _ = client.execute("select pg_advisory_unlock($1)", &[&RELAY_LOCK]).await;
+                let _ = client
+                    .execute("select pg_advisory_unlock($1)", &[&RELAY_LOCK])
+                    .await;
             });
         }
     }
@@ -163,7 +171,11 @@ pub(super) async fn listen(config: Config, changed: Arc<watch::Sender<u64>>) {
                     }
                 }
             });
-            if client.batch_execute(&format!("listen {CHANNEL}")).await.is_ok() {
+            if client
+                .batch_execute(&format!("listen {CHANNEL}"))
+                .await
+                .is_ok()
+            {
                 changed.send_modify(|n| *n += 1);
                 while receiver.recv().await.is_some() {
                     while receiver.try_recv().is_ok() {}

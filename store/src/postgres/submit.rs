@@ -28,8 +28,13 @@ pub(super) async fn submit(
         false => Some(pin(&tx, new).await?),
     };
     let live_slots = task::live_slots(&tx, &new.pool, lease).await?;
-    let (ledger, effects) =
-        Ledger::submitted(new.direction, new.n_trials, new.planned, new.parallelism, live_slots);
+    let (ledger, effects) = Ledger::submitted(
+        new.direction,
+        new.n_trials,
+        new.planned,
+        new.parallelism,
+        live_slots,
+    );
     insert_task(&tx, new, &ledger, snapshot.as_deref()).await?;
     task::insert_units(&tx, new.id, &effects, new.not_before).await?;
     task::insert_events(&tx, new.id, 0, &effects).await?;
@@ -50,7 +55,11 @@ async fn take_key(
     idempotency: &Idempotency,
     id: TaskId,
 ) -> Result<Option<Submitted>, PgError> {
-    let Idempotency { scope, key, body_hash } = idempotency;
+    let Idempotency {
+        scope,
+        key,
+        body_hash,
+    } = idempotency;
     let body_hash = body_hash.as_slice();
     // A key that is a day old, or whose task is gone, is free again.
     let taken = tx

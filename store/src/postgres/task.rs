@@ -29,7 +29,10 @@ where
     let name: &str = row.get(column);
     name.parse().map_err(|e: T::Err| {
         let what = format!("column {}", row.columns()[column].name());
-        PgError::Store(StoreError::Unreadable { what, why: e.to_string() })
+        PgError::Store(StoreError::Unreadable {
+            what,
+            why: e.to_string(),
+        })
     })
 }
 
@@ -39,7 +42,11 @@ where
     T::Err: std::fmt::Display,
 {
     let absent = row.get::<_, Option<&str>>(column).is_none();
-    if absent { Ok(None) } else { named(row, column).map(Some) }
+    if absent {
+        Ok(None)
+    } else {
+        named(row, column).map(Some)
+    }
 }
 
 /// The columns of the ledger, in the order in which [`ledger`] reads them.
@@ -50,7 +57,10 @@ const LEDGER_COLUMNS: usize = 17;
 
 fn ledger(row: &Row) -> Result<Ledger, PgError> {
     let best = match (row.get::<_, Option<i32>>(14), row.get::<_, Option<f64>>(15)) {
-        (Some(_), Some(value)) => Some(Best { number: count(row, 14), value }),
+        (Some(_), Some(value)) => Some(Best {
+            number: count(row, 14),
+            value,
+        }),
         _ => None,
     };
     Ok(Ledger {
@@ -91,7 +101,9 @@ pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Lock
          where t.id = $1 for no key update"
     );
     let statement = tx.prepare_cached(&query).await?;
-    let Some(row) = tx.query_opt(&statement, &[&id.0]).await? else { return Ok(None) };
+    let Some(row) = tx.query_opt(&statement, &[&id.0]).await? else {
+        return Ok(None);
+    };
     let ledger = ledger(&row)?;
     Ok(Some(Locked {
         id,
@@ -157,7 +169,11 @@ impl Locked {
 
     /// What a terminal state leaves behind: no announced trial, and the reason of a failure.
     async fn end(&self, tx: &Transaction<'_>) -> Result<(), PgError> {
-        tx.execute("delete from running_trials where task_id = $1", &[&self.id.0]).await?;
+        tx.execute(
+            "delete from running_trials where task_id = $1",
+            &[&self.id.0],
+        )
+        .await?;
         if self.ledger.state != TaskState::Failed {
             return Ok(());
         }
@@ -173,12 +189,18 @@ impl Locked {
             Some(row) => {
                 let number = count(&row, 0);
                 let Json(failure) = row.get::<_, Json<serde_json::Value>>(1);
-                Some((number, crate::pack::read_failure(failure, &format!("trial {number}"))?))
+                Some((
+                    number,
+                    crate::pack::read_failure(failure, &format!("trial {number}"))?,
+                ))
             }
         };
         let error = TaskError::of_end(&self.ledger, first);
-        tx.execute("update tasks set error = $2 where id = $1", &[&self.id.0, &Json(&error)])
-            .await?;
+        tx.execute(
+            "update tasks set error = $2 where id = $1",
+            &[&self.id.0, &Json(&error)],
+        )
+        .await?;
         Ok(())
     }
 }
@@ -208,8 +230,19 @@ pub(super) async fn insert_units(
                 as n (number, kind, first, count, crashes)",
         )
         .await?;
-    tx.execute(&statement, &[&id.0, &numbers, &kinds, &firsts, &counts, &crashes, &not_before])
-        .await?;
+    tx.execute(
+        &statement,
+        &[
+            &id.0,
+            &numbers,
+            &kinds,
+            &firsts,
+            &counts,
+            &crashes,
+            &not_before,
+        ],
+    )
+    .await?;
     Ok(())
 }
 
@@ -247,7 +280,9 @@ pub(super) async fn live_slots(
              where pool = $1 and left_at is null and seen_at > now() - make_interval(secs => $2)",
         )
         .await?;
-    let row = tx.query_one(&statement, &[&pool, &lease.as_secs_f64()]).await?;
+    let row = tx
+        .query_one(&statement, &[&pool, &lease.as_secs_f64()])
+        .await?;
     Ok(count(&row, 0))
 }
 
@@ -268,7 +303,10 @@ pub(super) fn task_row(row: &Row) -> Result<TaskRow, PgError> {
     let id = TaskId(row.get(at(0)));
     let read = |what: &str, e: &dyn std::fmt::Display| {
         let what = format!("{what} of task {id}");
-        PgError::Store(StoreError::Unreadable { what, why: e.to_string() })
+        PgError::Store(StoreError::Unreadable {
+            what,
+            why: e.to_string(),
+        })
     };
     let warnings = serde_json::from_value(json(at(9))).map_err(|e| read("the warnings", &e))?;
     let error = match row.get::<_, Option<Json<serde_json::Value>>>(at(19)) {
@@ -279,9 +317,11 @@ pub(super) fn task_row(row: &Row) -> Result<TaskRow, PgError> {
     };
     let snapshot = match row.get::<_, Option<Vec<u8>>>(at(14)) {
         None => None,
-        Some(bytes) => {
-            Some(bytes.try_into().map_err(|_| read("the snapshot", &"not 32 bytes"))?)
-        }
+        Some(bytes) => Some(
+            bytes
+                .try_into()
+                .map_err(|_| read("the snapshot", &"not 32 bytes"))?,
+        ),
     };
     Ok(TaskRow {
         ledger: ledger(row)?,

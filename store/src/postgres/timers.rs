@@ -36,7 +36,10 @@ async fn expired_units(client: &mut Object, lease: Duration) -> Result<Vec<UnitR
         .await?;
     let mut by_task: BTreeMap<TaskId, Vec<i32>> = BTreeMap::new();
     for row in &rows {
-        by_task.entry(TaskId(row.get(0))).or_default().push(int(count(row, 1)));
+        by_task
+            .entry(TaskId(row.get(0)))
+            .or_default()
+            .push(int(count(row, 1)));
     }
     let mut reaped = Vec::new();
     for (id, numbers) in by_task {
@@ -74,7 +77,9 @@ async fn reap_task(
         &[&id.0, &numbers],
     )
     .await?;
-    let Some(mut locked) = task::lock(&tx, id).await? else { return Ok(Vec::new()) };
+    let Some(mut locked) = task::lock(&tx, id).await? else {
+        return Ok(Vec::new());
+    };
     let mut effects = Effects::default();
     let mut queued = Vec::new();
     let mut void = Vec::new();
@@ -93,7 +98,10 @@ async fn reap_task(
     }
     locked.save(&tx, &effects).await?;
     tx.commit().await?;
-    Ok(expired.into_iter().map(|unit| UnitRef { task: id, unit }).collect())
+    Ok(expired
+        .into_iter()
+        .map(|unit| UnitRef { task: id, unit })
+        .collect())
 }
 
 /// Asks tasks to end whose unpaused seconds are used up.
@@ -113,8 +121,7 @@ async fn timeouts(client: &mut Object) -> Result<Vec<TaskId>, PgError> {
     for row in rows {
         let id = TaskId(row.get(0));
         let tx = client.transaction().await?;
-        let Some((locked, decision)) =
-            control::stop_within(&tx, id, StopReason::Timeout).await?
+        let Some((locked, decision)) = control::stop_within(&tx, id, StopReason::Timeout).await?
         else {
             continue;
         };
@@ -144,7 +151,9 @@ async fn repair(client: &mut Object, lease: Duration) -> Result<Vec<TaskId>, PgE
     for row in rows {
         let id = TaskId(row.get(0));
         let tx = client.transaction().await?;
-        let Some(mut locked) = task::lock(&tx, id).await? else { continue };
+        let Some(mut locked) = task::lock(&tx, id).await? else {
+            continue;
+        };
         if locked.ledger.open_units > 0 || locked.ledger.state.is_terminal() {
             continue;
         }

@@ -69,12 +69,17 @@ pub(super) async fn take_due(
         )
         .await?;
     let grace = timing.publish_grace.as_secs_f64();
-    let rows = tx.query(&statement, &[&pool, &limit, &TASKS_PER_ROUND, &grace]).await?;
+    let rows = tx
+        .query(&statement, &[&pool, &limit, &TASKS_PER_ROUND, &grace])
+        .await?;
     tx.commit().await?;
     let mut due: Vec<((i16, i64, i64), DueUnit)> = rows
         .iter()
         .map(|row| {
-            let unit = UnitRef { task: TaskId(row.get(0)), unit: count(row, 1) };
+            let unit = UnitRef {
+                task: TaskId(row.get(0)),
+                unit: count(row, 1),
+            };
             let due = DueUnit {
                 unit,
                 task_name: row.get(2),
@@ -118,10 +123,7 @@ pub(super) async fn queue_emptied(client: &mut Object, pool: &str) -> Result<u64
     Ok(due)
 }
 
-pub(super) async fn next_due(
-    client: &mut Object,
-    pool: &str,
-) -> Result<Option<Duration>, PgError> {
+pub(super) async fn next_due(client: &mut Object, pool: &str) -> Result<Option<Duration>, PgError> {
     let statement = client
         .prepare_cached(
             "select greatest(0, extract(epoch from min(u.publish_at) - now()))::float8
@@ -159,8 +161,12 @@ pub(super) async fn claim(
         )
         .await?;
     let seconds = lease.as_secs_f64();
-    let claimed =
-        tx.query_opt(&statement, &[&unit.task.0, &int(unit.unit), &worker.0, &seconds]).await?;
+    let claimed = tx
+        .query_opt(
+            &statement,
+            &[&unit.task.0, &int(unit.unit), &worker.0, &seconds],
+        )
+        .await?;
     let Some(row) = claimed else { return Ok(None) };
     if task::named::<TaskState>(&row, 5)? == TaskState::Queued
         && let Some(mut locked) = task::lock(&tx, unit.task).await?
@@ -176,12 +182,17 @@ pub(super) async fn claim(
              where task_id = $1 and unit = $2 order by number",
         )
         .await?;
-    let announced = tx.query(&statement, &[&unit.task.0, &int(unit.unit)]).await?;
+    let announced = tx
+        .query(&statement, &[&unit.task.0, &int(unit.unit)])
+        .await?;
     tx.commit().await?;
     let recorded = count(&row, 3);
     let snapshot: Option<Vec<u8>> = row.get(7);
     Ok(Some(Claim {
-        lease: HeldLease { unit, token: row.get(0) },
+        lease: HeldLease {
+            unit,
+            token: row.get(0),
+        },
         first: count(&row, 1) + recorded,
         count: count(&row, 2) - recorded,
         recorded,
@@ -225,7 +236,13 @@ pub(super) async fn start_trial(
     let row = client
         .query_opt(
             &statement,
-            &[&unit.task.0, &int(unit.unit), &token, &int(trial.number), &params],
+            &[
+                &unit.task.0,
+                &int(unit.unit),
+                &token,
+                &int(trial.number),
+                &params,
+            ],
         )
         .await?;
     Ok(row.map(|row| match row.get(0) {
@@ -248,7 +265,12 @@ pub(super) async fn charge_crash(
                 and u.number = $2 and u.lease_token = $3 and u.state = 'leased'
                 and r.unit = u.number
              returning r.crashes",
-            &[&lease.unit.task.0, &int(lease.unit.unit), &lease.token, &int(number)],
+            &[
+                &lease.unit.task.0,
+                &int(lease.unit.unit),
+                &lease.token,
+                &int(number),
+            ],
         )
         .await?;
     Ok(row.map(|row| count(&row, 0)))

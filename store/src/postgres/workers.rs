@@ -30,7 +30,12 @@ pub(super) async fn announce(client: &mut Object, card: &WorkerCard) -> Result<(
 }
 
 pub(super) async fn leave(client: &mut Object, worker: WorkerId) -> Result<(), PgError> {
-    client.execute("update workers set left_at = now() where id = $1", &[&worker.0]).await?;
+    client
+        .execute(
+            "update workers set left_at = now() where id = $1",
+            &[&worker.0],
+        )
+        .await?;
     Ok(())
 }
 
@@ -65,7 +70,10 @@ pub(super) async fn list(client: &mut Object, lease: Duration) -> Result<Vec<Wor
 
 pub(super) async fn ever_announced(client: &mut Object, strategy: &str) -> Result<bool, PgError> {
     let row = client
-        .query_one("select exists (select from workers where $1 = any(strategies))", &[&strategy])
+        .query_one(
+            "select exists (select from workers where $1 = any(strategies))",
+            &[&strategy],
+        )
         .await?;
     Ok(row.get(0))
 }
