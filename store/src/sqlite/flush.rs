@@ -1,0 +1,248 @@
+//! Results of units, in one transaction: the same decisions as the model's `Board::record`.
+
+use super::columns::to_json;
+use super::{Tx, tasks, workers};
+use crate::error::StoreError;
+use crate::pack::TrialColumns;
+use crate::{Recorded, UnitFlush};
+use rusqlite::{named_params, params};
+use trialmill_common::protocol::board::{UnitEnd, Written};
+use trialmill_common::protocol::{Control, Effects, Rest, Tally};
+use trialmill_common::state::{TaskId, UnitState};
+
+/// The columns of a unit that guard a write.
+struct Unit {
+    first: u32,
+    count: u32,
+    recorded: u32,
+    crashes: u32,
+    state: UnitState,
+    token: i64,
+}
+
+/// What the flushes of one call add up to.
+#[derive(Default)]
+struct Sum {
+    tallies: Vec<(u32, Tally)>,
+    closed: Vec<(u32, Option<Rest>)>,
+}
+
+/// Records results of several units of `task` and leaves each unit as told.
+pub(super) fn record(tx: &Tx, task: TaskId, flushes: &[UnitFlush]) -> Result<Recorded, StoreError> {
+    let Some(mut head) = tasks::head(tx, task)? else {
+        // The task was deleted: its leases are as good as superseded.
+        let written = vec![Written::Fenced; flushes.len()];
+        return Ok(Recorded {
+            written,
+            control: Control::Stop,
+        });
+    };
+    let stopping = head.ledger.stop_requested.is_some();
+    let mut sum = Sum::default();
+    let mut written = Vec::with_capacity(flushes.len());
+    for flush in flushes {
+        // Nobody may claim a unit of a task that is ending: handing it back closes it.
+        let handed = matches!(flush.end, UnitEnd::HandBack | UnitEnd::Isolate);
+        let end = if stopping && handed {
+            UnitEnd::Close
+        } else {
+            flush.end
+        };
+        let answer = if flush.lease.unit.task == task {
+            write(tx, flush, end, head.ledger.seq + 1, &mut sum)?
+        } else {
+            Written::Fenced
+        };
+        written.push(answer);
+    }
+    let rests: Vec<Option<Rest>> = sum.closed.iter().map(|(_, rest)| *rest).collect();
+    let live_slots = if rests.is_empty() {
+        0
+    } else {
+        workers::live_slots(tx, &head.pool)?
+    };
+    let effects = head.ledger.recorded(&sum.tallies, &rests, live_slots);
+    if !sum.tallies.is_empty() || !rests.is_empty() {
+        tasks::save(tx, task, &head, &effects)?;
+        for (unit, rest) in &sum.closed {
+            leave_announced(tx, task, *unit, *rest, &effects)?;
+        }
+    }
+    Ok(Recorded {
+        written,
+        control: head.ledger.control(),
+    })
+}
+
+fn write(
+    tx: &Tx,
+    flush: &UnitFlush,
+    end: UnitEnd,
+    seq: i64,
+    sum: &mut Sum,
+) -> Result<Written, StoreError> {
+    let Some(unit) = read_unit(tx, flush)? else {
+        return Ok(Written::Fenced);
+    };
+    if unit.token != flush.lease.token {
+        return Ok(Written::Fenced);
+    }
+    let count = u32::try_from(flush.trials.len()).expect("a unit has at most u32 trials");
+    let after = flush.recorded_before + count;
+    let closing = matches!(end, UnitEnd::Close | UnitEnd::Split);
+    match unit.state {
+        UnitState::Closed if closing && unit.recorded == after => return Ok(Written::Recorded),
+        UnitState::Leased if unit.recorded == flush.recorded_before => {}
+        UnitState::Leased if end == UnitEnd::Keep && unit.recorded == after => {
+            leave_unit(tx, flush, end, after)?;
+            return Ok(Written::Recorded);
+        }
+        _ => return Ok(Written::Fenced),
+    }
+    insert_trials(tx, flush, seq, &mut sum.tallies)?;
+    leave_unit(tx, flush, end, after)?;
+    if end == UnitEnd::Close {
+        sum.closed.push((flush.lease.unit.unit, None));
+    }
+    if end == UnitEnd::Split {
+        let rest = Rest {
+            first: unit.first + after,
+            count: unit.count - after,
+            crashes: unit.crashes,
+        };
+        sum.closed
+            .push((flush.lease.unit.unit, (rest.count > 0).then_some(rest)));
+    }
+    Ok(Written::Recorded)
+}
+
+fn read_unit(tx: &Tx, flush: &UnitFlush) -> Result<Option<Unit>, StoreError> {
+    let mut statement = tx.connection.prepare_cached(
+        "select first, count, recorded, crashes, state, lease_token from units
+         where task_id = ?1 and number = ?2",
+    )?;
+    let unit = flush.lease.unit;
+    let mut rows = statement.query(params![unit.task.to_string(), unit.unit])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    Ok(Some(Unit {
+        first: row.get("first")?,
+        count: row.get("count")?,
+        recorded: row.get("recorded")?,
+        crashes: row.get("crashes")?,
+        state: super::columns::named(row, "state")?,
+        token: row.get("lease_token")?,
+    }))
+}
+
+/// Inserts the rows of ended trials; their announcements are over.
+fn insert_trials(
+    tx: &Tx,
+    flush: &UnitFlush,
+    seq: i64,
+    tallies: &mut Vec<(u32, Tally)>,
+) -> Result<(), StoreError> {
+    let task = flush.lease.unit.task.to_string();
+    let mut insert = tx.connection.prepare_cached(
+        "insert into trials (task_id, number, unit, outcome, window_number, params, value,
+            more_values, infeasible, metrics, failure, stats, duration_ms, seq, ended_at)
+         values (:task, :number, :unit, :outcome, :window, :params, :value, :more_values,
+            :infeasible, :metrics, :failure, :stats, :duration_ms, :seq, :ended_at)",
+    )?;
+    let mut forget = tx
+        .connection
+        .prepare_cached("delete from running_trials where task_id = ?1 and number = ?2")?;
+    for trial in &flush.trials {
+        let columns = TrialColumns::of(trial, flush.lease.unit.unit);
+        insert.execute(named_params! {
+            ":task": task,
+            ":number": columns.number,
+            ":unit": columns.unit,
+            ":outcome": columns.end.name(),
+            ":window": columns.window,
+            ":params": columns.params,
+            ":value": columns.value,
+            ":more_values": columns.more_values,
+            ":infeasible": columns.infeasible,
+            ":metrics": columns.metrics.as_ref().map(to_json),
+            ":failure": columns.failure.as_ref().map(to_json),
+            ":stats": columns.stats,
+            ":duration_ms": columns.duration_ms,
+            ":seq": seq,
+            ":ended_at": tx.now,
+        })?;
+        forget.execute(params![task, columns.number])?;
+        tallies.push((columns.number, columns.tally()));
+    }
+    Ok(())
+}
+
+/// Writes how many trials are recorded and how the unit is left.
+fn leave_unit(tx: &Tx, flush: &UnitFlush, end: UnitEnd, after: u32) -> Result<(), StoreError> {
+    let unit = flush.lease.unit;
+    let task = unit.task.to_string();
+    match end {
+        UnitEnd::Keep => tx
+            .connection
+            .prepare_cached(
+                "update units set recorded = ?3, lease_until = ?4
+                 where task_id = ?1 and number = ?2",
+            )?
+            .execute(params![
+                task,
+                unit.unit,
+                after,
+                tx.now.saturating_add(tx.lease)
+            ])?,
+        UnitEnd::Close | UnitEnd::Split => tx
+            .connection
+            .prepare_cached(
+                "update units set recorded = ?3, state = 'closed', owner = null,
+                    lease_until = null
+                 where task_id = ?1 and number = ?2",
+            )?
+            .execute(params![task, unit.unit, after])?,
+        UnitEnd::HandBack | UnitEnd::Isolate => {
+            tx.news.set(true);
+            tx.connection
+                .prepare_cached(
+                    "update units set recorded = ?3, state = 'queued', owner = null,
+                        lease_until = null, lease_token = lease_token + 1, publish_at = ?4,
+                        publishes = 0, crashes = crashes + ?5
+                     where task_id = ?1 and number = ?2",
+                )?
+                .execute(params![
+                    task,
+                    unit.unit,
+                    after,
+                    tx.now,
+                    end == UnitEnd::Isolate
+                ])?
+        }
+    };
+    Ok(())
+}
+
+/// Announced trials of a closed unit follow its rest into the new unit, which runs them again
+/// with the same parameters; where there is no new unit they are abandoned.
+fn leave_announced(
+    tx: &Tx,
+    task: TaskId,
+    unit: u32,
+    rest: Option<Rest>,
+    effects: &Effects,
+) -> Result<(), StoreError> {
+    let opened = rest.and_then(|rest| effects.units.iter().find(|new| new.first == rest.first));
+    match opened {
+        Some(new) => tx
+            .connection
+            .prepare_cached("update running_trials set unit = ?3 where task_id = ?1 and unit = ?2")?
+            .execute(params![task.to_string(), unit, new.number])?,
+        None => tx
+            .connection
+            .prepare_cached("delete from running_trials where task_id = ?1 and unit = ?2")?
+            .execute(params![task.to_string(), unit])?,
+    };
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! What the holder of a lease does before its results: claim, announce, renew.
+
+use super::columns::{json, maybe_hash, named};
+use super::{Tx, tasks, timers};
+use crate::error::StoreError;
+use crate::pack::pack_point;
+use crate::rows::{AnnouncedTrial, Claim, HeldLease, LeaseOutcome, UnitRef};
+use rusqlite::{OptionalExtension, params};
+use trialmill_common::protocol::Control;
+use trialmill_common::state::{UnitState, WorkerId};
+use trialmill_common::trial::RunningTrial;
+
+/// Takes the lease of a free unit of a task that runs.
+pub(super) fn claim(tx: &Tx, unit: UnitRef, worker: WorkerId) -> Result<Option<Claim>, StoreError> {
+    let Some(mut head) = tasks::head(tx, unit.task)? else {
+        return Ok(None);
+    };
+    if !head.ledger.claimable() {
+        return Ok(None);
+    }
+    let task = unit.task.to_string();
+    let mut statement = tx.connection.prepare_cached(
+        "select u.first, u.count, u.recorded, u.crashes, u.lease_token, u.state,
+            t.spec, t.snapshot_id
+         from units u join tasks t on t.id = u.task_id
+         where u.task_id = ?1 and u.number = ?2
+            and (u.state = 'queued' or (u.state = 'leased' and u.lease_until <= ?3))
+            and (t.not_before is null or t.not_before <= ?3)",
+    )?;
+    let mut rows = statement.query(params![task, unit.unit, tx.now])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let (count, recorded): (u32, u32) = (row.get("count")?, row.get("recorded")?);
+    let lost = named::<UnitState>(row, "state")? == UnitState::Leased;
+    let crashes_before: u32 = row.get("crashes")?;
+    let crashes = crashes_before + u32::from(lost);
+    let token = row.get::<_, i64>("lease_token")? + 1;
+    if lost {
+        // The lease ran out and nobody came back: found by this claim, not by the reaper.
+        timers::charge_lost(tx, unit, crashes_before, count)?;
+    }
+    tx.connection
+        .prepare_cached(
+            "update units set state = 'leased', lease_token = ?3, owner = ?4, lease_until = ?5,
+                publish_at = null, publishes = 0, crashes = ?6
+             where task_id = ?1 and number = ?2",
+        )?
+        .execute(params![
+            task,
+            unit.unit,
+            token,
+            worker.to_string(),
+            tx.now.saturating_add(tx.lease),
+            crashes
+        ])?;
+    let effects = head.ledger.claimed();
+    if !effects.events.is_empty() {
+        tasks::save(tx, unit.task, &head, &effects)?;
+    }
+    Ok(Some(Claim {
+        lease: HeldLease { unit, token },
+        first: row.get::<_, u32>("first")? + recorded,
+        count: count - recorded,
+        recorded,
+        crashes,
+        spec: json(row, "spec")?,
+        snapshot: maybe_hash(row, "snapshot_id")?,
+        announced: announced(tx, unit)?,
+    }))
+}
+
+fn announced(tx: &Tx, unit: UnitRef) -> Result<Vec<AnnouncedTrial>, StoreError> {
+    let mut statement = tx.connection.prepare_cached(
+        "select number, params, crashes from running_trials where task_id = ?1 and unit = ?2
+         order by number",
+    )?;
+    let mut rows = statement.query(params![unit.task.to_string(), unit.unit])?;
+    let mut announced = Vec::new();
+    while let Some(row) = rows.next()? {
+        announced.push(AnnouncedTrial {
+            number: row.get("number")?,
+            params: row.get("params")?,
+            crashes: row.get("crashes")?,
+        });
+    }
+    Ok(announced)
+}
+
+/// Whether the lease is the unit's present one; expired or not does not matter.
+fn held(tx: &Tx, lease: HeldLease) -> Result<bool, StoreError> {
+    let holds = tx
+        .connection
+        .prepare_cached(
+            "select 1 from units where task_id = ?1 and number = ?2 and state = 'leased'
+                and lease_token = ?3",
+        )?
+        .exists(params![
+            lease.unit.task.to_string(),
+            lease.unit.unit,
+            lease.token
+        ])?;
+    Ok(holds)
+}
+
+/// Announces a trial; a row that is there keeps its parameters and crashes.
+pub(super) fn start_trial(
+    tx: &Tx,
+    lease: HeldLease,
+    trial: &RunningTrial,
+) -> Result<Option<Control>, StoreError> {
+    if !held(tx, lease)? {
+        return Ok(None);
+    }
+    let Some(head) = tasks::head(tx, lease.unit.task)? else {
+        return Ok(None);
+    };
+    let control = head.ledger.control();
+    if control == Control::Run {
+        tx.connection
+            .prepare_cached(
+                "insert into running_trials
+                    (task_id, number, unit, lease_token, params, crashes, started_at)
+                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 on conflict (task_id, number) do update set unit = excluded.unit,
+                    lease_token = excluded.lease_token, started_at = excluded.started_at",
+            )?
+            .execute(params![
+                lease.unit.task.to_string(),
+                trial.number,
+                lease.unit.unit,
+                lease.token,
+                pack_point(&trial.point),
+                trial.crashes,
+                tx.now
+            ])?;
+    }
+    Ok(Some(control))
+}
+
+/// Charges a crash to an announced trial of a held unit.
+pub(super) fn charge_crash(
+    tx: &Tx,
+    lease: HeldLease,
+    number: u32,
+) -> Result<Option<u32>, StoreError> {
+    if !held(tx, lease)? {
+        return Ok(None);
+    }
+    let crashes = tx
+        .connection
+        .prepare_cached(
+            "update running_trials set crashes = crashes + 1
+             where task_id = ?1 and unit = ?2 and number = ?3 returning crashes",
+        )?
+        .query_row(
+            params![lease.unit.task.to_string(), lease.unit.unit, number],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(crashes)
+}
+
+/// The worker lives and holds these leases.
+pub(super) fn renew(
+    tx: &Tx,
+    worker: WorkerId,
+    leases: &[HeldLease],
+) -> Result<Vec<LeaseOutcome>, StoreError> {
+    tx.connection
+        .prepare_cached("update workers set seen_at = ?2, left_at = null where id = ?1")?
+        .execute(params![worker.to_string(), tx.now])?;
+    let mut update = tx.connection.prepare_cached(
+        "update units set lease_until = ?4
+         where task_id = ?1 and number = ?2 and state = 'leased' and lease_token = ?3",
+    )?;
+    let until = tx.now.saturating_add(tx.lease);
+    let mut outcomes = Vec::with_capacity(leases.len());
+    for lease in leases {
+        let task = lease.unit.task;
+        let held = update.execute(params![
+            task.to_string(),
+            lease.unit.unit,
+            lease.token,
+            until
+        ])? > 0;
+        let head = if held { tasks::head(tx, task)? } else { None };
+        outcomes.push(head.map_or(LeaseOutcome::Lost, |h| {
+            LeaseOutcome::Held(h.ledger.control())
+        }));
+    }
+    Ok(outcomes)
+}

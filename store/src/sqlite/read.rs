@@ -1,0 +1,196 @@
+//! Reading tasks, trials and events.
+
+use super::Tx;
+use super::columns::{
+    json, maybe_hash, maybe_json, maybe_time, maybe_worker, named, seconds, time, to_json, uuid,
+};
+use super::tasks;
+use crate::MAX_PAGE;
+use crate::error::StoreError;
+use crate::pack::unpack_values;
+use crate::rows::{
+    EventRow, Priority, RunningRow, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow,
+};
+use rusqlite::types::ToSql;
+use rusqlite::{Row, params};
+use trialmill_common::state::{TaskId, TaskState, TrialEnd};
+
+const TASK_COLUMNS: &str = "t.*, (select count(*) from units u
+    where u.task_id = t.id and u.state = 'leased') as leased_units";
+
+fn task_row(tx: &Tx, row: &Row) -> Result<TaskRow, StoreError> {
+    let active_since: Option<i64> = row.get("active_since")?;
+    let active: f64 = row.get("active_seconds")?;
+    Ok(TaskRow {
+        id: TaskId(uuid(&row.get::<_, String>("id")?, "id")?),
+        kind: named(row, "kind")?,
+        name: row.get("name")?,
+        strategy: row.get("strategy")?,
+        stock_codes: json(row, "stock_codes")?,
+        pool: row.get("pool")?,
+        request: json(row, "request")?,
+        spec: json(row, "spec")?,
+        resolved: json(row, "resolved")?,
+        warnings: json(row, "warnings")?,
+        seed: row.get::<_, i64>("seed")?.cast_unsigned(),
+        ledger: tasks::ledger(row)?,
+        leased_units: row.get("leased_units")?,
+        active_seconds: active + active_since.map_or(0.0, |since| seconds(since, tx.now)),
+        timeout: row.get("timeout_seconds")?,
+        priority: Priority::from_rank(row.get("priority")?),
+        not_before: maybe_time(row, "not_before")?,
+        snapshot: maybe_hash(row, "snapshot_id")?,
+        engine: row.get("engine")?,
+        created_at: time(row, "created_at")?,
+        started_at: maybe_time(row, "started_at")?,
+        completed_at: maybe_time(row, "completed_at")?,
+        error: maybe_json(row, "error")?,
+    })
+}
+
+/// One task.
+pub(super) fn task(tx: &Tx, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
+    let query = format!("select {TASK_COLUMNS} from tasks t where t.id = ?1");
+    let mut statement = tx.connection.prepare_cached(&query)?;
+    let mut rows = statement.query([id.to_string()])?;
+    rows.next()?.map(|row| task_row(tx, row)).transpose()
+}
+
+/// A page of tasks, newest first. Ids are UUIDv7: their order as text is that of creation.
+pub(super) fn tasks(tx: &Tx, filter: &TaskFilter) -> Result<TaskPage, StoreError> {
+    let matches = "(?1 = '[]' or t.state in (select value from json_each(?1)))
+        and (?2 is null or t.kind = ?2)
+        and (?3 is null or t.strategy = ?3)
+        and (?4 is null or instr(lower(t.name), lower(?4)) > 0)";
+    let states = to_json(
+        &filter
+            .states
+            .iter()
+            .map(|s| TaskState::name(*s))
+            .collect::<Vec<_>>(),
+    );
+    let kind = filter.kind.map(trialmill_common::state::TaskKind::name);
+    let before = filter.before.map(|id| id.to_string());
+    let total: i64 = tx
+        .connection
+        .prepare_cached(&format!("select count(*) from tasks t where {matches}"))?
+        .query_row(
+            params![states, kind, filter.strategy, filter.name_contains],
+            |row| row.get(0),
+        )?;
+    let mut statement = tx.connection.prepare_cached(&format!(
+        "select {TASK_COLUMNS} from tasks t where {matches} and (?5 is null or t.id < ?5)
+         order by t.id desc limit ?6"
+    ))?;
+    let limit = filter.limit.min(MAX_PAGE);
+    let values: [&dyn ToSql; 6] = [
+        &states,
+        &kind,
+        &filter.strategy,
+        &filter.name_contains,
+        &before,
+        &limit,
+    ];
+    let mut rows = statement.query(values)?;
+    let mut page = Vec::new();
+    while let Some(row) = rows.next()? {
+        page.push(task_row(tx, row)?);
+    }
+    Ok(TaskPage {
+        tasks: page,
+        total: total.cast_unsigned(),
+    })
+}
+
+fn trial_row(row: &Row) -> Result<TrialRow, StoreError> {
+    let more: Option<Vec<u8>> = row.get("more_values")?;
+    Ok(TrialRow {
+        number: row.get("number")?,
+        end: named(row, "outcome")?,
+        unit: row.get("unit")?,
+        window: row.get("window_number")?,
+        params: row.get("params")?,
+        values: unpack_values(row.get("value")?, more.as_deref()),
+        infeasible: row.get("infeasible")?,
+        metrics: maybe_json(row, "metrics")?,
+        failure: maybe_json(row, "failure")?,
+        stats: row.get("stats")?,
+        duration_ms: row.get("duration_ms")?,
+        ended_at: time(row, "ended_at")?,
+    })
+}
+
+/// Ended trials in the order of their numbers.
+pub(super) fn trials(
+    tx: &Tx,
+    id: TaskId,
+    filter: &TrialFilter,
+) -> Result<Vec<TrialRow>, StoreError> {
+    let mut statement = tx.connection.prepare_cached(
+        "select * from trials where task_id = ?1 and number > ?2 and (?3 is null or outcome = ?3)
+         order by number limit ?4",
+    )?;
+    let after = filter.after.map_or(-1, i64::from);
+    let end = filter.end.map(TrialEnd::name);
+    let limit = filter.limit.min(MAX_PAGE);
+    let mut rows = statement.query(params![id.to_string(), after, end, limit])?;
+    let mut trials = Vec::new();
+    while let Some(row) = rows.next()? {
+        trials.push(trial_row(row)?);
+    }
+    Ok(trials)
+}
+
+/// One ended trial.
+pub(super) fn trial(tx: &Tx, id: TaskId, number: u32) -> Result<Option<TrialRow>, StoreError> {
+    let mut statement = tx
+        .connection
+        .prepare_cached("select * from trials where task_id = ?1 and number = ?2")?;
+    let mut rows = statement.query(params![id.to_string(), number])?;
+    rows.next()?.map(trial_row).transpose()
+}
+
+/// The announced trials of a task.
+pub(super) fn running_trials(tx: &Tx, id: TaskId) -> Result<Vec<RunningRow>, StoreError> {
+    let mut statement = tx.connection.prepare_cached(
+        "select r.*, u.owner from running_trials r
+         left join units u on u.task_id = r.task_id and u.number = r.unit and u.state = 'leased'
+         where r.task_id = ?1 order by r.number",
+    )?;
+    let mut rows = statement.query([id.to_string()])?;
+    let mut running = Vec::new();
+    while let Some(row) = rows.next()? {
+        running.push(RunningRow {
+            number: row.get("number")?,
+            unit: row.get("unit")?,
+            params: row.get("params")?,
+            crashes: row.get("crashes")?,
+            started_at: time(row, "started_at")?,
+            worker: maybe_worker(row, "owner")?,
+        });
+    }
+    Ok(running)
+}
+
+/// Events after a sequence number, in order.
+pub(super) fn events(
+    tx: &Tx,
+    id: TaskId,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<EventRow>, StoreError> {
+    let mut statement = tx.connection.prepare_cached(
+        "select seq, at, event from task_events where task_id = ?1 and seq > ?2
+         order by seq limit ?3",
+    )?;
+    let mut rows = statement.query(params![id.to_string(), after, limit.min(MAX_PAGE)])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events.push(EventRow {
+            seq: row.get("seq")?,
+            at: time(row, "at")?,
+            event: json(row, "event")?,
+        });
+    }
+    Ok(events)
+}

@@ -1,0 +1,400 @@
+//! The task row: its ledger, submission, and what users ask of a task.
+
+use super::columns::{json, maybe_named, micros, named, seconds, to_json};
+use super::{Tx, read, workers};
+use crate::error::StoreError;
+use crate::pack::{hex, snapshot_id};
+use crate::rows::{ControlOutcome, Idempotency, NewTask, Submitted, TaskError};
+use rusqlite::{OptionalExtension, Row, named_params, params};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use trialmill_common::protocol::{Best, Effects, Ledger, NotAllowed};
+use trialmill_common::state::{StopReason, TaskId, TaskState};
+
+/// Age after which an idempotency key no longer counts.
+const KEY_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the protocol reads and writes of a task row.
+pub(super) struct Head {
+    pub ledger: Ledger,
+    pub pool: String,
+    /// Whether a unit was ever claimed.
+    pub started: bool,
+    was: TaskState,
+    started_at: Option<i64>,
+    active_seconds: f64,
+    active_since: Option<i64>,
+}
+
+/// Reads the protocol's part of a task row.
+pub(super) fn head(tx: &Tx, id: TaskId) -> Result<Option<Head>, StoreError> {
+    let mut statement = tx
+        .connection
+        .prepare_cached("select * from tasks where id = ?1")?;
+    let mut rows = statement.query([id.to_string()])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let ledger = ledger(row)?;
+    let started_at: Option<i64> = row.get("started_at")?;
+    Ok(Some(Head {
+        pool: row.get("pool")?,
+        started: started_at.is_some(),
+        was: ledger.state,
+        ledger,
+        started_at,
+        active_seconds: row.get("active_seconds")?,
+        active_since: row.get("active_since")?,
+    }))
+}
+
+/// Reads the ledger out of a row of `tasks`.
+pub(super) fn ledger(row: &Row) -> Result<Ledger, StoreError> {
+    let best: Option<u32> = row.get("best_number")?;
+    let value: Option<f64> = row.get("best_value")?;
+    Ok(Ledger {
+        state: named(row, "state")?,
+        stop_requested: maybe_named(row, "stop_requested")?,
+        stop_reason: maybe_named(row, "stop_reason")?,
+        parallelism: row.get("parallelism")?,
+        direction: named(row, "direction")?,
+        n_trials: row.get("n_trials")?,
+        planned: row.get("planned")?,
+        next_number: row.get("next_number")?,
+        next_unit: row.get("next_unit")?,
+        open_units: row.get("open_units")?,
+        completed: row.get("completed")?,
+        pruned: row.get("pruned")?,
+        failed: row.get("failed")?,
+        infeasible: row.get("infeasible")?,
+        best: best
+            .zip(value)
+            .map(|(number, value)| Best { number, value }),
+        seq: row.get("seq")?,
+    })
+}
+
+/// Writes the changed ledger with its effects: the new units, the events, the times that follow
+/// from the change of state, and what a terminal state asks for.
+pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Result<(), StoreError> {
+    let ledger = &head.ledger;
+    let running = ledger.state == TaskState::Running;
+    let ended = ledger.state.is_terminal() && !head.was.is_terminal();
+    let started_at = head.started_at.or(running.then_some(tx.now));
+    let (active_seconds, active_since) = if running {
+        (head.active_seconds, head.active_since.or(Some(tx.now)))
+    } else {
+        let since = head
+            .active_since
+            .map_or(0.0, |since| seconds(since, tx.now));
+        (head.active_seconds + since, None)
+    };
+    let error = if ended && ledger.state == TaskState::Failed {
+        Some(to_json(&task_error(tx, id, ledger)?))
+    } else {
+        None
+    };
+    tx.connection
+        .prepare_cached(
+            "update tasks set state = :state, stop_requested = :stop_requested,
+                stop_reason = :stop_reason, next_number = :next_number, next_unit = :next_unit,
+                open_units = :open_units, completed = :completed, pruned = :pruned,
+                failed = :failed, infeasible = :infeasible, best_number = :best_number,
+                best_value = :best_value, seq = :seq, started_at = :started_at,
+                active_seconds = :active_seconds, active_since = :active_since,
+                completed_at = coalesce(completed_at, :completed_at),
+                error = coalesce(error, :error)
+             where id = :id",
+        )?
+        .execute(named_params! {
+            ":state": ledger.state.name(),
+            ":stop_requested": ledger.stop_requested.map(StopReason::name),
+            ":stop_reason": ledger.stop_reason.map(StopReason::name),
+            ":next_number": ledger.next_number,
+            ":next_unit": ledger.next_unit,
+            ":open_units": ledger.open_units,
+            ":completed": ledger.completed,
+            ":pruned": ledger.pruned,
+            ":failed": ledger.failed,
+            ":infeasible": ledger.infeasible,
+            ":best_number": ledger.best.map(|best| best.number),
+            ":best_value": ledger.best.map(|best| best.value),
+            ":seq": ledger.seq,
+            ":started_at": started_at,
+            ":active_seconds": active_seconds,
+            ":active_since": active_since,
+            ":completed_at": ended.then_some(tx.now),
+            ":error": error,
+            ":id": id.to_string(),
+        })?;
+    if ended {
+        tx.connection
+            .prepare_cached("delete from running_trials where task_id = ?1")?
+            .execute([id.to_string()])?;
+    }
+    append(tx, id, ledger.seq, effects, tx.now)
+}
+
+/// Inserts new units, due at `due`, and the events that end at `seq`.
+fn append(tx: &Tx, id: TaskId, seq: i64, effects: &Effects, due: i64) -> Result<(), StoreError> {
+    let id = id.to_string();
+    let mut insert = tx.connection.prepare_cached(
+        "insert into units
+            (task_id, number, kind, first, count, crashes, state, publish_at, created_at)
+         values (?1, ?2, ?3, ?4, ?5, ?6, 'queued', ?7, ?8)",
+    )?;
+    for unit in &effects.units {
+        insert.execute(params![
+            id,
+            unit.number,
+            unit.kind.name(),
+            unit.first,
+            unit.count,
+            unit.crashes,
+            due,
+            tx.now
+        ])?;
+    }
+    let mut insert = tx.connection.prepare_cached(
+        "insert into task_events (task_id, seq, at, event) values (?1, ?2, ?3, ?4)",
+    )?;
+    for (event, number) in effects.events.iter().rev().zip((1..=seq).rev()) {
+        insert.execute(params![id, number, tx.now, to_json(event)])?;
+    }
+    if !effects.units.is_empty() || !effects.events.is_empty() {
+        tx.news.set(true);
+    }
+    Ok(())
+}
+
+/// Why a task failed, from its first failed trial.
+fn task_error(tx: &Tx, id: TaskId, ledger: &Ledger) -> Result<TaskError, StoreError> {
+    let mut statement = tx.connection.prepare_cached(
+        "select number, failure from trials where task_id = ?1 and outcome = 'failed'
+         order by number limit 1",
+    )?;
+    let mut rows = statement.query([id.to_string()])?;
+    let first = match rows.next()? {
+        Some(row) => Some((row.get("number")?, json(row, "failure")?)),
+        None => None,
+    };
+    Ok(TaskError::of_end(ledger, first))
+}
+
+/// Stores a task with its first units, its key and its first event.
+pub(super) fn submit(
+    tx: &Tx,
+    task: &NewTask,
+    idempotency: Option<&Idempotency>,
+) -> Result<Submitted, StoreError> {
+    tx.connection
+        .prepare_cached("delete from idempotency_keys where created_at <= ?1")?
+        .execute([tx.now - micros(KEY_AGE)])?;
+    if let Some(key) = idempotency {
+        if let Some(answer) = repeated(tx, key)? {
+            return Ok(answer);
+        }
+        tx.connection
+            .prepare_cached(
+                "insert into idempotency_keys (scope, key, body_hash, task_id, created_at)
+                 values (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                key.scope,
+                key.key,
+                key.body_hash,
+                task.id.to_string(),
+                tx.now
+            ])?;
+    }
+    let snapshot = (!task.snapshot.is_empty()).then(|| snapshot_id(&task.snapshot));
+    if let Some(snapshot) = snapshot {
+        let pinned: BTreeMap<_, _> = task
+            .snapshot
+            .iter()
+            .map(|(symbol, hash)| (symbol, hex(hash)))
+            .collect();
+        tx.connection
+            .prepare_cached(
+                "insert into snapshots (id, series, created_at) values (?1, ?2, ?3)
+                 on conflict do nothing",
+            )?
+            .execute(params![snapshot, to_json(&pinned), tx.now])?;
+    }
+    let live_slots = workers::live_slots(tx, &task.pool)?;
+    let (ledger, effects) = Ledger::submitted(
+        task.direction,
+        task.n_trials,
+        task.planned,
+        task.parallelism,
+        live_slots,
+    );
+    insert(tx, task, snapshot, &ledger)?;
+    let not_before = task
+        .not_before
+        .map_or(tx.now, |time| time.timestamp_micros());
+    append(tx, task.id, ledger.seq, &effects, not_before.max(tx.now))?;
+    Ok(Submitted::Created(Box::new(present(tx, task.id)?)))
+}
+
+/// What the same key made before, if it still counts.
+fn repeated(tx: &Tx, key: &Idempotency) -> Result<Option<Submitted>, StoreError> {
+    let found: Option<(Vec<u8>, String)> = tx
+        .connection
+        .prepare_cached(
+            "select body_hash, task_id from idempotency_keys where scope = ?1 and key = ?2",
+        )?
+        .query_row(params![key.scope, key.key], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let Some((body_hash, id)) = found else {
+        return Ok(None);
+    };
+    if body_hash != key.body_hash {
+        return Ok(Some(Submitted::KeyConflict));
+    }
+    let task = present(tx, super::columns::task_id(&id)?)?;
+    Ok(Some(Submitted::Repeated(Box::new(task))))
+}
+
+fn insert(
+    tx: &Tx,
+    task: &NewTask,
+    snapshot: Option<[u8; 32]>,
+    ledger: &Ledger,
+) -> Result<(), StoreError> {
+    tx.connection
+        .prepare_cached(
+            "insert into tasks (id, kind, name, strategy, stock_codes, pool, request, spec,
+                resolved, warnings, seed, priority, not_before, timeout_seconds, snapshot_id,
+                engine, submitted_by, state, parallelism, direction, n_trials, planned,
+                next_number, next_unit, open_units, seq, created_at)
+             values (:id, :kind, :name, :strategy, :stock_codes, :pool, :request, :spec,
+                :resolved, :warnings, :seed, :priority, :not_before, :timeout_seconds,
+                :snapshot_id, :engine, :submitted_by, :state, :parallelism, :direction,
+                :n_trials, :planned, :next_number, :next_unit, :open_units, :seq, :created_at)",
+        )?
+        .execute(named_params! {
+            ":id": task.id.to_string(),
+            ":kind": task.kind.name(),
+            ":name": task.name,
+            ":strategy": task.strategy,
+            ":stock_codes": to_json(&task.stock_codes),
+            ":pool": task.pool,
+            ":request": to_json(&task.request),
+            ":spec": to_json(&task.spec),
+            ":resolved": to_json(&task.resolved),
+            ":warnings": to_json(&task.warnings),
+            ":seed": task.seed.cast_signed(),
+            ":priority": task.priority.rank(),
+            ":not_before": task.not_before.map(|time| time.timestamp_micros()),
+            ":timeout_seconds": task.timeout,
+            ":snapshot_id": snapshot,
+            ":engine": task.engine,
+            ":submitted_by": task.submitted_by,
+            ":state": ledger.state.name(),
+            ":parallelism": ledger.parallelism,
+            ":direction": ledger.direction.name(),
+            ":n_trials": ledger.n_trials,
+            ":planned": ledger.planned,
+            ":next_number": ledger.next_number,
+            ":next_unit": ledger.next_unit,
+            ":open_units": ledger.open_units,
+            ":seq": ledger.seq,
+            ":created_at": tx.now,
+        })?;
+    Ok(())
+}
+
+/// The row of a task that this transaction has just touched.
+fn present(tx: &Tx, id: TaskId) -> Result<crate::rows::TaskRow, StoreError> {
+    read::task(tx, id)?.ok_or_else(|| StoreError::Unreadable {
+        what: format!("task {id}"),
+        why: "its row is gone, though another row names it".to_owned(),
+    })
+}
+
+/// Applies one decision to a task's ledger; a refusal changes nothing.
+fn control(
+    tx: &Tx,
+    id: TaskId,
+    decide: impl FnOnce(&mut Head) -> Result<Effects, NotAllowed>,
+) -> Result<ControlOutcome, StoreError> {
+    let Some(mut head) = head(tx, id)? else {
+        return Ok(ControlOutcome::NotFound);
+    };
+    match decide(&mut head) {
+        Ok(effects) => {
+            save(tx, id, &head, &effects)?;
+            Ok(ControlOutcome::Done(Box::new(present(tx, id)?)))
+        }
+        Err(refused) => Ok(ControlOutcome::NotAllowed(refused)),
+    }
+}
+
+/// Withdraws the queued units and asks the task to end.
+pub(super) fn stop(tx: &Tx, id: TaskId, reason: StopReason) -> Result<ControlOutcome, StoreError> {
+    // A task that has ended has no queued unit: before a refusal this changes nothing.
+    tx.connection
+        .prepare_cached(
+            "delete from running_trials where task_id = ?1 and unit in (
+                select number from units where task_id = ?1 and state = 'queued')",
+        )?
+        .execute([id.to_string()])?;
+    let voided = tx
+        .connection
+        .prepare_cached(
+            "update units set state = 'void', lease_token = lease_token + 1, publish_at = null
+             where task_id = ?1 and state = 'queued'",
+        )?
+        .execute([id.to_string()])?;
+    let voided = u32::try_from(voided).expect("unit numbers are u32");
+    control(tx, id, |head| head.ledger.stop(reason, voided))
+}
+
+/// No new trial starts.
+pub(super) fn pause(tx: &Tx, id: TaskId) -> Result<ControlOutcome, StoreError> {
+    control(tx, id, |head| head.ledger.pause())
+}
+
+/// Trials start again. Messages of the units were acknowledged and forgotten while the task was
+/// paused: they are due at once.
+pub(super) fn resume(tx: &Tx, id: TaskId) -> Result<ControlOutcome, StoreError> {
+    let Some(before) = head(tx, id)? else {
+        return Ok(ControlOutcome::NotFound);
+    };
+    let live_slots = workers::live_slots(tx, &before.pool)?;
+    if before.was == TaskState::Paused {
+        tx.connection
+            .prepare_cached(
+                "update units set publish_at = ?2, publishes = 0
+                 where task_id = ?1 and state = 'queued' and exists (select 1 from tasks t
+                    where t.id = ?1 and (t.not_before is null or t.not_before <= ?2))",
+            )?
+            .execute(params![id.to_string(), tx.now])?;
+    }
+    control(tx, id, |head| head.ledger.resume(head.started, live_slots))
+}
+
+/// Removes an ended task and everything that belongs to it; its snapshot stays, others may pin it.
+pub(super) fn delete(tx: &Tx, id: TaskId) -> Result<ControlOutcome, StoreError> {
+    let Some(task) = read::task(tx, id)? else {
+        return Ok(ControlOutcome::NotFound);
+    };
+    if !task.ledger.state.is_terminal() {
+        let state = task.ledger.state;
+        return Ok(ControlOutcome::NotAllowed(NotAllowed {
+            state,
+            wanted: "deleted",
+        }));
+    }
+    for rows in [
+        "delete from trials where task_id = ?1",
+        "delete from idempotency_keys where task_id = ?1",
+        "delete from tasks where id = ?1",
+    ] {
+        tx.connection.execute(rows, [id.to_string()])?;
+    }
+    Ok(ControlOutcome::Done(Box::new(task)))
+}

@@ -1,0 +1,366 @@
+//! Random walks: after every step the store must be where the model is.
+
+use crate::database::Database;
+use crate::given::{self, Given, SLOTS, trial};
+use std::sync::Arc;
+use trialmill_common::protocol::board::{Board, Flush, LeaseToken, UnitEnd};
+use trialmill_common::protocol::{Ledger, Tally};
+use trialmill_common::state::{Direction, StopReason, TaskId, TrialEnd, UnitState};
+use trialmill_store::UnitFlush;
+use trialmill_store::rows::{ControlOutcome, HeldLease, LeaseOutcome, UnitRef};
+
+const WALKS: u64 = 40;
+const STEPS: u32 = 120;
+
+/// SplitMix64: the same steps for the same seed.
+struct Steps(u64);
+
+impl Steps {
+    fn below(&mut self, bound: u32) -> u32 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        u32::try_from((z ^ (z >> 31)) % u64::from(bound)).expect("below a u32")
+    }
+
+    fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
+        let count = u32::try_from(of.len()).expect("short");
+        (count > 0).then(|| of[self.below(count) as usize].clone())
+    }
+}
+
+struct Walk {
+    given: Given,
+    id: TaskId,
+    board: Board,
+    /// Every lease that was ever granted, superseded ones too.
+    leases: Vec<LeaseToken>,
+    last: Vec<Flush>,
+    steps: Steps,
+    said: String,
+}
+
+pub async fn every_random_walk_ends_where_the_model_ends(database: Arc<Database>) {
+    let given = Arc::new(Given::new(database).await);
+    for seed in 0..WALKS {
+        let again = Given {
+            database: given.database.clone(),
+            store: given.store.clone(),
+            over: given.over.clone(),
+            worker: given.worker,
+        };
+        Walk::new(again, seed).await.run(seed).await;
+    }
+    given.verify().await;
+}
+
+impl Walk {
+    async fn new(given: Given, seed: u64) -> Self {
+        let mut steps = Steps(seed);
+        let n_trials = 1 + steps.below(60);
+        let planned = n_trials - u32::from(steps.below(4) == 0).min(n_trials - 1);
+        let parallelism = [None, Some(1), Some(2), Some(5)][steps.below(4) as usize];
+        let mut task = given::task(n_trials, parallelism);
+        task.planned = planned;
+        task.direction = [Direction::Minimize, Direction::Maximize][steps.below(2) as usize];
+        let submitted = Ledger::submitted(task.direction, n_trials, planned, parallelism, SLOTS);
+        let id = given.submit(task).await;
+        let board = Board::submit(submitted, SLOTS);
+        let (leases, last) = (Vec::new(), Vec::new());
+        Self {
+            given,
+            id,
+            board,
+            leases,
+            last,
+            steps,
+            said: String::new(),
+        }
+    }
+
+    async fn run(mut self, seed: u64) {
+        for number in 0..STEPS {
+            self.said = format!("seed {seed}, step {number}: ");
+            match self.steps.below(20) {
+                0..=5 => self.claim().await,
+                6..=10 => self.flush().await,
+                11 => self.repeat().await,
+                12 => self.renew().await,
+                13 | 14 => self.expire().await,
+                15 => self.reap().await,
+                16 => self.pause().await,
+                17 | 18 => self.resume().await,
+                _ => self.stop().await,
+            }
+            self.compare().await;
+        }
+    }
+
+    fn held(&self, lease: LeaseToken) -> HeldLease {
+        HeldLease {
+            unit: UnitRef {
+                task: self.id,
+                unit: lease.unit,
+            },
+            token: lease.token,
+        }
+    }
+
+    async fn claim(&mut self) {
+        let unit = self.steps.below(self.board.ledger.next_unit + 1);
+        self.said += &format!("claim {unit}");
+        let model = self.board.claim(unit);
+        let store = self.given.try_claim(self.id, unit).await;
+        if let Some(claimed) = &model {
+            self.leases.push(claimed.lease);
+        }
+        let model = model.map(|c| (self.held(c.lease), c.first, c.count, c.recorded, c.crashes));
+        let store = store.map(|c| (c.lease, c.first, c.count, c.recorded, c.crashes));
+        assert_eq!(store, model, "{}", self.said);
+    }
+
+    /// One or two leases, mostly current ones, write something that a worker could write.
+    async fn flush(&mut self) {
+        let mut flushes: Vec<Flush> = Vec::new();
+        for _ in 0..=self.steps.below(2) {
+            let current: Vec<LeaseToken> = self
+                .leases
+                .iter()
+                .copied()
+                .filter(|l| self.is_current(*l))
+                .collect();
+            let from = if self.steps.below(6) == 0 {
+                &self.leases
+            } else {
+                &current
+            };
+            let Some(lease) = self.steps.pick(from) else {
+                continue;
+            };
+            if flushes.iter().all(|flush| flush.lease.unit != lease.unit) {
+                flushes.push(self.draw_flush(lease));
+            }
+        }
+        self.last.clone_from(&flushes);
+        self.record(&flushes).await;
+    }
+
+    fn is_current(&self, lease: LeaseToken) -> bool {
+        let unit = &self.board.units[&lease.unit];
+        unit.state == UnitState::Leased && unit.token == lease.token
+    }
+
+    fn draw_flush(&mut self, lease: LeaseToken) -> Flush {
+        let (count, recorded) = {
+            let unit = &self.board.units[&lease.unit];
+            (unit.count, unit.recorded)
+        };
+        let stale = self.steps.below(8) == 0;
+        let recorded_before = if stale {
+            self.steps.below(recorded + 1)
+        } else {
+            recorded
+        };
+        let left = count - recorded_before;
+        let trials: Vec<Tally> = (0..self.steps.below(left.min(4) + 1))
+            .map(|_| match self.steps.below(6) {
+                0 => Tally::Failed,
+                1 => Tally::Pruned,
+                2 => Tally::Infeasible,
+                _ => Tally::Value(f64::from(self.steps.below(9)) - 4.0),
+            })
+            .collect();
+        let done = trials.len() == left as usize;
+        let stopping = self.board.ledger.stop_requested.is_some();
+        let end = match self.steps.below(6) {
+            _ if done => UnitEnd::Close,
+            0 if stopping => UnitEnd::Close,
+            0 | 1 => UnitEnd::Split,
+            2 => UnitEnd::HandBack,
+            3 => UnitEnd::Isolate,
+            _ => UnitEnd::Keep,
+        };
+        Flush {
+            lease,
+            recorded_before,
+            trials,
+            end,
+        }
+    }
+
+    async fn repeat(&mut self) {
+        let flushes = self.last.clone();
+        self.record(&flushes).await;
+    }
+
+    async fn record(&mut self, flushes: &[Flush]) {
+        self.said += &format!("record {flushes:?}");
+        let written: Vec<UnitFlush> = flushes
+            .iter()
+            .map(|flush| {
+                let first = self.board.units[&flush.lease.unit].first + flush.recorded_before;
+                let numbers = (first..).zip(&flush.trials);
+                UnitFlush {
+                    lease: self.held(flush.lease),
+                    recorded_before: flush.recorded_before,
+                    trials: numbers
+                        .map(|(number, tally)| trial(number, *tally))
+                        .collect(),
+                    end: flush.end,
+                }
+            })
+            .collect();
+        let model = self.board.record(flushes);
+        let store = self.given.store.record(self.id, &written).await;
+        let store = store.unwrap_or_else(|e| panic!("{}: {e}", self.said));
+        assert_eq!(store.written, model, "{}", self.said);
+        assert_eq!(store.control, self.board.ledger.control(), "{}", self.said);
+    }
+
+    async fn renew(&mut self) {
+        let Some(lease) = self.steps.pick(&self.leases) else {
+            return;
+        };
+        self.said += &format!("renew {lease:?}");
+        let store = self
+            .given
+            .store
+            .renew(self.given.worker, &[self.held(lease)])
+            .await
+            .unwrap();
+        let model = self
+            .board
+            .renew(lease)
+            .map_or(LeaseOutcome::Lost, LeaseOutcome::Held);
+        assert_eq!(store, vec![model], "{}", self.said);
+    }
+
+    async fn expire(&mut self) {
+        let current: Vec<LeaseToken> = self
+            .leases
+            .iter()
+            .copied()
+            .filter(|l| self.is_current(*l))
+            .collect();
+        let Some(lease) = self.steps.pick(&current) else {
+            return;
+        };
+        self.said += &format!("expire {lease:?}");
+        self.given.expire(self.held(lease)).await;
+        self.board.expire(lease.unit);
+    }
+
+    async fn reap(&mut self) {
+        self.said += "reap";
+        // The other handle: after a restart of its server a reaper waits for one lease.
+        let reaped = self.given.over.reap().await.unwrap();
+        let ours = reaped
+            .expired
+            .iter()
+            .filter(|unit| unit.task == self.id)
+            .count();
+        assert_eq!(ours, self.board.reap(), "{}", self.said);
+        assert_eq!(
+            (reaped.timed_out, reaped.repaired),
+            (vec![], vec![]),
+            "{}",
+            self.said
+        );
+    }
+
+    fn agree(&self, store: &ControlOutcome, model: Result<(), impl std::fmt::Debug>) {
+        let allowed = matches!(store, ControlOutcome::Done(_));
+        assert_eq!(
+            allowed,
+            model.is_ok(),
+            "{}: {store:?}, {model:?}",
+            self.said
+        );
+    }
+
+    async fn pause(&mut self) {
+        self.said += "pause";
+        let model = self.board.pause();
+        self.agree(&self.given.store.pause(self.id).await.unwrap(), model);
+    }
+
+    async fn resume(&mut self) {
+        self.said += "resume";
+        let model = self.board.resume();
+        self.agree(&self.given.store.resume(self.id).await.unwrap(), model);
+    }
+
+    async fn stop(&mut self) {
+        if self.steps.below(5) > 0 {
+            return;
+        }
+        let reason = [StopReason::Cancelled, StopReason::Timeout][self.steps.below(2) as usize];
+        self.said += &format!("stop {reason}");
+        let model = self.board.stop(reason);
+        self.agree(
+            &self.given.store.stop(self.id, reason).await.unwrap(),
+            model,
+        );
+    }
+
+    /// The rows are those of the model.
+    async fn compare(&self) {
+        let said = &self.said;
+        assert_eq!(self.board.violations(), Vec::<String>::new(), "{said}");
+        let row = self.given.task(self.id).await;
+        assert_eq!(row.ledger, self.board.ledger, "{said}");
+        assert_eq!(row.started_at.is_some(), self.board.started, "{said}");
+        assert_eq!(
+            row.completed_at.is_some(),
+            row.ledger.state.is_terminal(),
+            "{said}"
+        );
+        let trials = self.given.trials(self.id).await;
+        let stored: Vec<(u32, TrialEnd, Option<f64>)> = trials
+            .iter()
+            .map(|t| {
+                let value = (t.end == TrialEnd::Completed).then(|| t.values.first().copied());
+                (t.number, t.end, value.flatten())
+            })
+            .collect();
+        let expected: Vec<(u32, TrialEnd, Option<f64>)> = self
+            .board
+            .trials
+            .iter()
+            .map(|(number, tally)| match tally {
+                Tally::Value(value) => (*number, TrialEnd::Completed, Some(*value)),
+                Tally::Infeasible => (*number, TrialEnd::Completed, None),
+                Tally::Pruned => (*number, TrialEnd::Pruned, None),
+                Tally::Failed => (*number, TrialEnd::Failed, None),
+            })
+            .collect();
+        assert_eq!(stored, expected, "{said}");
+        let events = self.given.store.events(self.id, 0, 1_000).await.unwrap();
+        assert!(
+            events.iter().map(|e| e.seq).eq(1..=row.ledger.seq),
+            "{said}"
+        );
+        let events: Vec<_> = events.into_iter().map(|e| e.event).collect();
+        assert_eq!(events, self.board.events, "{said}");
+        let summary = self.given.store.unit_summary(self.id).await.unwrap();
+        let units = || self.board.units.values();
+        let count = |n: usize| u32::try_from(n).expect("few");
+        let queued = count(units().filter(|u| u.state == UnitState::Queued).count());
+        let leased = count(units().filter(|u| u.state == UnitState::Leased).count());
+        let expired = count(units().filter(|u| u.expired).count());
+        let open = |state| matches!(state, UnitState::Queued | UnitState::Leased);
+        let crashes: u32 = units().filter(|u| open(u.state)).map(|u| u.crashes).sum();
+        assert_eq!(
+            (
+                summary.queued,
+                summary.leased,
+                summary.expired,
+                summary.crashes
+            ),
+            (queued, leased, expired, crashes),
+            "{said}"
+        );
+        assert_eq!(row.leased_units, leased, "{said}");
+    }
+}
