@@ -1,1 +1,30 @@
-//! The HTTP API.
+//! The HTTP API: a thin layer over the store.
+//!
+//! A request is checked against the domain ([`trialmill_common::draft`]) and what the store holds,
+//! becomes one operation of the store, and its outcome becomes JSON. Nothing is decided here about
+//! trials or units, nothing is kept between requests, and nothing is published: a stored unit is
+//! found by the relay, so a task is accepted whether the broker is up or not.
+//!
+//! Every failure is a problem document (RFC 9457), made in one place. The
+//! description of the routes is at `/openapi.json` and, for people and without network, at `/docs`.
+
+pub mod answer;
+mod body;
+mod catalogue;
+mod docs;
+mod extract;
+mod key;
+pub mod limits;
+mod market_data;
+mod operations;
+mod problem;
+mod router;
+mod serve;
+mod state;
+mod tasks;
+
+pub use key::{ApiKey, BadKey};
+pub use problem::{Class, Problem, ProblemAnswer};
+pub use router::{openapi, router};
+pub use serve::serve;
+pub use state::AppState;

@@ -1,0 +1,144 @@
+//! What this build can run: strategies, samplers, metrics.
+
+use crate::answer::{
+    MetricAnswer, MetricList, ParameterAnswer, RefusedMetricAnswer, SamplerAnswer, SamplerList,
+    StrategyAnswer, StrategyList,
+};
+use crate::docs::operation;
+use crate::state::AppState;
+use aide::axum::ApiRouter;
+use aide::axum::routing::get_with;
+use axum::Json;
+use trialmill_backtest::metrics::{Direction, METRICS, REFUSED};
+use trialmill_backtest::strategy::{self, ParamKind, StrategyInfo};
+use trialmill_common::objective::TestFunction;
+use trialmill_search::Method;
+
+pub(crate) fn routes() -> ApiRouter<AppState> {
+    let doc = |name: &str, summary| operation(name.to_owned(), "Catalogue", summary);
+    ApiRouter::new()
+        .api_route(
+            "/api/v1/strategies",
+            get_with(
+                strategies,
+                doc("strategies", "Strategies and test functions"),
+            ),
+        )
+        .api_route(
+            "/api/v1/samplers",
+            get_with(samplers, doc("samplers", "Samplers")),
+        )
+        .api_route(
+            "/api/v1/metrics-catalogue",
+            get_with(
+                metrics,
+                doc(
+                    "metrics_catalogue",
+                    "Metrics: definition, direction, source",
+                ),
+            ),
+        )
+}
+
+async fn strategies() -> Json<StrategyList> {
+    let on_bars = strategy::all()
+        .iter()
+        .map(|strategy| on_bars(strategy.info()));
+    let functions = TestFunction::ALL.iter().copied().map(function);
+    Json(StrategyList {
+        items: on_bars.chain(functions).collect(),
+    })
+}
+
+fn on_bars(info: &StrategyInfo) -> StrategyAnswer {
+    let parameters = info.parameters.iter().map(|parameter| ParameterAnswer {
+        name: parameter.name.to_owned(),
+        kind: match parameter.kind {
+            ParamKind::Int => "int",
+            ParamKind::Float => "float",
+        }
+        .to_owned(),
+        default: parameter.default,
+        min: parameter.min,
+        max: parameter.max,
+        description: parameter.description.to_owned(),
+    });
+    StrategyAnswer {
+        key: info.key.to_owned(),
+        name: info.name.to_owned(),
+        kind: "strategy".to_owned(),
+        category: info.category.to_owned(),
+        description: info.description.to_owned(),
+        formula: Some(info.formula.to_owned()),
+        parameters: parameters.collect(),
+    }
+}
+
+fn function(function: TestFunction) -> StrategyAnswer {
+    let description = match function {
+        TestFunction::Sphere => "Sum of the squares of all numeric parameters.",
+        TestFunction::Sleep => {
+            "Waits 'seconds' (a parameter, default 0.1), then gives the sphere of the others."
+        }
+        #[allow(
+            unreachable_patterns,
+            reason = "more functions exist with a feature of common"
+        )]
+        _ => "Misbehaves on purpose, for tests.",
+    };
+    StrategyAnswer {
+        key: function.name().to_owned(),
+        name: function.name().to_owned(),
+        kind: "test_function".to_owned(),
+        category: "test".to_owned(),
+        description: description.to_owned(),
+        formula: None,
+        parameters: Vec::new(),
+    }
+}
+
+async fn samplers() -> Json<SamplerList> {
+    let items = Method::ALL.into_iter().map(|method| SamplerAnswer {
+        name: method.name().to_owned(),
+        description: match method {
+            Method::Random => "Independent draws from every parameter.",
+            Method::Grid => "Every combination once, in a shuffled order.",
+        }
+        .to_owned(),
+        repeatable_in_parallel: match method {
+            Method::Random | Method::Grid => true,
+        },
+    });
+    Json(SamplerList {
+        items: items.collect(),
+        auto: AUTO.name().to_owned(),
+    })
+}
+
+/// What `auto` stands for until an adaptive sampler is built.
+pub(crate) const AUTO: Method = Method::Random;
+
+async fn metrics() -> Json<MetricList> {
+    let items = METRICS.iter().map(|metric| MetricAnswer {
+        name: metric.name.to_owned(),
+        alias: metric.alias.map(ToOwned::to_owned),
+        direction: match metric.direction {
+            Direction::Maximize => "maximize",
+            Direction::Minimize => "minimize",
+        }
+        .to_owned(),
+        unit: metric.unit.to_owned(),
+        scale: metric.scale,
+        formula: metric.formula.to_owned(),
+        source: metric.source.to_owned(),
+        undefined: metric.undefined.to_owned(),
+    });
+    let refused = REFUSED.iter().map(|metric| RefusedMetricAnswer {
+        name: metric.name.to_owned(),
+        hint: metric.hint.to_owned(),
+    });
+    Json(MetricList {
+        items: items.collect(),
+        refused: refused.collect(),
+    })
+}

@@ -1,0 +1,55 @@
+//! Every bound of the HTTP side, with its reason.
+
+use std::time::Duration;
+
+/// Largest request body. A task with 100 parameters of 1,000 choices each is far below it.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// How much of a body that is too large is still read and thrown away, so that a client that sends
+/// before it listens sees the answer instead of a broken connection.
+pub const DISCARD_BYTES: u64 = 96 * 1024 * 1024;
+
+/// Largest sum of header names and values. A bearer key and an idempotency key take below 1 kB.
+pub const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// Longest `Idempotency-Key`, in characters: what the draft of the IETF and most services allow.
+pub const MAX_IDEMPOTENCY_KEY: usize = 255;
+
+/// Largest page of a list.
+pub const MAX_PAGE: u32 = trialmill_store::MAX_PAGE;
+
+/// Page size when a request names none.
+pub const DEFAULT_PAGE: u32 = 100;
+
+/// Longest time from the request's head to the answer's head. Every operation is a short
+/// transaction; what takes longer is a fault, and the client should know. Streams of events are
+/// answered at once and are not cut by it.
+pub const REQUEST_TIME: Duration = Duration::from_secs(30);
+
+/// How long a connection may refuse to take bytes that are ready for it before it is dropped.
+pub const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// Events read from the store at a time for one watcher: what a slow watcher holds in memory.
+pub const EVENT_PAGE: u32 = 100;
+
+/// Watchers of this process at a time. Each costs a connection and at most one page of events.
+pub const MAX_EVENT_STREAMS: usize = 512;
+
+/// How often a watcher looks without being woken: a wake-up may be lost.
+pub const EVENT_POLL: Duration = Duration::from_secs(1);
+
+/// Wake-ups of this long count as one: a busy store commits often, and every watcher reads.
+pub const EVENT_COALESCE: Duration = Duration::from_millis(50);
+
+/// A comment is sent on a silent stream this often, so that proxies keep it open and a vanished
+/// client is noticed.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What a client is told to wait after a 503, in seconds.
+pub const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// Fewest characters of an API key: 32 random ones of a 64 letter alphabet are 192 bits.
+pub const MIN_KEY_CHARS: usize = 32;
+
+/// Series named in one answer of `/market-data`; the rest is counted.
+pub const MAX_SERIES_LISTED: usize = 10_000;

@@ -1,0 +1,126 @@
+//! The routes of tasks: the same handlers under `/optimization/tasks` and `/tasks`.
+
+mod control;
+mod events;
+mod explain;
+mod read;
+mod submission;
+mod view;
+
+pub(crate) use view::snapshot_name;
+
+use crate::answer::Accepted;
+use crate::docs::operation;
+use crate::extract::{OPTIMIZATION_TASKS, Scope};
+use crate::problem::Problem;
+use crate::state::AppState;
+use aide::axum::ApiRouter;
+use aide::axum::routing::{get_with, post_with};
+use axum::Json;
+use trialmill_common::state::TaskId;
+use trialmill_store::rows::TaskRow;
+
+/// The routes under one prefix.
+pub(crate) fn routes(prefix: &'static str) -> ApiRouter<AppState> {
+    let (tag, id_prefix) = if prefix == OPTIMIZATION_TASKS {
+        ("Optimizations", "optimization")
+    } else {
+        ("Tasks", "task")
+    };
+    let doc = move |name: &str, summary| operation(format!("{id_prefix}_{name}"), tag, summary);
+    let at = |rest: &str| format!("{prefix}{rest}");
+    ApiRouter::new()
+        .api_route(
+            prefix,
+            post_with(submission::submit, move |op| {
+                doc("submit", "Submit a task")(op)
+                    .description(
+                        "The task is stored when this answers, whether the broker is up or not. \
+                         The same Idempotency-Key and body (byte for byte) give the same task \
+                         again for 24 hours; another body gives 409.",
+                    )
+                    .response_with::<201, Json<Accepted>, _>(|r| {
+                        r.description("Accepted; Location is the path of the task.")
+                    })
+                    .response_with::<200, Json<Accepted>, _>(|r| {
+                        r.description("Repeated; Idempotent-Replayed: true.")
+                    })
+            })
+            .get_with(read::list, doc("list", "List tasks, newest first")),
+        )
+        .api_route(
+            &at("/{id}"),
+            get_with(read::task, doc("get", "A task with its request and result")).delete_with(
+                control::delete,
+                move |op| {
+                    doc("delete", "Delete an ended task and its trials")(op)
+                        .response_with::<204, (), _>(|r| r.description("It is gone."))
+                },
+            ),
+        )
+        .api_route(
+            &at("/{id}/status"),
+            get_with(read::status, doc("status", "How a task stands")),
+        )
+        .api_route(
+            &at("/{id}/trials"),
+            get_with(read::trials, doc("trials", "Trials of a task")),
+        )
+        .api_route(
+            &at("/{id}/trials/{n}"),
+            get_with(read::trial, doc("trial", "One trial")),
+        )
+        .api_route(
+            &at("/{id}/best"),
+            get_with(read::best, doc("best", "The best feasible trial so far")),
+        )
+        .api_route(
+            &at("/{id}/events"),
+            get_with(events::stream, move |op| {
+                events::describe(doc("events", "What happens to a task, as it happens (SSE)")(op))
+            }),
+        )
+        .api_route(
+            &at("/{id}/explain"),
+            get_with(
+                explain::explain,
+                doc("explain", "Why a task moves or does not"),
+            ),
+        )
+        .api_route(
+            &at("/{id}/cancel"),
+            post_with(
+                control::cancel,
+                doc("cancel", "End a task; running trials are abandoned"),
+            ),
+        )
+        .api_route(
+            &at("/{id}/pause"),
+            post_with(
+                control::pause,
+                doc("pause", "Start no new trial until it is resumed"),
+            ),
+        )
+        .api_route(
+            &at("/{id}/resume"),
+            post_with(control::resume, doc("resume", "Let trials start again")),
+        )
+}
+
+/// A task that exists and is visible under the prefix.
+async fn find(state: &AppState, scope: Scope, id: TaskId) -> Result<TaskRow, Problem> {
+    match state.store.task(id).await? {
+        Some(task) if scope.shows(task.kind) => Ok(task),
+        Some(task) => Err(Problem::not_found(format!(
+            "task {id} is a {}; look at it under /api/v1/tasks",
+            task.kind
+        ))),
+        None => Err(no_such_task(id)),
+    }
+}
+
+fn no_such_task(id: TaskId) -> Problem {
+    Problem::not_found(format!(
+        "there is no task {id}; it was deleted or never accepted"
+    ))
+}

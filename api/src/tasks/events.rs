@@ -1,0 +1,220 @@
+//! What happens to a task, as it happens: server-sent events read from the store by number.
+//!
+//! Nothing is kept per watcher but one page of events: whoever is slow reads later, whoever comes
+//! back says which event it saw last, and the store has them all.
+
+use super::find;
+use crate::extract::{Scope, TaskPath};
+use crate::limits::{EVENT_COALESCE, EVENT_PAGE, EVENT_POLL, KEEP_ALIVE, MAX_EVENT_STREAMS};
+use crate::problem::{Class, Problem};
+use crate::serve::Closing;
+use crate::state::AppState;
+use aide::openapi::{MediaType, Response as ApiResponse};
+use aide::transform::TransformOperation;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::sse::{Event as Sse, KeepAlive, Sse as Stream};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use trialmill_common::fault::Fault;
+use trialmill_common::protocol::Event;
+use trialmill_common::state::TaskId;
+use trialmill_store::rows::EventRow;
+
+/// The header that a browser sends when it comes back.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// How often a transient failure of the store is borne before the stream ends and the client is
+/// left to come back: about a minute of looking once a second.
+const MAX_FAILURES_IN_A_ROW: u32 = 60;
+
+pub(super) fn describe(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    let mut op = op.description(
+        "A `text/event-stream`. Each event has its number as `id`, its type as `event` (accepted, \
+         started, trials, paused, resumed, stopping, unit_lost, ended) and a JSON object as \
+         `data`, with `seq`, `at` and the fields of the type. With `Last-Event-ID` it goes on \
+         after that event. It ends after `ended`; asked again after that, it answers 204, which \
+         tells a browser not to come back.",
+    )
+    .response_with::<204, (), _>(|r| r.description("The last event was seen already."));
+    let mut events = ApiResponse {
+        description: "The events, the missed ones first.".to_owned(),
+        ..ApiResponse::default()
+    };
+    events
+        .content
+        .insert("text/event-stream".to_owned(), MediaType::default());
+    let responses = &mut op
+        .inner_mut()
+        .responses
+        .get_or_insert_with(Default::default)
+        .responses;
+    responses.insert(
+        aide::openapi::StatusCode::Code(200),
+        aide::openapi::ReferenceOr::Item(events),
+    );
+    op
+}
+
+pub(super) async fn stream(
+    State(state): State<AppState>,
+    scope: Scope,
+    TaskPath(id): TaskPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let after = last_seen(request.headers())?;
+    let task = find(&state, scope, id).await?;
+    if task.ledger.state.is_terminal() && after >= task.ledger.seq {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let Ok(permit) = std::sync::Arc::clone(&state.streams).try_acquire_owned() else {
+        return Err(Problem::new(
+            Class::Unavailable,
+            format!(
+                "this process serves {MAX_EVENT_STREAMS} watchers, its limit; come back later, \
+                 or read the status instead"
+            ),
+        ));
+    };
+    let watcher = Watcher {
+        changed: state.store.changed(),
+        closing: request.extensions().get::<Closing>().cloned(),
+        state,
+        id,
+        after,
+        page: VecDeque::new(),
+        failures: 0,
+        over: false,
+        _permit: permit,
+    };
+    let events = stream::unfold(watcher, |mut watcher| async move {
+        let event = watcher.next().await?;
+        Some((Ok::<_, Infallible>(to_sse(&event)), watcher))
+    });
+    let mut response = Stream::new(events)
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response();
+    // A proxy that buffers would hold events back until its buffer is full.
+    response
+        .headers_mut()
+        .insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+fn last_seen(headers: &HeaderMap) -> Result<i64, Problem> {
+    let Some(value) = headers.get(LAST_EVENT_ID) else {
+        return Ok(0);
+    };
+    let seen = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    seen.filter(|seq: &i64| *seq >= 0).ok_or_else(|| {
+        let found = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let detail = "Last-Event-ID is the id of an event of this task, a whole number from 0";
+        let fault = Fault::new("#Last-Event-ID", "bad_event_id", detail);
+        Problem::invalid(vec![fault.value(&found.into())])
+    })
+}
+
+fn to_sse(row: &EventRow) -> Sse {
+    let mut data = serde_json::to_value(&row.event).expect("every event has a JSON form");
+    data["seq"] = row.seq.into();
+    data["at"] = row
+        .at
+        .to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+        .into();
+    let name = data["type"].as_str().unwrap_or("event").to_owned();
+    Sse::default()
+        .id(row.seq.to_string())
+        .event(name)
+        .data(data.to_string())
+}
+
+/// One client that watches one task.
+struct Watcher {
+    state: AppState,
+    id: TaskId,
+    changed: watch::Receiver<u64>,
+    closing: Option<Closing>,
+    after: i64,
+    page: VecDeque<EventRow>,
+    failures: u32,
+    over: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Watcher {
+    /// The next event; nothing after the last one, when the task is deleted, or at shutdown.
+    async fn next(&mut self) -> Option<EventRow> {
+        loop {
+            if self.over || self.closing.as_ref().is_some_and(Closing::has_begun) {
+                return None;
+            }
+            if let Some(row) = self.page.pop_front() {
+                self.after = row.seq;
+                self.over = matches!(row.event, Event::Ended { .. });
+                return Some(row);
+            }
+            // Seen before reading: what is committed while we read wakes us again.
+            self.changed.mark_unchanged();
+            match self
+                .state
+                .store
+                .events(self.id, self.after, EVENT_PAGE)
+                .await
+            {
+                Ok(rows) if rows.is_empty() => {
+                    self.failures = 0;
+                    if !self.wait().await && self.is_deleted().await {
+                        return None;
+                    }
+                }
+                Ok(rows) => {
+                    self.failures = 0;
+                    self.page = rows.into();
+                }
+                Err(error) if error.is_transient() && self.failures < MAX_FAILURES_IN_A_ROW => {
+                    self.failures += 1;
+                    self.wait().await;
+                }
+                Err(error) => {
+                    tracing::error!(task.id = %self.id, error = %error, "a watcher is given up");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Waits until something was committed, for at most [`EVENT_POLL`]. Returns whether something
+    /// was.
+    async fn wait(&mut self) -> bool {
+        let closing = self.closing.clone();
+        let closed = async {
+            match closing {
+                Some(mut closing) => closing.begun().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = closed => true,
+            () = tokio::time::sleep(EVENT_POLL) => false,
+            changed = self.changed.changed() => {
+                // Without a sender nothing will ever be told again: fall back to looking.
+                let pause = if changed.is_ok() { EVENT_COALESCE } else { EVENT_POLL };
+                tokio::time::sleep(pause).await;
+                changed.is_ok()
+            }
+        }
+    }
+
+    async fn is_deleted(&self) -> bool {
+        matches!(self.state.store.task(self.id).await, Ok(None))
+    }
+}

@@ -1,0 +1,214 @@
+//! Looking at tasks and trials.
+
+use super::{find, view};
+use crate::answer::{TaskAnswer, TaskList, TaskStatus, TrialAnswer, TrialList};
+use crate::extract::{Scope, Search, TaskPath, TaskQuery, TrialPath, TrialQuery, named, page_size};
+use crate::problem::Problem;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use trialmill_common::fault::Fault;
+use trialmill_common::state::{TaskId, TaskKind, TaskState, TrialEnd};
+use trialmill_store::rows::{TaskFilter, TaskRow, TrialFilter, TrialRow};
+use uuid::Uuid;
+
+pub(super) async fn list(
+    State(state): State<AppState>,
+    scope: Scope,
+    Search(query): Search<TaskQuery>,
+) -> Result<Json<TaskList>, Problem> {
+    let filter = task_filter(query, scope)?;
+    let limit = filter.limit;
+    let page = state.store.tasks(filter).await?;
+    let full = page.tasks.len() >= limit as usize;
+    let next_cursor = page.tasks.last().filter(|_| full).map(|task| task.id.0);
+    let items = page.tasks.iter().map(view::summary).collect();
+    Ok(Json(TaskList {
+        items,
+        total: page.total,
+        next_cursor,
+    }))
+}
+
+fn task_filter(query: TaskQuery, scope: Scope) -> Result<TaskFilter, Problem> {
+    let mut faults = Vec::new();
+    let state_names: Vec<&str> = TaskState::ALL.iter().map(|state| state.name()).collect();
+    let kind_names: Vec<&str> = TaskKind::ALL.iter().map(|kind| kind.name()).collect();
+    let states = query
+        .status
+        .iter()
+        .flat_map(|text| text.split(','))
+        .map(str::trim);
+    let states = states
+        .filter_map(|name| named("status", name, &state_names, &mut faults))
+        .collect();
+    let kind = query
+        .task_type
+        .and_then(|name| named("task_type", &name, &kind_names, &mut faults));
+    if let (Some(only), Some(kind)) = (scope.kind, kind)
+        && only != kind
+    {
+        let detail = format!(
+            "{} lists {only} only; use /api/v1/tasks",
+            crate::extract::OPTIMIZATION_TASKS
+        );
+        faults.push(Fault::new("?task_type", "contradiction", detail).value(&kind.name().into()));
+    }
+    let before = query.cursor.and_then(|text| match text.parse::<Uuid>() {
+        Ok(id) => Some(TaskId(id)),
+        Err(_) => {
+            let detail = "cursor is the next_cursor of the page before";
+            faults.push(Fault::new("?cursor", "bad_cursor", detail).value(&text.into()));
+            None
+        }
+    });
+    let limit = page_size(query.limit.as_deref(), &mut faults);
+    if !faults.is_empty() {
+        return Err(Problem::invalid(faults));
+    }
+    Ok(TaskFilter {
+        states,
+        kind: scope.kind.or(kind),
+        strategy: query.strategy_name,
+        name_contains: query.name,
+        before,
+        limit,
+    })
+}
+
+/// The row of the best trial, when the task has one.
+pub(super) async fn best_row(
+    state: &AppState,
+    task: &TaskRow,
+) -> Result<Option<TrialRow>, Problem> {
+    match task.ledger.best {
+        Some(best) => Ok(state.store.trial(task.id, best.number).await?),
+        None => Ok(None),
+    }
+}
+
+pub(super) async fn task(
+    State(state): State<AppState>,
+    scope: Scope,
+    TaskPath(id): TaskPath,
+) -> Result<Json<TaskAnswer>, Problem> {
+    let task = find(&state, scope, id).await?;
+    let best = best_row(&state, &task).await?;
+    Ok(Json(view::task(&task, best.as_ref(), scope)?))
+}
+
+pub(super) async fn status(
+    State(state): State<AppState>,
+    scope: Scope,
+    TaskPath(id): TaskPath,
+) -> Result<Json<TaskStatus>, Problem> {
+    let task = find(&state, scope, id).await?;
+    let best = best_row(&state, &task).await?;
+    Ok(Json(view::status(&task, best.as_ref())?))
+}
+
+pub(super) async fn best(
+    State(state): State<AppState>,
+    scope: Scope,
+    TaskPath(id): TaskPath,
+) -> Result<Json<TrialAnswer>, Problem> {
+    let task = find(&state, scope, id).await?;
+    let Some(row) = best_row(&state, &task).await? else {
+        return Err(Problem::not_found(format!(
+            "task {id} has no feasible trial so far ({} ended, {} of them infeasible, {} failed)",
+            task.ledger.ended(),
+            task.ledger.infeasible,
+            task.ledger.failed
+        )));
+    };
+    Ok(Json(view::trial(&view::spec_of(&task)?, &row)?))
+}
+
+pub(super) async fn trial(
+    State(state): State<AppState>,
+    scope: Scope,
+    TrialPath { task: id, number }: TrialPath,
+) -> Result<Json<TrialAnswer>, Problem> {
+    let task = find(&state, scope, id).await?;
+    let spec = view::spec_of(&task)?;
+    if let Some(row) = state.store.trial(id, number).await? {
+        return Ok(Json(view::trial(&spec, &row)?));
+    }
+    let running = state.store.running_trials(id).await?;
+    match running.iter().find(|row| row.number == number) {
+        Some(row) => Ok(Json(view::running(&spec, row)?)),
+        None if number < task.ledger.planned => Err(Problem::not_found(format!(
+            "trial {number} of task {id} has not ended yet"
+        ))),
+        None => Err(Problem::not_found(format!(
+            "task {id} has no trial {number}; its trials are 0 to {}",
+            task.ledger.planned.saturating_sub(1)
+        ))),
+    }
+}
+
+/// What a list of trials is restricted to.
+enum Wanted {
+    Ended(Option<TrialEnd>),
+    Running,
+}
+
+pub(super) async fn trials(
+    State(state): State<AppState>,
+    scope: Scope,
+    TaskPath(id): TaskPath,
+    Search(query): Search<TrialQuery>,
+) -> Result<Json<TrialList>, Problem> {
+    let (wanted, after, limit) = trial_filter(query)?;
+    let task = find(&state, scope, id).await?;
+    let spec = view::spec_of(&task)?;
+    let items = match wanted {
+        Wanted::Ended(end) => {
+            let rows = state
+                .store
+                .trials(id, TrialFilter { after, end, limit })
+                .await?;
+            rows.iter()
+                .map(|row| view::trial(&spec, row))
+                .collect::<Result<Vec<_>, _>>()?
+        }
+        Wanted::Running => {
+            let mut rows = state.store.running_trials(id).await?;
+            rows.sort_by_key(|row| row.number);
+            let rows = rows
+                .iter()
+                .filter(|row| after.is_none_or(|after| row.number > after));
+            let rows = rows.take(limit as usize);
+            rows.map(|row| view::running(&spec, row))
+                .collect::<Result<Vec<_>, _>>()?
+        }
+    };
+    let full = items.len() >= limit as usize;
+    let next_cursor = items.last().filter(|_| full).map(|trial| trial.number);
+    Ok(Json(TrialList { items, next_cursor }))
+}
+
+fn trial_filter(query: TrialQuery) -> Result<(Wanted, Option<u32>, u32), Problem> {
+    let mut faults = Vec::new();
+    let mut names: Vec<&str> = TrialEnd::ALL.iter().map(|end| end.name()).collect();
+    names.push("running");
+    let wanted = match query.state.as_deref() {
+        None => Wanted::Ended(None),
+        Some("running") => Wanted::Running,
+        Some(name) => Wanted::Ended(named("state", name, &names, &mut faults)),
+    };
+    let after = query.cursor.and_then(|text| {
+        let after = text.parse().ok();
+        if after.is_none() {
+            let detail = "cursor is the next_cursor of the page before, a trial number";
+            faults.push(Fault::new("?cursor", "bad_cursor", detail).value(&text.into()));
+        }
+        after
+    });
+    let limit = page_size(query.limit.as_deref(), &mut faults);
+    if faults.is_empty() {
+        Ok((wanted, after, limit))
+    } else {
+        Err(Problem::invalid(faults))
+    }
+}

@@ -1,0 +1,326 @@
+//! Accepting a task: the body is read within its bound, checked against what the store holds, and
+//! stored; the answer is given after the commit, whether the broker is up or not.
+
+use super::view;
+use crate::body::read_json;
+use crate::extract::Scope;
+use crate::limits::MAX_IDEMPOTENCY_KEY;
+use crate::problem::{Class, Problem};
+use crate::state::AppState;
+use aide::OperationInput;
+use aide::generate::GenContext;
+use aide::openapi::{
+    MediaType, Operation, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr,
+    RequestBody, SchemaObject,
+};
+use axum::Json;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use trialmill_common::draft::{
+    Accepted, Coverage, MarketView, Surroundings, check_optimization, check_task, parse_body,
+    request_schema, stock_codes,
+};
+use trialmill_common::fault::{Fault, Warning};
+use trialmill_common::spec::MAX_SEED;
+use trialmill_common::state::{Priority, TaskId, TaskKind};
+use trialmill_common::worker::DEFAULT_POOL;
+use trialmill_store::rows::{
+    self, Idempotency, NewTask, SeriesInfo, Submitted, TaskRow, WorkerRow,
+};
+use uuid::Uuid;
+
+/// Header of a request that may be repeated.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Header of an answer that was given before.
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Scope of idempotency keys while there is one API key.
+const IDEMPOTENCY_SCOPE: &str = "";
+
+/// A submission as it was sent: its JSON and what is needed to know it again.
+pub(super) struct Draft {
+    body: Value,
+    idempotency: Option<Idempotency>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Draft {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let bytes = read_json(&parts.headers, body).await?;
+        let key = idempotency_key(&parts.headers)?;
+        let idempotency = key.map(|key| Idempotency {
+            scope: IDEMPOTENCY_SCOPE.to_owned(),
+            key,
+            // Of the bytes as sent: a client that repeats a request repeats its bytes, and two
+            // requests that differ in a space are not known to mean the same.
+            body_hash: *blake3::hash(&bytes).as_bytes(),
+        });
+        let body = parse_body(&bytes).map_err(Problem::invalid)?;
+        Ok(Self { body, idempotency })
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    let key = value.as_bytes();
+    let readable = key.iter().all(u8::is_ascii_graphic);
+    if readable && (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) {
+        return Ok(Some(String::from_utf8_lossy(key).into_owned()));
+    }
+    let detail = format!(
+        "Idempotency-Key is 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters; use a UUID"
+    );
+    let fault = Fault::new("#Idempotency-Key", "bad_idempotency_key", detail);
+    let found = String::from_utf8_lossy(key).into_owned();
+    Err(Problem::invalid(vec![
+        fault.value(&found.into()).limit(MAX_IDEMPOTENCY_KEY),
+    ]))
+}
+
+pub(super) async fn submit(
+    State(state): State<AppState>,
+    scope: Scope,
+    draft: Draft,
+) -> Result<Response, Problem> {
+    let task = check(&state, scope, &draft.body).await?;
+    let id = task.id;
+    match state.store.submit(task, draft.idempotency).await? {
+        Submitted::Created(row) => {
+            tracing::info!(task.id = %id, task.name = %row.name, "a task was accepted");
+            Ok(answer(StatusCode::CREATED, &row, scope))
+        }
+        Submitted::Repeated(row) => {
+            let mut response = answer(StatusCode::OK, &row, scope);
+            response
+                .headers_mut()
+                .insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+            Ok(response)
+        }
+        Submitted::KeyConflict => Err(Problem::new(
+            Class::Conflict,
+            "this Idempotency-Key was used with another body within 24 hours; use a new key for a \
+             new task, or repeat the first body byte for byte",
+        )),
+    }
+}
+
+fn answer(status: StatusCode, row: &TaskRow, scope: Scope) -> Response {
+    let location =
+        HeaderValue::try_from(scope.path_of(row.id)).expect("a path of ASCII characters");
+    (
+        status,
+        [(header::LOCATION, location)],
+        Json(view::accepted(row, scope)),
+    )
+        .into_response()
+}
+
+/// The task that a body asks for, checked against the store.
+async fn check(state: &AppState, scope: Scope, body: &Value) -> Result<NewTask, Problem> {
+    let codes = stock_codes(body);
+    let known = if codes.is_empty() {
+        Vec::new()
+    } else {
+        state.store.series_info(&codes).await?
+    };
+    let workers = state.store.workers().await?;
+    let mut announced: BTreeSet<String> = workers
+        .iter()
+        .flat_map(|worker| worker.card.strategies.iter().cloned())
+        .collect();
+    if let Some(name) = strategy_name(body)
+        && !announced.contains(name)
+        && state.store.ever_announced(name).await?
+    {
+        announced.insert(name.to_owned());
+    }
+    let live_slots = workers
+        .iter()
+        .filter(|worker| worker.live)
+        .map(|worker| worker.card.slots)
+        .sum();
+    let market = MarketView {
+        series: known.into_iter().map(coverage).collect(),
+    };
+    let around = Surroundings {
+        market: &market,
+        announced: &announced,
+        live_slots,
+        drawn_seed: draw_seed(),
+    };
+    let accepted = match scope.kind {
+        Some(TaskKind::HyperparameterOptimization) => check_optimization(body, &around),
+        Some(TaskKind::Backtest | TaskKind::Training | TaskKind::Prediction) | None => {
+            check_task(body, &around)
+        }
+    }
+    .map_err(Problem::invalid)?;
+    Ok(new_task(accepted, body, &workers))
+}
+
+/// The strategy that a body names, in either form; unchecked.
+fn strategy_name(body: &Value) -> Option<&str> {
+    let nested = || body.get("optimization_config")?.get("strategy_name");
+    body.get("strategy_name").or_else(nested)?.as_str()
+}
+
+fn coverage(info: SeriesInfo) -> (String, Coverage) {
+    let SeriesInfo {
+        symbol,
+        first,
+        last,
+        rows,
+        hash,
+        ..
+    } = info;
+    (
+        symbol,
+        Coverage {
+            first,
+            last,
+            rows: rows.into(),
+            hash,
+        },
+    )
+}
+
+/// 53 random bits. A version 4 UUID has 122 of them, with fixed ones among the upper 64.
+fn draw_seed() -> u64 {
+    Uuid::new_v4().as_u64_pair().1 & MAX_SEED
+}
+
+fn new_task(accepted: Accepted, body: &Value, workers: &[WorkerRow]) -> NewTask {
+    let Accepted {
+        spec,
+        planned,
+        kind,
+        priority,
+        not_before,
+        labels: _,
+        resolved,
+        warnings,
+        series,
+    } = accepted;
+    let warnings = with_worker_warning(warnings, &spec.strategy_name, workers);
+    NewTask {
+        id: TaskId(Uuid::now_v7()),
+        kind,
+        name: spec.task_name.clone(),
+        strategy: spec.strategy_name.clone(),
+        stock_codes: spec.stock_codes.clone(),
+        pool: DEFAULT_POOL.to_owned(),
+        request: body.clone(),
+        resolved,
+        warnings,
+        seed: spec.seed,
+        n_trials: spec.n_trials,
+        planned,
+        parallelism: spec.parallelism,
+        direction: spec.objectives[0].direction,
+        timeout: spec.timeout,
+        priority: stored_priority(priority),
+        not_before,
+        snapshot: series,
+        engine: env!("CARGO_PKG_VERSION").to_owned(),
+        submitted_by: None,
+        spec: spec.to_json(),
+    }
+}
+
+fn stored_priority(priority: Priority) -> rows::Priority {
+    match priority {
+        Priority::High => rows::Priority::High,
+        Priority::Normal => rows::Priority::Normal,
+        Priority::Low => rows::Priority::Low,
+    }
+}
+
+/// Says so when nothing that lives now could run the task.
+fn with_worker_warning(
+    mut warnings: Vec<Warning>,
+    strategy: &str,
+    workers: &[WorkerRow],
+) -> Vec<Warning> {
+    let live = workers
+        .iter()
+        .filter(|worker| worker.live && worker.card.pool == DEFAULT_POOL);
+    let capable = live
+        .clone()
+        .any(|worker| worker.card.strategies.iter().any(|s| s == strategy));
+    let said = |code: &str| warnings.iter().any(|warning| warning.code == code);
+    let warning = if live.count() == 0 {
+        (
+            "no_live_worker",
+            "no worker is live now; the task waits until one is started".to_owned(),
+        )
+    } else if !capable {
+        let detail = format!("no live worker announced {strategy}; the task waits until one does");
+        ("no_capable_worker", detail)
+    } else {
+        return warnings;
+    };
+    if !said(warning.0) {
+        let (code, detail) = warning;
+        let pointer = "/strategy_name".to_owned();
+        warnings.push(Warning {
+            code: code.to_owned(),
+            pointer,
+            detail,
+        });
+    }
+    warnings
+}
+
+impl OperationInput for Draft {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let schema = schemars::Schema::try_from(request_schema())
+            .expect("the request's schema is a JSON object, as its own tests check");
+        let schema = SchemaObject {
+            json_schema: schema,
+            example: None,
+            external_docs: None,
+        };
+        let media = MediaType {
+            schema: Some(schema),
+            ..MediaType::default()
+        };
+        let mut body = RequestBody {
+            required: true,
+            ..RequestBody::default()
+        };
+        body.content.insert("application/json".to_owned(), media);
+        operation.request_body = Some(ReferenceOr::Item(body));
+
+        let json_schema = ctx.schema.subschema_for::<String>();
+        let format = ParameterSchemaOrContent::Schema(SchemaObject {
+            json_schema,
+            example: None,
+            external_docs: None,
+        });
+        let description = "1 to 255 visible ASCII characters; a repeated request with the same \
+                           key and body makes no second task.";
+        operation
+            .parameters
+            .push(ReferenceOr::Item(Parameter::Header {
+                parameter_data: ParameterData {
+                    name: "Idempotency-Key".to_owned(),
+                    description: Some(description.to_owned()),
+                    required: false,
+                    deprecated: None,
+                    format,
+                    example: None,
+                    examples: Default::default(),
+                    explode: None,
+                    extensions: Default::default(),
+                },
+                style: aide::openapi::HeaderStyle::Simple,
+            }));
+    }
+}

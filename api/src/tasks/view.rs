@@ -1,0 +1,267 @@
+//! Rows as answers. Pure: what a figure means is decided here and nowhere else.
+
+use crate::answer::{
+    Accepted, BestTrial, ErrorAnswer, FailureAnswer, Links, OptimizationMetadata, Parameters,
+    Reproducibility, TaskAnswer, TaskResult, TaskStatus, TaskSummary, TrialAnswer, Verdict,
+    WarningAnswer,
+};
+use crate::extract::Scope;
+use crate::problem::Problem;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use trialmill_common::spec::TaskSpec;
+use trialmill_common::state::{StopReason, TaskState};
+use trialmill_store::rows::{RunningRow, TaskRow, TrialRow};
+
+/// The checked form of a stored task.
+pub(super) fn spec_of(task: &TaskRow) -> Result<TaskSpec, Problem> {
+    TaskSpec::from_json(&task.spec).map_err(|error| {
+        tracing::error!(task.id = %task.id, error = %error, "a stored task is unreadable");
+        Problem::internal()
+    })
+}
+
+/// `b3:` and the hash in hex.
+pub(crate) fn snapshot_name(hash: &[u8; 32]) -> String {
+    format!("b3:{}", blake3::Hash::from_bytes(*hash).to_hex())
+}
+
+fn progress(task: &TaskRow) -> f64 {
+    let (ended, planned) = (task.ledger.ended(), task.ledger.planned);
+    if planned == 0 {
+        1.0
+    } else {
+        f64::from(ended) / f64::from(planned)
+    }
+}
+
+fn stop_reason(task: &TaskRow) -> Option<String> {
+    let reason: Option<StopReason> = task.ledger.stop_reason.or(task.ledger.stop_requested);
+    reason.map(|reason| reason.name().to_owned())
+}
+
+/// Ended trials per unpaused second.
+pub(super) fn rate(task: &TaskRow) -> Option<f64> {
+    let ended = task.ledger.ended();
+    (ended > 0 && task.active_seconds > 0.0).then(|| f64::from(ended) / task.active_seconds)
+}
+
+fn eta(task: &TaskRow) -> Option<f64> {
+    if task.ledger.state != TaskState::Running {
+        return None;
+    }
+    let left = f64::from(task.ledger.planned.saturating_sub(task.ledger.ended()));
+    let seconds = left / rate(task)?;
+    let until_timeout = task
+        .timeout
+        .map(|timeout| (timeout - task.active_seconds).max(0.0));
+    Some(until_timeout.map_or(seconds, |limit| seconds.min(limit)))
+}
+
+/// Parameters of a packed point by name.
+fn parameters(spec: &TaskSpec, packed: &[u8]) -> Result<Parameters, Problem> {
+    let point = spec.space.unpack(packed).map_err(|error| {
+        tracing::error!(error = %error, "a stored trial is unreadable");
+        Problem::internal()
+    })?;
+    let named = spec.named(&point).into_iter();
+    Ok(named.map(|(name, value)| (name, json!(value))).collect())
+}
+
+fn values(spec: &TaskSpec, values: &[f64]) -> BTreeMap<String, f64> {
+    spec.objectives
+        .iter()
+        .map(|target| target.metric.clone())
+        .zip(values.iter().copied())
+        .collect()
+}
+
+/// The status body; `best` is the row of the best trial, when there is one.
+pub(super) fn status(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskStatus, Problem> {
+    let ledger = &task.ledger;
+    let best_params = match best {
+        Some(row) => Some(parameters(&spec_of(task)?, &row.params)?),
+        None => None,
+    };
+    Ok(TaskStatus {
+        task_id: task.id.0,
+        task_name: task.name.clone(),
+        task_type: task.kind.name().to_owned(),
+        status: ledger.state.name().to_owned(),
+        phase: (ledger.state == TaskState::Running).then(|| "searching".to_owned()),
+        stop_reason: stop_reason(task),
+        progress: progress(task),
+        n_trials: ledger.n_trials,
+        completed_trials: ledger.completed,
+        running_trials: task.leased_units,
+        pruned_trials: ledger.pruned,
+        failed_trials: ledger.failed,
+        infeasible_trials: ledger.infeasible,
+        best_score: ledger.best.map(|best| best.value),
+        best_trial_number: ledger.best.map(|best| best.number),
+        best_params,
+        window: best.and_then(|row| row.window),
+        trials_per_second: rate(task),
+        eta_seconds: eta(task),
+        created_at: task.created_at,
+        started_at: task.started_at,
+        completed_at: task.completed_at,
+        error: task.error.as_ref().map(ErrorAnswer::from),
+    })
+}
+
+pub(super) fn summary(task: &TaskRow) -> TaskSummary {
+    let ledger = &task.ledger;
+    TaskSummary {
+        task_id: task.id.0,
+        task_name: task.name.clone(),
+        task_type: task.kind.name().to_owned(),
+        strategy_name: task.strategy.clone(),
+        stock_codes: task.stock_codes.clone(),
+        status: ledger.state.name().to_owned(),
+        stop_reason: stop_reason(task),
+        progress: progress(task),
+        n_trials: ledger.n_trials,
+        completed_trials: ledger.completed,
+        failed_trials: ledger.failed,
+        best_score: ledger.best.map(|best| best.value),
+        best_trial_number: ledger.best.map(|best| best.number),
+        priority: task.priority.name().to_owned(),
+        created_at: task.created_at,
+        started_at: task.started_at,
+        completed_at: task.completed_at,
+        error: task.error.as_ref().map(ErrorAnswer::from),
+    }
+}
+
+/// What was decided for the user, with the snapshot as it was pinned.
+fn resolved(task: &TaskRow) -> Value {
+    let mut resolved = match &task.resolved {
+        Value::Object(fields) => fields.clone(),
+        _ => serde_json::Map::new(),
+    };
+    resolved.insert(
+        "data_snapshot".to_owned(),
+        json!(task.snapshot.as_ref().map(snapshot_name)),
+    );
+    Value::Object(resolved)
+}
+
+pub(super) fn accepted(task: &TaskRow, scope: Scope) -> Accepted {
+    Accepted {
+        task_id: task.id.0,
+        task_name: task.name.clone(),
+        task_type: task.kind.name().to_owned(),
+        status: task.ledger.state.name().to_owned(),
+        progress: progress(task),
+        stock_codes: task.stock_codes.clone(),
+        n_trials: task.ledger.n_trials,
+        seed: task.seed,
+        created_at: task.created_at,
+        error: task.error.as_ref().map(ErrorAnswer::from),
+        resolved: resolved(task),
+        warnings: task.warnings.iter().map(WarningAnswer::from).collect(),
+        links: Links::of(&scope.path_of(task.id)),
+    }
+}
+
+pub(super) fn task(
+    task: &TaskRow,
+    best: Option<&TrialRow>,
+    scope: Scope,
+) -> Result<TaskAnswer, Problem> {
+    let done = task.ledger.state == TaskState::Completed;
+    Ok(TaskAnswer {
+        status: status(task, best)?,
+        strategy_name: task.strategy.clone(),
+        stock_codes: task.stock_codes.clone(),
+        priority: task.priority.name().to_owned(),
+        request: task.request.clone(),
+        resolved: resolved(task),
+        warnings: task.warnings.iter().map(WarningAnswer::from).collect(),
+        result: if done {
+            Some(result(task, best)?)
+        } else {
+            None
+        },
+        links: Links::of(&scope.path_of(task.id)),
+    })
+}
+
+fn result(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskResult, Problem> {
+    let spec = spec_of(task)?;
+    let best = match best {
+        Some(row) => Some(BestTrial {
+            trial_number: row.number,
+            window: row.window,
+            params: parameters(&spec, &row.params)?,
+            values: values(&spec, &row.values),
+            metrics: row.metrics.clone().unwrap_or(Value::Null),
+        }),
+        None => None,
+    };
+    let verdict = if best.is_some() {
+        Verdict {
+            code: "in_sample_only".to_owned(),
+            text: "In-sample only: the parameters were chosen on the same period that they are \
+                   judged on, so expect less from them."
+                .to_owned(),
+        }
+    } else {
+        Verdict {
+            code: "no_feasible_trial".to_owned(),
+            text: "No trial met the result constraints with a defined objective.".to_owned(),
+        }
+    };
+    Ok(TaskResult {
+        verdict,
+        best,
+        reproducibility: Reproducibility {
+            seed: task.seed,
+            data_snapshot: task.snapshot.as_ref().map(snapshot_name),
+            engine: task.engine.clone(),
+            replay: json!({
+                "value": null,
+                "reason": "replaying a trial is not part of this version",
+            }),
+        },
+        optimization_metadata: OptimizationMetadata {
+            method: spec.method.name().to_owned(),
+            duration_seconds: task.active_seconds,
+        },
+    })
+}
+
+/// An ended trial.
+pub(super) fn trial(spec: &TaskSpec, row: &TrialRow) -> Result<TrialAnswer, Problem> {
+    Ok(TrialAnswer {
+        number: row.number,
+        state: row.end.name().to_owned(),
+        params: parameters(spec, &row.params)?,
+        values: values(spec, &row.values),
+        metrics: row.metrics.clone().unwrap_or(Value::Null),
+        infeasible: row.infeasible.clone(),
+        failure: row.failure.as_ref().map(FailureAnswer::from),
+        duration_ms: Some(row.duration_ms),
+        window: row.window,
+        started_at: None,
+        ended_at: Some(row.ended_at),
+    })
+}
+
+/// An announced slow trial that has not ended.
+pub(super) fn running(spec: &TaskSpec, row: &RunningRow) -> Result<TrialAnswer, Problem> {
+    Ok(TrialAnswer {
+        number: row.number,
+        state: "running".to_owned(),
+        params: parameters(spec, &row.params)?,
+        values: BTreeMap::new(),
+        metrics: Value::Null,
+        infeasible: None,
+        failure: None,
+        duration_ms: None,
+        window: None,
+        started_at: Some(row.started_at),
+        ended_at: None,
+    })
+}
