@@ -58,7 +58,7 @@ use node::{Node, Object, printable};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use trialmill_backtest::strategy::{self, Strategy};
-use trialmill_search::{Method, Study};
+use trialmill_search::Method;
 
 /// Trials of a request that does not say.
 pub const DEFAULT_TRIALS: u32 = 50;
@@ -186,7 +186,12 @@ pub fn check_optimization(body: &Value, around: &Surroundings<'_>) -> Result<Acc
         return Err(findings.close().err().unwrap_or_default());
     };
     top.only(&FIELDS, &mut findings);
-    check(&Request { top, nested: None }, around, findings)
+    let request = Request {
+        top,
+        nested: None,
+        unreadable: false,
+    };
+    check(&request, around, findings)
 }
 
 /// Checks the body of `POST /tasks`: the same with `task_type`, and with the older form that keeps
@@ -228,19 +233,20 @@ pub fn check_task(body: &Value, around: &Surroundings<'_>) -> Result<Accepted, V
         }
         .object(&NESTED_FIELDS, &mut findings)
     });
-    match nested {
-        // What cannot be read leaves the fields inside unknown: reporting them as missing would
-        // only repeat the fault.
-        Some(None) => Err(findings.close().err().unwrap_or_default()),
-        Some(nested) => check(&Request { top, nested }, around, findings),
-        None => check(&Request { top, nested: None }, around, findings),
-    }
+    let request = Request {
+        top,
+        unreadable: matches!(nested, Some(None)),
+        nested: nested.flatten(),
+    };
+    check(&request, around, findings)
 }
 
 /// The fields of a request, wherever its form puts them.
 struct Request<'a> {
     top: Object<'a>,
     nested: Option<Object<'a>>,
+    /// `optimization_config` is no object: its fields are unknown rather than missing.
+    unreadable: bool,
 }
 
 impl<'a> Request<'a> {
@@ -274,7 +280,8 @@ fn check(
 ) -> Result<Accepted, Vec<Fault>> {
     let found = &mut findings;
     let mut node = |name: &str| {
-        let required = FIELDS[..REQUIRED].contains(&name);
+        let unknown = request.unreadable && NESTED_FIELDS.contains(&name);
+        let required = FIELDS[..REQUIRED].contains(&name) && !unknown;
         let node = request.field(name, found);
         if required { node.required(found) } else { node }
     };
@@ -430,11 +437,15 @@ fn check(
 fn size_limit(spec: &TaskSpec) -> Option<u64> {
     match spec.method {
         Method::Random => None,
+        // The method's faults were excluded: every domain has a size, and the product is at most
+        // that of the largest grid.
         Method::Grid => {
-            let study = Study::new(spec.space.clone(), spec.method, spec.seed);
-            study
-                .expect("the method's faults were excluded")
-                .size_limit()
+            let parameters = spec.space.parameters().iter();
+            Some(
+                parameters
+                    .filter_map(|parameter| parameter.domain().size())
+                    .product(),
+            )
         }
     }
 }

@@ -148,8 +148,8 @@ fn read_parameter(name: &str, node: &Node<'_>, findings: &mut Findings) -> Optio
         when.not_built("a condition on a parameter", "null", findings);
     }
     let default = read_default(&object, kind, findings);
-    if !enabled && default.is_none() && findings.count() == before {
-        let node = object.field("default");
+    let node = object.field("default");
+    if !enabled && default.is_none() && node.value.is_none() {
         let detail = format!(
             "{} is disabled, so it needs a default to stay at; give one",
             shown(name)
@@ -283,7 +283,7 @@ fn read_int(
             low: only,
             high: only,
             step,
-            log,
+            log: false,
         });
     };
     let low = low.whole(-MAX_INT, MAX_INT, findings);
@@ -316,7 +316,7 @@ fn read_float(
             low: only,
             high: only,
             step,
-            log,
+            log: false,
         });
     };
     let (low, high) = (low.number(findings), high.number(findings));

@@ -1,0 +1,1186 @@
+//! Requests, good and bad: what is accepted, and every fault of what is not.
+
+use chrono::NaiveDate;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use trialmill_common::draft::{
+    Accepted, Coverage, DEFAULT_TRIALS, MAX_FAULTS, MAX_PERIOD_DAYS, MIN_PERIOD_DAYS, MarketView,
+    Surroundings, check_optimization, check_task, parse_body, request_schema, stock_codes,
+};
+use trialmill_common::fault::Fault;
+use trialmill_common::spec::{Comparison, MAX_SEED, TaskSpec};
+use trialmill_common::state::{Direction, Priority, TaskKind};
+use trialmill_search::{Choice, MAX_PARAMETERS, Method};
+
+fn day(y: i32, m: u32, d: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(y, m, d).unwrap()
+}
+
+/// Two symbols with twenty years of bars and one that was listed late.
+fn market() -> MarketView {
+    let coverage = |first, hash| Coverage {
+        first,
+        last: day(2022, 12, 30),
+        rows: 4_000,
+        hash,
+    };
+    MarketView {
+        series: BTreeMap::from([
+            ("600000.SH".to_owned(), coverage(day(2003, 1, 2), [1; 32])),
+            ("AAPL".to_owned(), coverage(day(2003, 1, 2), [2; 32])),
+            ("300750.SZ".to_owned(), coverage(day(2018, 6, 11), [3; 32])),
+        ]),
+    }
+}
+
+fn check_with(
+    body: &Value,
+    live_slots: u32,
+    check: fn(&Value, &Surroundings<'_>) -> Result<Accepted, Vec<Fault>>,
+) -> Result<Accepted, Vec<Fault>> {
+    let (market, announced) = (market(), BTreeSet::from(["golden_goose".to_owned()]));
+    let around = Surroundings {
+        market: &market,
+        announced: &announced,
+        live_slots,
+        drawn_seed: u64::MAX,
+    };
+    check(body, &around)
+}
+
+fn accept(body: &Value) -> Accepted {
+    check_with(body, 2, check_optimization).unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+fn faults(body: &Value) -> Vec<Fault> {
+    check_with(body, 2, check_optimization).expect_err("the request has a fault")
+}
+
+fn told(faults: &[Fault]) -> BTreeSet<(String, String)> {
+    faults
+        .iter()
+        .map(|fault| (fault.pointer.clone(), fault.code.clone()))
+        .collect()
+}
+
+fn expected(list: &[(&str, &str)]) -> BTreeSet<(String, String)> {
+    list.iter()
+        .map(|(pointer, code)| ((*pointer).to_owned(), (*code).to_owned()))
+        .collect()
+}
+
+fn warned(accepted: &Accepted) -> Vec<(&str, &str)> {
+    accepted
+        .warnings
+        .iter()
+        .map(|w| (w.code.as_str(), w.pointer.as_str()))
+        .collect()
+}
+
+fn on_bars() -> Value {
+    json!({
+        "task_name": "测试超参优化",
+        "strategy_name": "moving_average",
+        "stock_codes": ["AAPL"],
+        "start_date": "2013-01-01",
+        "end_date": "2022-12-31",
+        "param_space": {
+            "short_window": {"type": "int", "low": 5.0, "high": 20.0, "default": 5.0, "log": false},
+            "long_window": {"type": "int", "low": 30, "high": 120, "step": 5, "default": 60},
+        },
+        "objective_config": {"objective_metric": "sharpe"},
+        "optimization_method": "random",
+        "seed": 42,
+    })
+}
+
+fn on_sphere() -> Value {
+    json!({
+        "task_name": "a sphere",
+        "strategy_name": "sphere",
+        "stock_codes": [],
+        "start_date": "2023-01-01",
+        "end_date": "2023-01-01",
+        "param_space": {"x": {"type": "float", "low": -5, "high": 5}},
+        "objective_config": {"objective_metric": "value"},
+        "optimization_method": "random",
+    })
+}
+
+/// The body with one place set; a missing place is made.
+fn with(mut body: Value, pointer: &str, value: Value) -> Value {
+    let mut place = &mut body;
+    for segment in pointer.trim_start_matches('/').split('/') {
+        place = match place {
+            Value::Array(list) => &mut list[segment.parse::<usize>().unwrap()],
+            other => {
+                if !other.is_object() {
+                    *other = json!({});
+                }
+                other
+                    .as_object_mut()
+                    .unwrap()
+                    .entry(segment)
+                    .or_insert(Value::Null)
+            }
+        };
+    }
+    *place = value;
+    body
+}
+
+fn without(mut body: Value, field: &str) -> Value {
+    body.as_object_mut().unwrap().remove(field);
+    body
+}
+
+#[test]
+fn a_plain_request_becomes_the_task_it_describes() {
+    let accepted = accept(&on_bars());
+    let spec = &accepted.spec;
+    assert_eq!(spec.task_name, "测试超参优化");
+    assert_eq!(
+        (spec.start_date, spec.end_date),
+        (day(2013, 1, 1), day(2022, 12, 31))
+    );
+    assert_eq!(
+        (spec.n_trials, accepted.planned),
+        (DEFAULT_TRIALS, DEFAULT_TRIALS)
+    );
+    assert_eq!(
+        (spec.method, spec.seed, spec.parallelism),
+        (Method::Random, 42, None)
+    );
+    assert_eq!((spec.timeout, spec.trial_timeout), (None, 300.0));
+    assert_eq!(spec.objectives[0].metric, "sharpe_ratio");
+    assert_eq!(spec.objectives[0].direction, Direction::Maximize);
+    let constraint = &spec.result_constraints[0];
+    assert_eq!(
+        (constraint.metric.as_str(), constraint.bound),
+        ("n_trades", 1.0)
+    );
+    assert_eq!(constraint.op, Comparison::AtLeast);
+    let first: BTreeMap<_, _> = spec.space.named(&spec.first_points[0]).collect();
+    assert_eq!(
+        first,
+        BTreeMap::from([
+            ("long_window", Choice::Int(60)),
+            ("short_window", Choice::Int(5))
+        ])
+    );
+    assert_eq!(accepted.kind, TaskKind::HyperparameterOptimization);
+    assert_eq!(
+        (accepted.priority, accepted.not_before),
+        (Priority::Normal, None)
+    );
+    assert_eq!(
+        accepted.series,
+        BTreeMap::from([("AAPL".to_owned(), [2; 32])])
+    );
+    assert_eq!(accepted.resolved["sampler"], "random");
+    assert_eq!(accepted.resolved["reproducible"], true);
+    assert_eq!(warned(&accepted), []);
+    assert_eq!(TaskSpec::from_json(&spec.to_json()).unwrap(), *spec);
+}
+
+#[test]
+fn each_single_fault_is_named_by_place_and_code() {
+    let long = "x".repeat(300);
+    let many: Map<String, Value> = (0..10_000)
+        .map(|i| {
+            (
+                format!("p{i}"),
+                json!({"type": "float", "low": 1, "high": 0}),
+            )
+        })
+        .collect();
+    let codes: Vec<String> = (0..1_001).map(|i| format!("S{i}")).collect();
+    let cases: Vec<(&str, Value, &str)> = vec![
+        // Texts.
+        ("/task_name", json!(5), "wrong_type"),
+        ("/task_name", json!(null), "required"),
+        ("/task_name", json!(" "), "empty"),
+        ("/task_name", json!(long), "too_long"),
+        ("/task_name", json!("a\u{0}b"), "control_character"),
+        ("/task_name", json!("a\nb"), "control_character"),
+        ("/strategy_name", json!(["moving_average"]), "wrong_type"),
+        (
+            "/strategy_name",
+            json!("golden_goose"),
+            "strategy_not_in_this_build",
+        ),
+        (
+            "/strategy_name",
+            json!("moving_averages"),
+            "unknown_strategy",
+        ),
+        // Symbols.
+        ("/stock_codes", json!("AAPL"), "wrong_type"),
+        ("/stock_codes", json!([]), "empty"),
+        ("/stock_codes", json!(codes), "too_many"),
+        ("/stock_codes/0", json!(600_000), "wrong_type"),
+        ("/stock_codes/0", json!(null), "wrong_type"),
+        ("/stock_codes/0", json!(""), "malformed_symbol"),
+        ("/stock_codes/0", json!("AA\u{0}PL"), "malformed_symbol"),
+        ("/stock_codes/0", json!("600001.SH"), "missing_market_data"),
+        // Dates.
+        ("/start_date", json!(20_130_101), "wrong_type"),
+        ("/start_date", json!("01.02.2013"), "malformed_date"),
+        ("/end_date", json!("2022-02-30"), "malformed_date"),
+        ("/end_date", json!("2012-12-31"), "dates_reversed"),
+        ("/end_date", json!("2013-01-29"), "period_too_short"),
+        ("/start_date", json!("1000-01-01"), "out_of_range"),
+        // Numbers.
+        ("/n_trials", json!(0), "out_of_range"),
+        ("/n_trials", json!(-1), "out_of_range"),
+        ("/n_trials", json!(1_000_001), "out_of_range"),
+        ("/n_trials", json!(1e300), "out_of_range"),
+        ("/n_trials", json!(u64::MAX), "out_of_range"),
+        ("/n_trials", json!(2.5), "wrong_type"),
+        ("/n_trials", json!("50"), "wrong_type"),
+        ("/n_trials", json!(true), "wrong_type"),
+        ("/seed", json!(-1), "out_of_range"),
+        ("/seed", json!(MAX_SEED + 1), "out_of_range"),
+        ("/parallelism", json!(0), "out_of_range"),
+        ("/parallelism", json!(257), "out_of_range"),
+        ("/timeout", json!(0), "out_of_range"),
+        ("/timeout", json!(-0.0), "out_of_range"),
+        ("/timeout", json!(2_592_001), "out_of_range"),
+        ("/timeout", json!("1h"), "wrong_type"),
+        ("/trial_timeout", json!(86_401), "out_of_range"),
+        // The sampler.
+        ("/optimization_method", json!("tpe"), "not_built_yet"),
+        ("/optimization_method", json!("radnom"), "unknown_method"),
+        ("/optimization_method", json!(7), "wrong_type"),
+        ("/optimization_method/name", json!("nsga2"), "not_built_yet"),
+        ("/optimization_method/name", json!(3), "wrong_type"),
+        (
+            "/optimization_method",
+            json!({"name": "random", "startup": 10}),
+            "unknown_field@/startup",
+        ),
+        ("/optimization_method", json!({}), "required@/name"),
+        // The space.
+        ("/param_space", json!({}), "empty_space"),
+        ("/param_space", json!([]), "wrong_type"),
+        ("/param_space", json!(many), "too_many_parameters"),
+        ("/param_space/short_window", json!(5), "wrong_type"),
+        ("/param_space/short_window", json!(null), "wrong_type"),
+        ("/param_space/short_window/type", json!(null), "required"),
+        (
+            "/param_space/short_window/type",
+            json!("integer"),
+            "unknown_value",
+        ),
+        (
+            "/param_space/short_window/type",
+            json!("float"),
+            "wrong_type",
+        ),
+        ("/param_space/short_window/low", json!(null), "required"),
+        ("/param_space/short_window/low", json!(5.5), "wrong_type"),
+        ("/param_space/short_window/low", json!("5"), "wrong_type"),
+        ("/param_space/short_window/low", json!(25), "low_above_high"),
+        (
+            "/param_space/short_window/low",
+            json!(1e300),
+            "out_of_range",
+        ),
+        ("/param_space/short_window/low", json!(0), "out_of_range"),
+        ("/param_space/short_window/high", json!(51), "out_of_range"),
+        (
+            "/param_space/short_window/step",
+            json!(0),
+            "step_not_positive",
+        ),
+        (
+            "/param_space/short_window/step",
+            json!(-1),
+            "step_not_positive",
+        ),
+        ("/param_space/short_window/step", json!(1.5), "wrong_type"),
+        (
+            "/param_space/short_window/step",
+            json!(100),
+            "step_above_range",
+        ),
+        ("/param_space/short_window/log", json!("yes"), "wrong_type"),
+        (
+            "/param_space/short_window/choices",
+            json!([1]),
+            "not_for_this_type",
+        ),
+        (
+            "/param_space/short_window/default",
+            json!(21),
+            "out_of_range",
+        ),
+        (
+            "/param_space/short_window/default",
+            json!(5.5),
+            "wrong_type",
+        ),
+        ("/param_space/short_window/default", json!([]), "wrong_type"),
+        ("/param_space/long_window/default", json!(61), "off_step"),
+        (
+            "/param_space/short_window/when",
+            json!("long_window > 3"),
+            "not_built_yet",
+        ),
+        ("/param_space/short_window/enabled", json!(1), "wrong_type"),
+        ("/param_space/short_window/stepp", json!(1), "unknown_field"),
+        (
+            "/param_space/short_windw",
+            json!({"type": "int", "low": 1, "high": 2}),
+            "unknown_parameter",
+        ),
+        (
+            "/param_space/short_window",
+            json!({"type": "categorical", "choices": []}),
+            "empty_choices@/choices",
+        ),
+        (
+            "/param_space/short_window",
+            json!({"type": "categorical"}),
+            "required@/choices",
+        ),
+        (
+            "/param_space/short_window",
+            json!({"type": "categorical", "choices": [5, 5.0]}),
+            "duplicate_choice@/choices/1",
+        ),
+        (
+            "/param_space/short_window",
+            json!({"type": "categorical", "choices": [5, {}]}),
+            "wrong_type@/choices/1",
+        ),
+        (
+            "/param_space/short_window",
+            json!({"type": "categorical", "choices": [5, "ten"]}),
+            "wrong_type@/choices/1",
+        ),
+        (
+            "/param_space/short_window",
+            json!({"type": "categorical", "choices": [5, null]}),
+            "wrong_type@/choices/1",
+        ),
+        (
+            "/param_space/short_window",
+            json!({"type": "categorical", "choices": [5, 7.5]}),
+            "wrong_type@/choices/1",
+        ),
+        (
+            "/param_space/short_window",
+            json!({"type": "categorical", "choices": [5, 99]}),
+            "out_of_range@/choices/1",
+        ),
+        (
+            "/param_space/short_window",
+            json!({"type": "int", "enabled": false}),
+            "required@/default",
+        ),
+        (
+            "/param_space/long_window",
+            json!({"type": "int", "low": 5, "high": 5}),
+            "no_feasible_point^",
+        ),
+        // The objective.
+        ("/objective_config", json!({}), "required@/objective_metric"),
+        ("/objective_config", json!("sharpe_ratio"), "wrong_type"),
+        (
+            "/objective_config/objective_metric",
+            json!("sharp_ratio"),
+            "unknown_name",
+        ),
+        (
+            "/objective_config/objective_metric",
+            json!("value"),
+            "unknown_name",
+        ),
+        (
+            "/objective_config/objective_metric",
+            json!("ic"),
+            "refused_metric",
+        ),
+        (
+            "/objective_config/objective_metric",
+            json!("custom"),
+            "not_built_yet",
+        ),
+        ("/objective_config/objective_metric", json!(1), "wrong_type"),
+        ("/objective_config/objective_metric", json!([]), "empty"),
+        (
+            "/objective_config/objective_metric",
+            json!(["sharpe_ratio", "max_drawdown"]),
+            "not_built_yet",
+        ),
+        (
+            "/objective_config/direction",
+            json!("minimize"),
+            "contradicting_direction",
+        ),
+        ("/objective_config/direction", json!("up"), "unknown_value"),
+        (
+            "/objective_config/objective_weights",
+            json!({"sharpe_ratio": 1}),
+            "not_built_yet",
+        ),
+        // Constraints.
+        (
+            "/constraints",
+            json!(["short_window < long_window"]),
+            "not_built_yet",
+        ),
+        (
+            "/constraints",
+            json!("short_window < long_window"),
+            "wrong_type",
+        ),
+        ("/result_constraints", json!({}), "wrong_type"),
+        (
+            "/result_constraints",
+            json!(vec!["n_trades >= 1"; 33]),
+            "too_many",
+        ),
+        ("/result_constraints", json!([5]), "wrong_type@/0"),
+        ("/result_constraints", json!([""]), "empty@/0"),
+        (
+            "/result_constraints",
+            json!(["n_trades == 1"]),
+            "malformed_expression@/0",
+        ),
+        (
+            "/result_constraints",
+            json!(["n_trades >= many"]),
+            "malformed_expression@/0",
+        ),
+        (
+            "/result_constraints",
+            json!(["n_trades >= nan"]),
+            "malformed_expression@/0",
+        ),
+        (
+            "/result_constraints",
+            json!(["n_trades >= 1e400"]),
+            "out_of_range@/0",
+        ),
+        (
+            "/result_constraints",
+            json!([">= 1"]),
+            "malformed_expression@/0",
+        ),
+        (
+            "/result_constraints",
+            json!(["ic > 0"]),
+            "refused_metric@/0",
+        ),
+        // What is known and not built.
+        ("/scope", json!("per_symbol"), "not_built_yet"),
+        ("/scope", json!("each"), "unknown_value"),
+        ("/aggregate", json!("mean"), "not_built_yet"),
+        ("/pruner", json!("median"), "not_built_yet"),
+        ("/pruner", json!("sharp"), "unknown_value"),
+        (
+            "/validation",
+            json!({"method": "walk_forward", "train": "36mo"}),
+            "not_built_yet@/method",
+        ),
+        (
+            "/validation",
+            json!({"method": "none", "train": "36mo"}),
+            "unknown_field@/train",
+        ),
+        ("/validation", json!("none"), "wrong_type"),
+        ("/stop/target", json!(2), "not_built_yet"),
+        ("/stop/patience", json!(2), "not_built_yet"),
+        ("/initial_params", json!([{}]), "not_built_yet"),
+        ("/warm_start_from", json!(["a task"]), "not_built_yet"),
+        // Order, time and labels.
+        ("/priority", json!("urgent"), "unknown_value"),
+        ("/not_before", json!("tomorrow"), "malformed_time"),
+        (
+            "/not_before",
+            json!("2027-01-31T08:00:00"),
+            "malformed_time",
+        ),
+        ("/labels", json!(["a"]), "wrong_type"),
+        ("/labels/a", json!(5), "wrong_type"),
+        ("/labels/a", json!("\u{0}"), "control_character"),
+        ("/labels/a", json!(long), "too_long"),
+        // The backtest.
+        ("/backtest_config", json!([]), "wrong_type"),
+        ("/backtest_config/initial_cash", json!(0), "out_of_range"),
+        ("/backtest_config/initial_cash", json!("1e6"), "wrong_type"),
+        (
+            "/backtest_config/commission_rate",
+            json!(-0.1),
+            "out_of_range",
+        ),
+        ("/backtest_config/slippage_rate", json!(0.6), "out_of_range"),
+        ("/backtest_config/risk_free_rate", json!(2), "out_of_range"),
+        (
+            "/backtest_config/periods_per_year",
+            json!(0),
+            "out_of_range",
+        ),
+        ("/backtest_config/market", json!("cn_a"), "not_built_yet"),
+        ("/backtest_config/market", json!("us"), "not_built_yet"),
+        ("/backtest_config/market", json!("moon"), "unknown_value"),
+        ("/backtest_config/fill", json!("open"), "unknown_value"),
+        (
+            "/backtest_config/position",
+            json!({"mode": "all_in"}),
+            "unknown_value@/mode",
+        ),
+        ("/backtest_config/position", json!({}), "required@/mode"),
+        ("/backtest_config/allow_short", json!(true), "not_built_yet"),
+        (
+            "/backtest_config/benchmark",
+            json!("equal_weight_hold"),
+            "not_built_yet",
+        ),
+        ("/backtest_config/frequency", json!("1h"), "not_built_yet"),
+        (
+            "/backtest_config/partners",
+            json!(["601939.SH"]),
+            "not_built_yet",
+        ),
+        (
+            "/backtest_config/require_cointegration",
+            json!(true),
+            "not_built_yet",
+        ),
+        ("/backtest_config/topk", json!(10), "unknown_field"),
+        // Unknown fields.
+        ("/n_trails", json!(100), "unknown_field"),
+        ("/a~1b", json!(100), "unknown_field"),
+    ];
+    for (pointer, value, code) in cases {
+        // "code@/below": the fault is below the place that was set; "code^": it is above.
+        let (code, place) = match code.split_once('@') {
+            Some((code, below)) => (code, format!("{pointer}{below}")),
+            None => match code.strip_suffix('^') {
+                Some(code) => (code, pointer.rsplit_once('/').unwrap().0.to_owned()),
+                None => (code, pointer.to_owned()),
+            },
+        };
+        let body = if pointer == "/a~1b" {
+            let mut body = on_bars();
+            body["a/b"] = value.clone();
+            body
+        } else {
+            with(on_bars(), pointer, value.clone())
+        };
+        let found = faults(&body);
+        // Exactly this fault: one mistake is not reported as several.
+        assert_eq!(
+            told(&found),
+            expected(&[(&place, code)]),
+            "{pointer} = {value}: {found:#?}"
+        );
+        assert_eq!(found.len(), 1, "{pointer} = {value}: {found:#?}");
+        assert!(
+            !found[0].detail.is_empty() && found[0].detail.len() < 2_000,
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn every_missing_field_is_told_at_once() {
+    let required = [
+        "/task_name",
+        "/strategy_name",
+        "/stock_codes",
+        "/start_date",
+        "/end_date",
+        "/param_space",
+        "/objective_config",
+    ];
+    let all: Vec<_> = required
+        .iter()
+        .map(|pointer| (*pointer, "required"))
+        .collect();
+    assert_eq!(told(&faults(&json!({}))), expected(&all));
+    for pointer in required {
+        let found = faults(&without(on_bars(), &pointer[1..]));
+        assert_eq!(told(&found), expected(&[(pointer, "required")]));
+    }
+    for odd in [json!(null), json!([]), json!("task"), json!(1)] {
+        assert_eq!(
+            told(&faults(&odd)),
+            expected(&[("", "wrong_type")]),
+            "{odd}"
+        );
+    }
+}
+
+#[test]
+fn many_faults_of_one_request_are_told_at_once() {
+    let body = json!({
+        "task_name": "x\u{7}",
+        "strategy_name": "moving_average",
+        "stock_codes": ["AAPL", "AAPL", "600001.SH", 7],
+        "start_date": "2022-12-31",
+        "end_date": "2013-01-01",
+        "param_space": {
+            "short_window": {"type": "int", "low": 20, "high": 10, "step": 0},
+            "long_windo": {"type": "int", "low": 1, "high": 2},
+            "signal_threshold": {"type": "float", "low": 0, "high": 0.5, "log": true, "when": "x"},
+        },
+        "objective_config": {"objective_metric": "sharpe", "direction": "minimize"},
+        "result_constraints": ["n_trades >= 1", "exposre < 1"],
+        "optimization_method": "gird",
+        "n_trials": 0,
+        "priority": "High",
+        "bactest_config": {},
+        "backtest_config": {"fill": "yesterday", "initial_cash": -1},
+    });
+    let found = faults(&body);
+    assert_eq!(
+        told(&found),
+        expected(&[
+            ("/task_name", "control_character"),
+            ("/stock_codes/1", "duplicate"),
+            ("/stock_codes/2", "missing_market_data"),
+            ("/stock_codes/3", "wrong_type"),
+            ("/end_date", "dates_reversed"),
+            ("/param_space/short_window/low", "low_above_high"),
+            ("/param_space/short_window/step", "step_not_positive"),
+            ("/param_space/long_windo", "unknown_parameter"),
+            ("/param_space/signal_threshold/when", "not_built_yet"),
+            ("/objective_config/direction", "contradicting_direction"),
+            ("/result_constraints/1", "unknown_name"),
+            ("/optimization_method", "unknown_method"),
+            ("/n_trials", "out_of_range"),
+            ("/priority", "unknown_value"),
+            ("/bactest_config", "unknown_field"),
+            ("/backtest_config/fill", "unknown_value"),
+            ("/backtest_config/initial_cash", "out_of_range"),
+        ])
+    );
+    let detail = |pointer: &str| &found.iter().find(|f| f.pointer == pointer).unwrap().detail;
+    assert!(detail("/param_space/long_windo").ends_with("did you mean long_window?"));
+    assert!(detail("/result_constraints/1").ends_with("did you mean exposure?"));
+    assert!(detail("/optimization_method").ends_with("did you mean grid?"));
+    assert!(detail("/bactest_config").ends_with("did you mean backtest_config?"));
+    assert!(detail("/priority").ends_with("did you mean high?"));
+    assert!(detail("/stock_codes/2").contains("trialmill data import"));
+}
+
+#[test]
+fn more_faults_than_are_listed_are_counted() {
+    let mut body = on_bars();
+    for i in 0..MAX_FAULTS + 7 {
+        body[format!("field{i:05}")] = json!(i);
+    }
+    let found = faults(&body);
+    assert_eq!(found.len(), MAX_FAULTS + 1);
+    assert_eq!(found[MAX_FAULTS].code, "more_faults");
+    assert!(
+        found[MAX_FAULTS].detail.starts_with("7 more"),
+        "{}",
+        found[MAX_FAULTS].detail
+    );
+}
+
+#[test]
+fn a_fault_inside_an_expression_has_its_position_in_characters() {
+    for (text, position) in [
+        ("  n_trade >= 1", 2),
+        ("n_trades => 1", 9),
+        ("n_trades >= x", 12),
+        ("n_trades >= 1 and more", 14),
+        ("n_trades", 8),
+        ("交易 >= 1", 0),
+        ("n_trades ≥ 1", 9),
+        ("max_drawdown <= 0.2 < 1", 20),
+    ] {
+        let found = faults(&with(on_bars(), "/result_constraints", json!([text])));
+        assert_eq!(found[0].position, Some(position), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn expressions_take_every_comparison_and_alias() {
+    let list = json!([
+        "mdd<=0.25",
+        " sharpe > -1e-3 ",
+        "n_trades>=10",
+        "exposure < .5"
+    ]);
+    let spec = accept(&with(on_bars(), "/result_constraints", list)).spec;
+    let read: Vec<_> = spec
+        .result_constraints
+        .iter()
+        .map(|c| (c.metric.as_str(), c.op.symbol(), c.bound))
+        .collect();
+    assert_eq!(
+        read,
+        [
+            ("max_drawdown", "<=", 0.25),
+            ("sharpe_ratio", ">", -0.001),
+            ("n_trades", ">=", 10.0),
+            ("exposure", "<", 0.5)
+        ]
+    );
+    assert_eq!(
+        accept(&with(on_bars(), "/result_constraints", json!([])))
+            .spec
+            .result_constraints,
+        []
+    );
+}
+
+#[test]
+fn a_test_function_needs_no_symbols_and_takes_any_parameter() {
+    let accepted = accept(&on_sphere());
+    assert_eq!(accepted.spec.result_constraints, []);
+    assert_eq!(accepted.spec.objectives[0].direction, Direction::Minimize);
+    assert_eq!(
+        accepted.spec.seed, MAX_SEED,
+        "a drawn seed is cut to what JSON keeps exactly"
+    );
+    let up = with(
+        on_sphere(),
+        "/objective_config/direction",
+        json!("maximize"),
+    );
+    assert_eq!(
+        accept(&up).spec.objectives[0].direction,
+        Direction::Maximize
+    );
+    let coded = accept(&with(on_sphere(), "/stock_codes", json!(["600001.SH"])));
+    assert_eq!(warned(&coded), [("stock_codes_ignored", "/stock_codes")]);
+    assert!(coded.spec.stock_codes.is_empty() && coded.series.is_empty());
+    let found = faults(&with(
+        on_sphere(),
+        "/objective_config/objective_metric",
+        json!("sharpe"),
+    ));
+    assert_eq!(
+        told(&found),
+        expected(&[("/objective_config/objective_metric", "unknown_name")])
+    );
+    assert_eq!(found[0].allowed, Some(vec!["value".to_owned()]));
+    let mut sleepy = with(on_sphere(), "/strategy_name", json!("sleep"));
+    sleepy["param_space"]["seconds"] = json!({"type": "float", "low": -1, "high": 1});
+    let found = faults(&sleepy);
+    assert_eq!(
+        told(&found),
+        expected(&[("/param_space/seconds/low", "out_of_range")])
+    );
+}
+
+#[test]
+fn a_disabled_parameter_stays_at_its_default() {
+    let mut body = on_bars();
+    body["param_space"]["signal_threshold"] =
+        json!({"type": "float", "enabled": false, "default": 0});
+    body["param_space"]["short_window"]["enabled"] = json!(false);
+    let spec = accept(&body).spec;
+    assert_eq!(
+        spec.fixed,
+        BTreeMap::from([
+            ("short_window".to_owned(), Choice::Int(5)),
+            ("signal_threshold".to_owned(), Choice::Float(0.0))
+        ])
+    );
+    assert_eq!(spec.space.parameters().len(), 1);
+    assert_eq!(
+        spec.first_points.len(),
+        1,
+        "the one searched parameter has a default"
+    );
+    body["param_space"]["long_window"]["enabled"] = json!(false);
+    assert_eq!(
+        told(&faults(&body)),
+        expected(&[("/param_space", "empty_space")])
+    );
+}
+
+#[test]
+fn the_first_trial_takes_the_defaults_only_when_all_are_given_and_never_in_a_grid() {
+    let partial = with(on_bars(), "/param_space/long_window/default", json!(null));
+    assert_eq!(accept(&partial).spec.first_points, []);
+    let grid = with(on_bars(), "/optimization_method", json!({"name": "grid"}));
+    assert_eq!(accept(&grid).spec.first_points, []);
+    let null_choice = json!({"type": "categorical", "choices": ["a", null], "default": null});
+    let chosen = accept(&with(
+        on_sphere(),
+        "/param_space",
+        json!({"k": null_choice}),
+    ));
+    let named: Vec<_> = chosen
+        .spec
+        .space
+        .named(&chosen.spec.first_points[0])
+        .collect();
+    assert_eq!(named, [("k", Choice::Null)]);
+}
+
+#[test]
+fn a_grid_plans_its_points_and_refuses_what_it_cannot_cover() {
+    let small = with(on_bars(), "/optimization_method", json!("grid"));
+    let small = accept(&with(small, "/n_trials", json!(1000)));
+    assert_eq!(small.planned, 16 * 19);
+    assert_eq!(
+        warned(&small),
+        [("space_smaller_than_n_trials", "/n_trials")]
+    );
+    assert_eq!(small.resolved["trials_planned"], 304);
+
+    let endless = with(on_sphere(), "/optimization_method", json!("grid"));
+    let found = faults(&endless);
+    assert_eq!(
+        told(&found),
+        expected(&[("/param_space/x/step", "grid_needs_step")])
+    );
+    // 10^12 points.
+    let axis = json!({"type": "int", "low": 1, "high": 1000});
+    let huge = json!({"a": axis, "b": axis, "c": axis, "d": axis});
+    let found = faults(&with(endless, "/param_space", huge));
+    assert_eq!(
+        told(&found),
+        expected(&[("/param_space", "grid_too_large")])
+    );
+    assert!(
+        found[0].detail.contains("1000000000000"),
+        "{}",
+        found[0].detail
+    );
+}
+
+#[test]
+fn a_space_may_have_as_many_parameters_as_the_search_takes() {
+    let space = |n: usize| -> Value {
+        let axis = json!({"type": "float", "low": 0, "high": 1});
+        Value::Object((0..n).map(|i| (format!("p{i}"), axis.clone())).collect())
+    };
+    let most = accept(&with(on_sphere(), "/param_space", space(MAX_PARAMETERS)));
+    assert_eq!(most.spec.space.parameters().len(), MAX_PARAMETERS);
+    let found = faults(&with(
+        on_sphere(),
+        "/param_space",
+        space(MAX_PARAMETERS + 1),
+    ));
+    assert_eq!(
+        told(&found),
+        expected(&[("/param_space", "too_many_parameters")])
+    );
+}
+
+#[test]
+fn what_cannot_be_meant_well_is_warned_about() {
+    let auto = accept(&without(on_bars(), "optimization_method"));
+    assert_eq!(auto.spec.method, Method::Random);
+    assert_eq!(warned(&auto), [("auto_is_random", "/optimization_method")]);
+    let close = accept(&with(on_bars(), "/backtest_config/fill", json!("close")));
+    assert_eq!(warned(&close), [("look_ahead", "/backtest_config/fill")]);
+    let chinese = with(on_bars(), "/stock_codes", json!(["AAPL", "600000.SH"]));
+    let chinese_warning = [("market_rules_not_built", "/backtest_config/market")];
+    assert_eq!(warned(&accept(&chinese)), chinese_warning);
+    let chosen = accept(&with(chinese, "/backtest_config/market", json!("plain")));
+    assert_eq!(warned(&chosen), []);
+    let late = with(on_bars(), "/stock_codes", json!(["300750.SZ"]));
+    let late = accept(&with(late, "/backtest_config/market", json!("plain")));
+    assert_eq!(warned(&late), [("partial_market_data", "/stock_codes")]);
+    let idle = check_with(&on_bars(), 0, check_optimization).unwrap();
+    assert_eq!(warned(&idle), [("no_live_worker", "")]);
+}
+
+#[test]
+fn bars_outside_the_period_are_missing_bars() {
+    let body = with(on_bars(), "/stock_codes", json!(["AAPL", "300750.SZ"]));
+    let found = faults(&with(body, "/end_date", json!("2017-12-31")));
+    assert_eq!(
+        told(&found),
+        expected(&[("/stock_codes/1", "missing_market_data")])
+    );
+    assert_eq!(found[0].limit, Some(json!("2018-06-11 to 2022-12-30")));
+}
+
+#[test]
+fn periods_are_bounded_at_both_ends() {
+    let until = |days: i64| {
+        let end = day(2013, 1, 1) + chrono::TimeDelta::days(days - 1);
+        with(on_bars(), "/end_date", json!(end.to_string()))
+    };
+    assert_eq!(accept(&until(MIN_PERIOD_DAYS)).planned, DEFAULT_TRIALS);
+    assert_eq!(accept(&until(MAX_PERIOD_DAYS)).planned, DEFAULT_TRIALS);
+    let long = faults(&until(MAX_PERIOD_DAYS + 1));
+    assert_eq!(told(&long), expected(&[("/end_date", "period_too_long")]));
+}
+
+#[test]
+fn null_is_not_given_and_a_negative_zero_is_zero() {
+    let mut body = on_bars();
+    for field in [
+        "timeout",
+        "seed",
+        "labels",
+        "backtest_config",
+        "stop",
+        "validation",
+        "pruner",
+    ] {
+        body[field] = Value::Null;
+    }
+    assert_eq!(accept(&body).spec.seed, MAX_SEED);
+    let zero = accept(&with(
+        on_bars(),
+        "/backtest_config/commission_rate",
+        json!(-0.0),
+    ));
+    assert!(zero.spec.backtest.commission_rate.is_sign_positive());
+}
+
+#[test]
+fn order_time_and_labels_come_through() {
+    let mut body = on_bars();
+    body["priority"] = json!("high");
+    body["not_before"] = json!("2027-01-31T08:00:00+08:00");
+    body["labels"] = json!({"team": "quant", "阶段": "一"});
+    body["n_trials"] = json!(10.0);
+    body["start_date"] = json!("2013-01-01T23:30:00+08:00");
+    let accepted = accept(&body);
+    assert_eq!(accepted.priority, Priority::High);
+    assert_eq!(
+        accepted.not_before.unwrap().to_rfc3339(),
+        "2027-01-31T00:00:00+00:00"
+    );
+    assert_eq!(accepted.labels["阶段"], "一");
+    assert_eq!(
+        (accepted.spec.n_trials, accepted.spec.start_date),
+        (10, day(2013, 1, 1))
+    );
+}
+
+/// The request in the form of the service that this one replaces.
+fn nested() -> Value {
+    let mut body = on_bars();
+    let fields = body.as_object_mut().unwrap();
+    let moved: Map<String, Value> = [
+        "strategy_name",
+        "param_space",
+        "objective_config",
+        "optimization_method",
+    ]
+    .iter()
+    .map(|name| ((*name).to_owned(), fields.remove(*name).unwrap()))
+    .collect();
+    fields.insert("optimization_config".to_owned(), Value::Object(moved));
+    fields.insert("task_type".to_owned(), json!("hyperparameter_optimization"));
+    body
+}
+
+#[test]
+fn both_forms_of_a_task_mean_the_same() {
+    let flat = with(
+        on_bars(),
+        "/task_type",
+        json!("hyperparameter_optimization"),
+    );
+    let flat = check_with(&flat, 2, check_task).unwrap();
+    assert_eq!(flat, accept(&on_bars()));
+    assert_eq!(check_with(&nested(), 2, check_task).unwrap(), flat);
+}
+
+#[test]
+fn faults_of_the_nested_form_name_the_nested_place() {
+    let mut body = nested();
+    let config = &mut body["optimization_config"];
+    config["n_trials"] = json!(0);
+    config["param_space"]["short_window"]["low"] = json!(99);
+    config["pruner"] = json!("none");
+    config.as_object_mut().unwrap().remove("objective_config");
+    let found = check_with(&body, 2, check_task).unwrap_err();
+    assert_eq!(
+        told(&found),
+        expected(&[
+            ("/optimization_config/n_trials", "out_of_range"),
+            (
+                "/optimization_config/param_space/short_window/low",
+                "low_above_high"
+            ),
+            ("/optimization_config/pruner", "unknown_field"),
+            ("/optimization_config/objective_config", "required"),
+        ])
+    );
+    let twice = with(nested(), "/strategy_name", json!("sphere"));
+    let found = check_with(&twice, 2, check_task).unwrap_err();
+    assert_eq!(told(&found), expected(&[("/strategy_name", "given_twice")]));
+    let mut odd = with(nested(), "/optimization_config", json!("moving_average"));
+    odd["n_trials"] = json!(0);
+    let found = check_with(&odd, 2, check_task).unwrap_err();
+    assert_eq!(
+        told(&found),
+        expected(&[
+            ("/optimization_config", "wrong_type"),
+            ("/n_trials", "out_of_range")
+        ])
+    );
+}
+
+#[test]
+fn a_kind_that_is_not_built_is_refused_plainly() {
+    for kind in ["backtest", "training", "prediction"] {
+        let found = check_with(&json!({"task_type": kind}), 2, check_task).unwrap_err();
+        assert_eq!(told(&found), expected(&[("/task_type", "kind_not_built")]));
+        assert!(found[0].detail.contains(kind), "{}", found[0].detail);
+    }
+    let wrong = with(
+        on_bars(),
+        "/task_type",
+        json!("hyperparameter_optimisation"),
+    );
+    let found = check_with(&wrong, 2, check_task).unwrap_err();
+    assert_eq!(told(&found), expected(&[("/task_type", "unknown_value")]));
+    let found = check_with(&on_bars(), 2, check_task).unwrap_err();
+    assert_eq!(told(&found), expected(&[("/task_type", "required")]));
+}
+
+#[test]
+fn a_body_that_is_no_clear_json_is_refused_whole() {
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let deepest = format!("{}{}", "[".repeat(127), "]".repeat(127));
+    let cases: [(&[u8], &str); 13] = [
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"{", "ends too early"),
+        (b"{\"a\": 1,}", "line 1, column 9"),
+        (b"{\"a\": 1}\n}", "line 2, column 1"),
+        (b"{\"n_trials\": 1e400}", "number out of range"),
+        (b"{\"n_trials\": -1e400}", "number out of range"),
+        (b"{\"n_trials\": NaN}", "line 1"),
+        (
+            b"{\"n_trials\": 1, \"n_trials\": 2}",
+            "\"n_trials\" is given twice",
+        ),
+        (
+            b"{\"a\": [{\"b\": 1, \"\\u0062\": 2}]}",
+            "\"b\" is given twice",
+        ),
+        (b"{\"a\": \"\xff\"}", "byte 7"),
+        (b"{\"a\": \"\\ud800\"}", "line 1"),
+        (deep.as_bytes(), "recursion limit"),
+    ];
+    for (bytes, part) in cases {
+        let found = parse_body(bytes).unwrap_err();
+        assert_eq!(told(&found), expected(&[("", "invalid_json")]));
+        assert!(found[0].detail.contains(part), "{}", found[0].detail);
+    }
+    assert!(parse_body(deepest.as_bytes()).is_ok());
+    let body = br#"{"a": [1, -2, 3.5, null, true, "x"], "b": {"a": 18446744073709551615}}"#;
+    assert_eq!(
+        parse_body(body).unwrap(),
+        serde_json::from_slice::<Value>(body).unwrap()
+    );
+}
+
+#[test]
+fn codes_are_found_in_any_document_without_complaint() {
+    assert_eq!(
+        stock_codes(&json!({"stock_codes": ["B", 5, "A", "B", "a b", "\u{0}", null]})),
+        ["A", "B"]
+    );
+    for odd in [
+        json!(null),
+        json!({}),
+        json!({"stock_codes": "A"}),
+        json!([["A"]]),
+    ] {
+        assert!(stock_codes(&odd).is_empty(), "{odd}");
+    }
+}
+
+#[test]
+fn the_schema_agrees_with_the_check() {
+    let schema = request_schema();
+    let property = |path: &str| &schema["properties"][path];
+    for name in schema["required"].as_array().unwrap() {
+        let name = name.as_str().unwrap();
+        let found = faults(&without(on_bars(), name));
+        assert_eq!(told(&found), expected(&[(&format!("/{name}"), "required")]));
+    }
+    // Every field of the schema is known to the check, and every bound is the last accepted value.
+    let numbers = [
+        "n_trials",
+        "seed",
+        "parallelism",
+        "timeout",
+        "trial_timeout",
+    ];
+    for name in schema["properties"].as_object().unwrap().keys() {
+        let body = with(on_bars(), &format!("/{name}"), json!({"odd": 1}));
+        let known = faults(&body)
+            .iter()
+            .all(|f| f.pointer != format!("/{name}") || f.code != "unknown_field");
+        assert!(known, "{name}");
+        if !numbers.contains(&name.as_str()) {
+            continue;
+        }
+        let bound = &property(name)["maximum"];
+        accept(&with(on_bars(), &format!("/{name}"), bound.clone()));
+        let beyond = json!(bound.as_f64().unwrap() + 1.0);
+        let found = faults(&with(on_bars(), &format!("/{name}"), beyond));
+        assert_eq!(
+            told(&found),
+            expected(&[(&format!("/{name}"), "out_of_range")])
+        );
+        match property(name).get("minimum") {
+            Some(least) => {
+                accept(&with(on_bars(), &format!("/{name}"), least.clone()));
+                let below = json!(least.as_i64().unwrap() - 1);
+                faults(&with(on_bars(), &format!("/{name}"), below));
+            }
+            None => {
+                assert_eq!(property(name)["exclusiveMinimum"], 0);
+                faults(&with(on_bars(), &format!("/{name}"), json!(0)));
+            }
+        }
+    }
+    let backtest = property("backtest_config")["properties"]
+        .as_object()
+        .unwrap();
+    for (name, field) in backtest {
+        let pointer = format!("/backtest_config/{name}");
+        if let Some(default) = field.get("default") {
+            accept(&with(on_bars(), &pointer, default.clone()));
+        }
+        for bound in ["minimum", "maximum"]
+            .iter()
+            .filter_map(|bound| field.get(*bound))
+        {
+            accept(&with(on_bars(), &pointer, bound.clone()));
+        }
+        for name in field
+            .get("enum")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            accept(&with(on_bars(), &pointer, name.clone()));
+        }
+    }
+    let metrics =
+        &property("objective_config")["properties"]["objective_metric"]["anyOf"][0]["enum"];
+    for metric in metrics.as_array().unwrap() {
+        let base = if metric == "value" {
+            on_sphere()
+        } else {
+            on_bars()
+        };
+        accept(&with(
+            base,
+            "/objective_config/objective_metric",
+            metric.clone(),
+        ));
+    }
+    let example = with(
+        schema["examples"][0].clone(),
+        "/stock_codes",
+        json!(["600000.SH"]),
+    );
+    assert_eq!(accept(&example).spec.n_trials, 1000);
+}
