@@ -286,10 +286,16 @@ impl Ledger {
     /// # Errors
     /// When the task has ended, or was asked to stop before.
     pub fn stop(&mut self, reason: StopReason, voided: u32) -> Result<Effects, NotAllowed> {
-        let wanted =
-            if reason == StopReason::Cancelled { "cancelled" } else { "asked to end early" };
+        let wanted = if reason == StopReason::Cancelled {
+            "cancelled"
+        } else {
+            "asked to end early"
+        };
         if self.state.is_terminal() {
-            return Err(NotAllowed { state: self.state, wanted });
+            return Err(NotAllowed {
+                state: self.state,
+                wanted,
+            });
         }
         let mut effects = Effects::default();
         self.open_units -= voided;
@@ -316,7 +322,10 @@ impl Ledger {
                 Ok(effects)
             }
             TaskState::Paused => Ok(effects),
-            state => Err(NotAllowed { state, wanted: "paused" }),
+            state => Err(NotAllowed {
+                state,
+                wanted: "paused",
+            }),
         }
     }
 
@@ -328,13 +337,20 @@ impl Ledger {
         let mut effects = Effects::default();
         match self.state {
             TaskState::Paused if self.stop_requested.is_none() => {
-                self.state = if started { TaskState::Running } else { TaskState::Queued };
+                self.state = if started {
+                    TaskState::Running
+                } else {
+                    TaskState::Queued
+                };
                 self.say(&mut effects, Event::Resumed);
                 self.refill(live_slots, &mut effects);
                 Ok(effects)
             }
             TaskState::Queued | TaskState::Running => Ok(effects),
-            state => Err(NotAllowed { state, wanted: "resumed" }),
+            state => Err(NotAllowed {
+                state,
+                wanted: "resumed",
+            }),
         }
     }
 
@@ -371,7 +387,9 @@ impl Ledger {
     /// Most units that may be open now.
     fn open_limit(&self, live_slots: u32) -> u32 {
         self.parallelism.unwrap_or_else(|| {
-            live_slots.saturating_mul(2).clamp(*OPEN_UNITS.start(), *OPEN_UNITS.end())
+            live_slots
+                .saturating_mul(2)
+                .clamp(*OPEN_UNITS.start(), *OPEN_UNITS.end())
         })
     }
 
@@ -391,7 +409,14 @@ impl Ledger {
             };
             let first = self.next_number;
             self.next_number += count;
-            self.open(Rest { first, count, crashes: 0 }, effects);
+            self.open(
+                Rest {
+                    first,
+                    count,
+                    crashes: 0,
+                },
+                effects,
+            );
         }
     }
 
@@ -469,8 +494,9 @@ mod tests {
             assert_eq!(unit.first, next, "dense and in order");
             next += unit.count;
             sizes.push(unit.count);
-            let trials: Vec<_> =
-                (0..unit.count).map(|i| (unit.first + i, Tally::Value(1.0))).collect();
+            let trials: Vec<_> = (0..unit.count)
+                .map(|i| (unit.first + i, Tally::Value(1.0)))
+                .collect();
             open.extend(ledger.recorded(&trials, &[None], 4).units);
             assert!(open.len() <= 4);
         }
@@ -479,7 +505,13 @@ mod tests {
         assert_eq!(*sizes.last().unwrap(), 1);
         assert_eq!(ledger.state, TaskState::Completed);
         assert_eq!(ledger.stop_reason, Some(StopReason::NTrials));
-        assert_eq!(ledger.best, Some(Best { number: 0, value: 1.0 }));
+        assert_eq!(
+            ledger.best,
+            Some(Best {
+                number: 0,
+                value: 1.0
+            })
+        );
     }
 
     #[test]

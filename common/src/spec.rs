@@ -157,7 +157,10 @@ impl TaskSpec {
     /// The named parameters of a point, fixed ones included: what an objective and a user see.
     #[must_use]
     pub fn named(&self, point: &Point) -> BTreeMap<String, Choice> {
-        let searched = self.space.named(point).map(|(name, value)| (name.to_owned(), value));
+        let searched = self
+            .space
+            .named(point)
+            .map(|(name, value)| (name.to_owned(), value));
         self.fixed.clone().into_iter().chain(searched).collect()
     }
 
@@ -209,21 +212,56 @@ struct SpecForm {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum DomainForm {
-    Float { low: f64, high: f64, step: Option<f64>, log: bool },
-    Int { low: i64, high: i64, step: i64, log: bool },
-    Categorical { choices: Vec<Choice> },
+    Float {
+        low: f64,
+        high: f64,
+        step: Option<f64>,
+        log: bool,
+    },
+    Int {
+        low: i64,
+        high: i64,
+        step: i64,
+        log: bool,
+    },
+    Categorical {
+        choices: Vec<Choice>,
+    },
 }
 
 impl From<&TaskSpec> for SpecForm {
     fn from(spec: &TaskSpec) -> Self {
         let domain = |domain: &Domain| match domain.clone() {
-            Domain::Float { low, high, step, log } => DomainForm::Float { low, high, step, log },
-            Domain::Int { low, high, step, log } => DomainForm::Int { low, high, step, log },
+            Domain::Float {
+                low,
+                high,
+                step,
+                log,
+            } => DomainForm::Float {
+                low,
+                high,
+                step,
+                log,
+            },
+            Domain::Int {
+                low,
+                high,
+                step,
+                log,
+            } => DomainForm::Int {
+                low,
+                high,
+                step,
+                log,
+            },
             Domain::Categorical { choices } => DomainForm::Categorical { choices },
         };
         let parameters = spec.space.parameters().iter();
         let named = |point| {
-            spec.space.named(point).map(|(name, value)| (name.to_owned(), value)).collect()
+            spec.space
+                .named(point)
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect()
         };
         Self {
             version: FORM_VERSION,
@@ -232,7 +270,9 @@ impl From<&TaskSpec> for SpecForm {
             stock_codes: spec.stock_codes.clone(),
             start_date: spec.start_date,
             end_date: spec.end_date,
-            space: parameters.map(|p| (p.name().to_owned(), domain(p.domain()))).collect(),
+            space: parameters
+                .map(|p| (p.name().to_owned(), domain(p.domain())))
+                .collect(),
             fixed: spec.fixed.clone(),
             first_points: spec.first_points.iter().map(named).collect(),
             method: spec.method.name().to_owned(),
@@ -260,13 +300,39 @@ impl TryFrom<SpecForm> for TaskSpec {
             )));
         }
         let domain = |form| match form {
-            DomainForm::Float { low, high, step, log } => Domain::Float { low, high, step, log },
-            DomainForm::Int { low, high, step, log } => Domain::Int { low, high, step, log },
+            DomainForm::Float {
+                low,
+                high,
+                step,
+                log,
+            } => Domain::Float {
+                low,
+                high,
+                step,
+                log,
+            },
+            DomainForm::Int {
+                low,
+                high,
+                step,
+                log,
+            } => Domain::Int {
+                low,
+                high,
+                step,
+                log,
+            },
             DomainForm::Categorical { choices } => Domain::Categorical { choices },
         };
-        let domains = form.space.into_iter().map(|(name, form)| (name, domain(form)));
+        let domains = form
+            .space
+            .into_iter()
+            .map(|(name, form)| (name, domain(form)));
         let space = Space::new(domains).map_err(|faults| unreadable(faults[0].to_string()))?;
-        let method = form.method.parse::<Method>().map_err(|e| unreadable(e.to_string()))?;
+        let method = form
+            .method
+            .parse::<Method>()
+            .map_err(|e| unreadable(e.to_string()))?;
         let first_points = form
             .first_points
             .iter()
@@ -301,15 +367,30 @@ mod tests {
 
     fn example() -> TaskSpec {
         let space = Space::new([
-            ("rate".to_owned(), Domain::Float { low: 1e-5, high: 0.1, step: None, log: true }),
-            ("kind".to_owned(), Domain::Categorical { choices: vec![Choice::Text("a".into())] }),
+            (
+                "rate".to_owned(),
+                Domain::Float {
+                    low: 1e-5,
+                    high: 0.1,
+                    step: None,
+                    log: true,
+                },
+            ),
+            (
+                "kind".to_owned(),
+                Domain::Categorical {
+                    choices: vec![Choice::Text("a".into())],
+                },
+            ),
         ])
         .unwrap();
         let named = [
             ("rate".to_owned(), Choice::Float(0.1 + 0.2 - 0.299)),
             ("kind".to_owned(), Choice::Text("a".into())),
         ];
-        let first = space.point_from_named(&named.into_iter().collect()).unwrap();
+        let first = space
+            .point_from_named(&named.into_iter().collect())
+            .unwrap();
         TaskSpec {
             task_name: "测试超参优化".to_owned(),
             strategy_name: "sphere".to_owned(),
@@ -325,7 +406,10 @@ mod tests {
             parallelism: Some(1),
             timeout: None,
             trial_timeout: 300.0,
-            objectives: vec![Target { metric: "value".into(), direction: Direction::Minimize }],
+            objectives: vec![Target {
+                metric: "value".into(),
+                direction: Direction::Minimize,
+            }],
             result_constraints: vec![ResultConstraint {
                 metric: "value".into(),
                 op: Comparison::AtMost,
@@ -348,6 +432,9 @@ mod tests {
         let mut form = example().to_json();
         form["version"] = 2.into();
         let refused = TaskSpec::from_json(&form).unwrap_err().to_string();
-        assert!(refused.contains("form version 2, this build reads 1"), "{refused}");
+        assert!(
+            refused.contains("form version 2, this build reads 1"),
+            "{refused}"
+        );
     }
 }

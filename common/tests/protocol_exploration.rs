@@ -95,7 +95,13 @@ impl World {
                 moves.push(Move::Expire(*number));
             }
         }
-        moves.extend([Move::Reap, Move::Pause, Move::Resume, Move::Cancel, Move::Timeout]);
+        moves.extend([
+            Move::Reap,
+            Move::Pause,
+            Move::Resume,
+            Move::Cancel,
+            Move::Timeout,
+        ]);
         moves
     }
 
@@ -151,9 +157,19 @@ impl World {
             Move::Timeout => drop(self.board.stop(StopReason::Timeout)),
         }
         let violations = self.board.violations();
-        assert!(violations.is_empty(), "{step:?}: {violations:?}\n{:#?}", self.board);
-        assert!(!was.0.is_terminal() || was.0 == self.board.ledger.state, "{step:?}: left the end");
-        assert!(was.1 <= self.board.trials.len(), "{step:?}: a trial disappeared");
+        assert!(
+            violations.is_empty(),
+            "{step:?}: {violations:?}\n{:#?}",
+            self.board
+        );
+        assert!(
+            !was.0.is_terminal() || was.0 == self.board.ledger.state,
+            "{step:?}: left the end"
+        );
+        assert!(
+            was.1 <= self.board.trials.len(),
+            "{step:?}: a trial disappeared"
+        );
         for (number, tally) in &self.board.trials {
             assert_eq!(*tally, outcome(*number), "trial {number}");
         }
@@ -195,7 +211,12 @@ impl World {
             steps += 1;
             assert!(steps < 10_000, "stuck: {:#?}", self.board);
             let queued = |u: &&Unit| u.state == UnitState::Queued;
-            let open = self.board.units.iter().find(|(_, u)| queued(u)).map(|(n, _)| *n);
+            let open = self
+                .board
+                .units
+                .iter()
+                .find(|(_, u)| queued(u))
+                .map(|(n, _)| *n);
             let unit = open.expect("a live task has a queued unit once every lease is reaped");
             self.play(Move::Deliver(0, unit));
             while self.slots[0].as_ref().is_some_and(|h| h.left > 0) {
@@ -214,16 +235,42 @@ impl World {
     fn fingerprint(&self) -> u64 {
         let mut h = DefaultHasher::new();
         let l = &self.board.ledger;
-        (l.state, l.stop_requested, l.next_number, l.next_unit, self.board.started).hash(&mut h);
+        (
+            l.state,
+            l.stop_requested,
+            l.next_number,
+            l.next_unit,
+            self.board.started,
+        )
+            .hash(&mut h);
         for (number, unit) in &self.board.units {
-            (number, unit.first, unit.count, unit.recorded, unit.state, unit.expired).hash(&mut h);
+            (
+                number,
+                unit.first,
+                unit.count,
+                unit.recorded,
+                unit.state,
+                unit.expired,
+            )
+                .hash(&mut h);
         }
         for held in &self.slots {
             if let Some(held) = held {
                 let current = self.board.units[&held.lease.unit].token == held.lease.token;
-                (1, held.lease.unit, current, held.next, held.left, held.recorded).hash(&mut h);
+                (
+                    1,
+                    held.lease.unit,
+                    current,
+                    held.next,
+                    held.left,
+                    held.recorded,
+                )
+                    .hash(&mut h);
                 (held.told == Control::Run, held.told == Control::Stop).hash(&mut h);
-                held.unknown.as_ref().map(|f| (f.recorded_before, f.trials.len(), f.end)).hash(&mut h);
+                held.unknown
+                    .as_ref()
+                    .map(|f| (f.recorded_before, f.trials.len(), f.end))
+                    .hash(&mut h);
             } else {
                 0.hash(&mut h);
             }
@@ -239,10 +286,17 @@ fn two_units() -> World {
     let template = board.units[&0].clone();
     board.ledger.next_number = 4;
     for number in [0, 1] {
-        let unit = Unit { first: number * 2, count: 2, ..template.clone() };
+        let unit = Unit {
+            first: number * 2,
+            count: 2,
+            ..template.clone()
+        };
         board.units.insert(number, unit);
     }
-    World { board, slots: vec![None, None] }
+    World {
+        board,
+        slots: vec![None, None],
+    }
 }
 
 #[test]
@@ -267,7 +321,11 @@ fn two_workers_and_two_units_are_right_in_every_reachable_state() {
         }
     }
     println!("{} states, ends {ends:?}", seen.len());
-    assert!(seen.len() > 10_000, "only {} states: a move went missing", seen.len());
+    assert!(
+        seen.len() > 10_000,
+        "only {} states: a move went missing",
+        seen.len()
+    );
     for end in [
         (TaskState::Completed, Some(StopReason::NTrials)),
         (TaskState::Completed, Some(StopReason::Timeout)),
@@ -301,9 +359,11 @@ fn a_million_random_steps_break_no_invariant() {
         let n_trials = u32::try_from(1 + chance.below(40)).unwrap();
         let parallelism = [None, Some(1), Some(2), Some(5)][chance.below(4)];
         let slots = 1 + chance.below(4);
-        let submitted =
-            Ledger::submitted(Direction::Maximize, n_trials, n_trials, parallelism, 2);
-        let mut world = World { board: Board::submit(submitted, 2), slots: vec![None; slots] };
+        let submitted = Ledger::submitted(Direction::Maximize, n_trials, n_trials, parallelism, 2);
+        let mut world = World {
+            board: Board::submit(submitted, 2),
+            slots: vec![None; slots],
+        };
         for _ in 0..200 {
             steps += 1;
             let moves: Vec<Move> = world.moves();

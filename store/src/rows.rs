@@ -4,6 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use std::collections::BTreeMap;
 use trialmill_common::fault::Warning;
 use trialmill_common::protocol::{Control, Event, Ledger, NotAllowed};
+pub use trialmill_common::state::Priority;
 use trialmill_common::state::{Direction, TaskId, TaskKind, TaskState, TrialEnd, WorkerId};
 use trialmill_common::trial::Failure;
 use trialmill_common::worker::WorkerCard;
@@ -24,49 +25,6 @@ pub struct HeldLease {
     pub unit: UnitRef,
     /// Fencing token.
     pub token: i64,
-}
-
-/// Order between tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
-    /// Before the others.
-    High,
-    /// The default.
-    Normal,
-    /// When nothing else is due.
-    Low,
-}
-
-impl Priority {
-    /// The name used in requests and answers.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::High => "high",
-            Self::Normal => "normal",
-            Self::Low => "low",
-        }
-    }
-
-    /// The value of the column: 0 is first.
-    #[must_use]
-    pub fn rank(self) -> i16 {
-        match self {
-            Self::High => 0,
-            Self::Normal => 1,
-            Self::Low => 2,
-        }
-    }
-
-    /// Reads the column; anything unknown is normal.
-    #[must_use]
-    pub fn from_rank(rank: i16) -> Self {
-        match rank {
-            0 => Self::High,
-            2 => Self::Low,
-            _ => Self::Normal,
-        }
-    }
 }
 
 /// A task to be stored: everything is decided but its rows.

@@ -123,7 +123,14 @@ impl Board {
     }
 
     fn apply(&mut self, effects: Effects) {
-        for NewUnit { number, first, count, crashes, .. } in effects.units {
+        for NewUnit {
+            number,
+            first,
+            count,
+            crashes,
+            ..
+        } in effects.units
+        {
             let unit = Unit {
                 first,
                 count,
@@ -133,7 +140,10 @@ impl Board {
                 expired: false,
                 crashes,
             };
-            assert!(self.units.insert(number, unit).is_none(), "unit numbers are unique");
+            assert!(
+                self.units.insert(number, unit).is_none(),
+                "unit numbers are unique"
+            );
         }
         self.events.extend(effects.events);
     }
@@ -144,8 +154,8 @@ impl Board {
             return None;
         }
         let unit = self.units.get_mut(&number)?;
-        let free = unit.state == UnitState::Queued
-            || unit.state == UnitState::Leased && unit.expired;
+        let free =
+            unit.state == UnitState::Queued || unit.state == UnitState::Leased && unit.expired;
         if !free {
             return None;
         }
@@ -157,7 +167,10 @@ impl Board {
         unit.token += 1;
         unit.expired = false;
         let claimed = Claimed {
-            lease: LeaseToken { unit: number, token: unit.token },
+            lease: LeaseToken {
+                unit: number,
+                token: unit.token,
+            },
             first: unit.first + unit.recorded,
             count: unit.count - unit.recorded,
             recorded: unit.recorded,
@@ -178,7 +191,11 @@ impl Board {
         for flush in flushes {
             // Nobody may claim a unit of a task that is ending: handing it back closes it.
             let handed = matches!(flush.end, UnitEnd::HandBack | UnitEnd::Isolate);
-            let end = if stopping && handed { UnitEnd::Close } else { flush.end };
+            let end = if stopping && handed {
+                UnitEnd::Close
+            } else {
+                flush.end
+            };
             written.push(self.write(flush, end, &mut rows, &mut closed));
         }
         for (number, tally) in &rows {
@@ -197,7 +214,9 @@ impl Board {
         rows: &mut Vec<(u32, Tally)>,
         closed: &mut Vec<Option<Rest>>,
     ) -> Written {
-        let Some(unit) = self.units.get_mut(&flush.lease.unit) else { return Written::Fenced };
+        let Some(unit) = self.units.get_mut(&flush.lease.unit) else {
+            return Written::Fenced;
+        };
         if unit.token != flush.lease.token {
             return Written::Fenced;
         }
@@ -227,7 +246,11 @@ impl Board {
             UnitEnd::Split => {
                 unit.state = UnitState::Closed;
                 let first = unit.first + unit.recorded;
-                let rest = Rest { first, count: left, crashes: unit.crashes };
+                let rest = Rest {
+                    first,
+                    count: left,
+                    crashes: unit.crashes,
+                };
                 closed.push((left > 0).then_some(rest));
             }
             UnitEnd::HandBack | UnitEnd::Isolate => {
@@ -268,7 +291,11 @@ impl Board {
             let mut effects = Effects::default();
             let again = self.ledger.unit_lost(*number, &mut effects);
             let unit = self.units.get_mut(number).expect("listed above");
-            unit.state = if again { UnitState::Queued } else { UnitState::Void };
+            unit.state = if again {
+                UnitState::Queued
+            } else {
+                UnitState::Void
+            };
             unit.token += 1;
             unit.expired = false;
             unit.crashes += 1;
@@ -284,7 +311,11 @@ impl Board {
     pub fn stop(&mut self, reason: StopReason) -> Result<(), NotAllowed> {
         let mut after = self.clone();
         let mut voided = 0;
-        for unit in after.units.values_mut().filter(|u| u.state == UnitState::Queued) {
+        for unit in after
+            .units
+            .values_mut()
+            .filter(|u| u.state == UnitState::Queued)
+        {
             unit.state = UnitState::Void;
             unit.token += 1;
             voided += 1;
@@ -329,16 +360,31 @@ impl Board {
         let open_rows = self.units.values().filter(open).count();
         say(
             open_rows != ledger.open_units as usize,
-            format!("open_units is {} but {open_rows} units are open", ledger.open_units),
+            format!(
+                "open_units is {} but {open_rows} units are open",
+                ledger.open_units
+            ),
         );
         if let Some(limit) = ledger.parallelism {
-            say(open_rows > limit as usize, format!("{open_rows} open units, parallelism {limit}"));
+            say(
+                open_rows > limit as usize,
+                format!("{open_rows} open units, parallelism {limit}"),
+            );
         }
         let tallied = |f: fn(&Tally) -> bool| self.trials.values().filter(|t| f(t)).count();
         let completed = tallied(|t| matches!(t, Tally::Value(_) | Tally::Infeasible));
-        say(completed != ledger.completed as usize, format!("completed rows {completed}"));
-        say(tallied(|t| *t == Tally::Failed) != ledger.failed as usize, "failed".to_owned());
-        say(tallied(|t| *t == Tally::Pruned) != ledger.pruned as usize, "pruned".to_owned());
+        say(
+            completed != ledger.completed as usize,
+            format!("completed rows {completed}"),
+        );
+        say(
+            tallied(|t| *t == Tally::Failed) != ledger.failed as usize,
+            "failed".to_owned(),
+        );
+        say(
+            tallied(|t| *t == Tally::Pruned) != ledger.pruned as usize,
+            "pruned".to_owned(),
+        );
         say(
             tallied(|t| *t == Tally::Infeasible) != ledger.infeasible as usize,
             "infeasible".to_owned(),
@@ -351,24 +397,40 @@ impl Board {
                 best = Some((*number, *value));
             }
         }
-        say(best != ledger.best.map(|b| (b.number, b.value)), format!("best row is {best:?}"));
+        say(
+            best != ledger.best.map(|b| (b.number, b.value)),
+            format!("best row is {best:?}"),
+        );
         let mut owners: BTreeMap<u32, usize> = BTreeMap::new();
         for unit in self.units.values() {
             let recorded = unit.first..unit.first + unit.recorded;
             for number in recorded.clone() {
-                say(!self.trials.contains_key(&number), format!("trial {number} has no row"));
+                say(
+                    !self.trials.contains_key(&number),
+                    format!("trial {number} has no row"),
+                );
             }
-            let owned = if open(&unit) { unit.first..unit.first + unit.count } else { recorded };
+            let owned = if open(&unit) {
+                unit.first..unit.first + unit.count
+            } else {
+                recorded
+            };
             for number in owned {
                 *owners.entry(number).or_default() += 1;
             }
         }
         for (number, count) in &owners {
-            say(*count != 1, format!("trial {number} belongs to {count} units"));
+            say(
+                *count != 1,
+                format!("trial {number} belongs to {count} units"),
+            );
         }
         if ledger.stop_requested.is_none() {
             let dense = owners.keys().copied().eq(0..ledger.next_number);
-            say(!dense, format!("numbers below {} are not all owned", ledger.next_number));
+            say(
+                !dense,
+                format!("numbers below {} are not all owned", ledger.next_number),
+            );
         }
         if ledger.state.is_terminal() {
             say(open_rows > 0, "terminal with open units".to_owned());
@@ -382,7 +444,10 @@ impl Board {
             say(open_rows == 0, "alive without an open unit".to_owned());
         }
         let events = i64::try_from(self.events.len()).expect("fits");
-        say(events != ledger.seq, format!("seq {} with {events} events", ledger.seq));
+        say(
+            events != ledger.seq,
+            format!("seq {} with {events} events", ledger.seq),
+        );
         faults
     }
 }
