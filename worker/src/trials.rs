@@ -141,7 +141,7 @@ impl Batch {
             window: None,
         };
         self.unit.push(ended, self.limits.unrecorded_bytes, || {
-            self.flush_now.notify_one()
+            self.flush_now.notify_one();
         })
     }
 
