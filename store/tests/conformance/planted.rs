@@ -1,1 +1,141 @@
-//! soon
+//! Every rule of `verify` is known to bite: a violation of each is planted and found.
+
+use crate::database::Database;
+use crate::given::{Given, flush, hour, point, task};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use trialmill_common::protocol::board::UnitEnd;
+use trialmill_common::trial::RunningTrial;
+use trialmill_store::verify::RULES;
+
+/// A running task with 3 recorded trials, an announced one and 2 open units.
+async fn running(given: &Given) {
+    let id = given.submit(task(40, None)).await;
+    let claim = given.claim(id, 0).await;
+    given.record(flush(&claim, 1, UnitEnd::Keep)).await;
+    let number = claim.first + 1;
+    let trial = RunningTrial {
+        number,
+        unit: 0,
+        point: point(number),
+        crashes: 0,
+    };
+    given.store.start_trial(claim.lease, &trial).await.unwrap();
+    let other = given.claim(id, 1).await;
+    given
+        .record(flush(&other, other.count, UnitEnd::Close))
+        .await;
+}
+
+/// A task with all its trials.
+async fn completed(given: &Given) {
+    let id = given.submit(task(4, Some(1))).await;
+    let claim = given.claim(id, 0).await;
+    given.record(flush(&claim, 4, UnitEnd::Close)).await;
+}
+
+async fn finds(database: &Arc<Database>, rule: &str, ended: bool, plant: &str) {
+    let given = Given::new(database.clone()).await;
+    if ended {
+        completed(&given).await
+    } else {
+        running(&given).await
+    };
+    given.verify().await;
+    drop(given);
+    database.plant(plant).await;
+    let store = database.store(hour()).await;
+    let found = store.verify().await.unwrap();
+    assert!(
+        found.iter().any(|v| v.rule == rule),
+        "{rule} did not find it: {found:?}"
+    );
+    assert!(
+        found
+            .iter()
+            .all(|v| !v.detail.is_empty() && v.task_id.len() == 36),
+        "{found:?}"
+    );
+    drop(store);
+    database
+        .plant("delete from tasks; delete from trials")
+        .await;
+}
+
+pub async fn every_rule_finds_its_violation(database: Arc<Database>) {
+    let planted = [
+        (
+            "counters_equal_rows",
+            false,
+            "update tasks set completed = completed + 1",
+        ),
+        (
+            "best_equals_best_row",
+            false,
+            "update tasks set best_number = best_number + 1",
+        ),
+        (
+            "open_units_equal_rows",
+            false,
+            "update tasks set open_units = open_units + 1",
+        ),
+        (
+            "parallelism_is_kept",
+            false,
+            "update tasks set parallelism = 1",
+        ),
+        (
+            "n_trials_means_all_trials",
+            true,
+            "delete from trials where number = 3",
+        ),
+        (
+            "trials_belong_to_their_unit",
+            false,
+            "update trials set unit = 99 where number = 0",
+        ),
+        (
+            "recorded_equals_rows",
+            false,
+            "update units set recorded = 2 where number = 0",
+        ),
+        (
+            "open_units_do_not_overlap",
+            false,
+            "update units set first = 0",
+        ),
+        (
+            "alive_has_an_open_unit",
+            false,
+            "update tasks set open_units = 0",
+        ),
+        (
+            "ended_has_no_open_unit",
+            true,
+            "update units set state = 'queued', publish_at = {now}",
+        ),
+        (
+            "ended_announces_no_trial",
+            true,
+            "insert into running_trials (task_id, number, unit, lease_token, params)
+             select id, 9, 0, 1, {bytes} from tasks",
+        ),
+        (
+            "announced_is_not_ended",
+            false,
+            "update running_trials set number = 0",
+        ),
+        (
+            "events_are_dense",
+            false,
+            "delete from task_events where seq = 1",
+        ),
+        ("trials_have_a_task", true, "delete from tasks"),
+    ];
+    for (rule, ended, plant) in planted {
+        finds(&database, rule, ended, plant).await;
+    }
+    let planted: BTreeSet<_> = planted.iter().map(|(rule, ..)| *rule).collect();
+    let rules: BTreeSet<_> = RULES.iter().map(|(rule, _)| *rule).collect();
+    assert_eq!(planted, rules, "each rule has its violation here");
+}
