@@ -1,0 +1,249 @@
+//! The commands and their options.
+
+use crate::config::{API_HELP, DATABASE_HELP, FULL_HELP, PLAIN_HELP};
+use crate::example;
+use chrono::NaiveDate;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use uuid::Uuid;
+
+/// Trialmill grinds trials: parameter searches over trading strategies, each trial recorded once.
+#[derive(Debug, Parser)]
+#[command(name = "trialmill", version, after_help = FULL_HELP, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a search on invented prices, all in this process: no service, no network
+    #[command(after_help = PLAIN_HELP)]
+    Demo(Demo),
+    /// Run API, relay and worker in one process, embedded or on DATABASE_URL and AMQP_URL
+    #[command(after_help = FULL_HELP)]
+    Up(Up),
+    /// Print an example request that is accepted as it is
+    #[command(after_help = API_HELP)]
+    Init(Api),
+    /// Submit a task
+    #[command(after_help = API_HELP)]
+    Submit(Submit),
+    /// Watch a task until it ends: exit code 0 completed, 1 failed, 2 cancelled
+    #[command(after_help = API_HELP)]
+    Watch(OfTask),
+    /// List tasks, newest first
+    #[command(after_help = API_HELP)]
+    List(List),
+    /// Show a task and its result
+    #[command(after_help = API_HELP)]
+    Show(OfTask),
+    /// Show the best trial of a task
+    #[command(after_help = API_HELP)]
+    Best(OfTask),
+    /// List the trials of a task by number
+    #[command(after_help = API_HELP)]
+    Trials(Trials),
+    /// End a task; its running trials are abandoned
+    #[command(after_help = API_HELP)]
+    Cancel(OfTask),
+    /// Start no new trial of a task until it is resumed
+    #[command(after_help = API_HELP)]
+    Pause(OfTask),
+    /// Let trials of a paused task start again
+    #[command(after_help = API_HELP)]
+    Resume(OfTask),
+    /// Say why a task moves or does not
+    #[command(after_help = API_HELP)]
+    Explain(OfTask),
+    /// List the workers seen within the last day
+    #[command(after_help = API_HELP)]
+    Workers(Api),
+    /// Bars: import, list, check and generate
+    #[command(subcommand)]
+    Data(Data),
+    /// Check the promises over the database: exit code 1 and a line for each violation
+    #[command(after_help = DATABASE_HELP)]
+    Verify(OfDatabase),
+    /// Bring the schema of DATABASE_URL up to date
+    #[command(after_help = DATABASE_HELP)]
+    Migrate,
+    /// Check configuration, database, broker, API, workers and data: exit code 1 on a FAIL
+    #[command(after_help = FULL_HELP)]
+    Doctor(Doctor),
+}
+
+/// How to reach the API, and how to answer.
+#[derive(Debug, Clone, Args)]
+pub struct Api {
+    /// Address of the API
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Key of the API; safer in TRIALMILL_API_KEY, since other users see command lines
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A command on one task.
+#[derive(Debug, Args)]
+pub struct OfTask {
+    /// Id of the task
+    pub id: Uuid,
+    /// The API.
+    #[command(flatten)]
+    pub api: Api,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Keep the database in this folder [default: a temporary folder, removed at the end]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Seed of the invented prices and of the search [default: 7 for the prices, 42 for the search]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=example::MAX_SEED))]
+    pub seed: Option<u64>,
+    /// Trials
+    #[arg(long, value_name = "N", default_value_t = 200,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub trials: u32,
+}
+
+/// Options of `up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Run embedded on this folder, whatever the environment says
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Trials run at a time [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub slots: Option<u32>,
+}
+
+/// Options of `submit`.
+#[derive(Debug, Args)]
+pub struct Submit {
+    /// File with the request; - reads standard input
+    pub file: PathBuf,
+    /// Watch it until it ends: exit code 0 completed, 1 failed, 2 cancelled
+    #[arg(long)]
+    pub watch: bool,
+    /// The same key and file give the same task again
+    #[arg(long, value_name = "K")]
+    pub idempotency_key: Option<String>,
+    /// The API.
+    #[command(flatten)]
+    pub api: Api,
+}
+
+/// Options of `list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only tasks in this state: queued, running, paused, completed, failed, cancelled
+    #[arg(long, value_name = "S")]
+    pub state: Option<String>,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// The API.
+    #[command(flatten)]
+    pub api: Api,
+}
+
+/// Options of `trials`.
+#[derive(Debug, Args)]
+pub struct Trials {
+    /// Id of the task
+    pub id: Uuid,
+    /// Only trials in this state: completed, pruned, failed, running
+    #[arg(long, value_name = "S")]
+    pub state: Option<String>,
+    /// At most this many [default: all]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// The API.
+    #[command(flatten)]
+    pub api: Api,
+}
+
+/// A command on the database.
+#[derive(Debug, Args)]
+pub struct OfDatabase {
+    /// The embedded database in this folder, whatever the environment says
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The embedded database in this folder, whatever the environment says
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The API.
+    #[command(flatten)]
+    pub api: Api,
+}
+
+/// The commands on bars.
+#[derive(Debug, Subcommand)]
+pub enum Data {
+    /// Store the bars of files (CSV, CSV.gz, Parquet): all of them, or none if any has a fault
+    #[command(after_help = DATABASE_HELP)]
+    Import {
+        /// Files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The database.
+        #[command(flatten)]
+        database: OfDatabase,
+    },
+    /// List the stored series
+    #[command(after_help = DATABASE_HELP)]
+    List(OfDatabase),
+    /// Read files as import does, and store nothing
+    #[command(after_help = PLAIN_HELP)]
+    Check {
+        /// Files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Print JSON for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Invent daily bars from a seed and store them; no market
+    #[command(after_help = DATABASE_HELP)]
+    Generate {
+        /// How many series: SYN00.SZ, SYN01.SZ, ...
+        #[arg(long, value_name = "N", default_value_t = example::SERIES,
+            value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        symbols: u32,
+        /// First day
+        #[arg(long, value_name = "DATE", default_value_t = example::first_day())]
+        from: NaiveDate,
+        /// Last day
+        #[arg(long, value_name = "DATE", default_value_t = example::last_day())]
+        to: NaiveDate,
+        /// Seed of the prices
+        #[arg(long, value_name = "N", default_value_t = example::PRICE_SEED)]
+        seed: u64,
+        /// The database.
+        #[command(flatten)]
+        database: OfDatabase,
+    },
+}

@@ -1,0 +1,255 @@
+//! The environment, read here and nowhere else, once, with all mistakes told at once.
+
+use crate::failure::Failure;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Where the API is when nobody says.
+pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+/// Where the embedded database is when nobody says.
+pub const DEFAULT_DATA_DIR: &str = "trialmill-data";
+
+/// For `--help` of the commands that talk to the API.
+pub const API_HELP: &str = "Environment:
+  TRIALMILL_URL           address of the API [default: http://127.0.0.1:8080]
+  TRIALMILL_API_KEY       its key, if it wants one; or TRIALMILL_API_KEY_FILE, a file that holds it
+  TRIALMILL_LOG           what is logged, such as warn or trialmill=debug";
+
+/// For `--help` of the commands that open the database.
+pub const DATABASE_HELP: &str = "Environment:
+  DATABASE_URL            PostgreSQL, postgres://user:password@host:5432/database;
+                          or DATABASE_URL_FILE, a file that holds it
+  TRIALMILL_DATA_DIR      without DATABASE_URL: folder of the embedded database
+                          [default: trialmill-data]
+  TRIALMILL_LOG           what is logged, such as warn or trialmill=debug";
+
+/// For `--help` of the commands that need neither.
+pub const PLAIN_HELP: &str = "Environment:
+  TRIALMILL_LOG           what is logged, such as warn or trialmill=debug
+  NO_COLOR                no colours";
+
+/// For `--help` of `up`, `doctor` and the program itself.
+pub const FULL_HELP: &str = "Environment:
+  DATABASE_URL            PostgreSQL, postgres://user:password@host:5432/database
+  AMQP_URL                RabbitMQ, amqp://user:password@host:5672/%2f; several with commas
+  TRIALMILL_API_KEY       key of the API; required when it listens beyond loopback
+                          (each of these three also as *_FILE, a file that holds it)
+  TRIALMILL_LISTEN        where `up` listens [default: 127.0.0.1:8080]
+  TRIALMILL_SLOTS         trials that `up` runs at a time [default: one per processor]
+  TRIALMILL_LEASE_SECONDS how long a lease of `up` lasts, the same in every process [default: 30]
+  TRIALMILL_URL           address of the API for client commands [default: http://127.0.0.1:8080]
+  TRIALMILL_DATA_DIR      folder of the embedded database, used without DATABASE_URL and AMQP_URL
+                          [default: trialmill-data]
+  TRIALMILL_LOG           what is logged, such as warn or trialmill=debug
+  NO_COLOR                no colours";
+
+/// Variables that this program reads; those of secrets also as `*_FILE`.
+const OWN: [&str; 8] = [
+    "TRIALMILL_API_KEY",
+    "TRIALMILL_API_KEY_FILE",
+    "TRIALMILL_LISTEN",
+    "TRIALMILL_SLOTS",
+    "TRIALMILL_LEASE_SECONDS",
+    "TRIALMILL_URL",
+    "TRIALMILL_DATA_DIR",
+    "TRIALMILL_LOG",
+];
+
+/// Variables of the other programs and of the scripts, which may share an environment with us.
+const OTHERS: [&str; 15] = [
+    "TRIALMILL_CHILD",
+    "TRIALMILL_POOL",
+    "TRIALMILL_DRAIN_SECONDS",
+    "TRIALMILL_FLUSH_MS",
+    "TRIALMILL_UNIT_SECONDS",
+    "TRIALMILL_ACK_EARLY_SECONDS",
+    "TRIALMILL_CACHE_MB",
+    "TRIALMILL_TRIAL_MEMORY_MB",
+    "TRIALMILL_MEMORY_MB",
+    "TRIALMILL_LOG_FORMAT",
+    "TRIALMILL_POSTGRES_PASSWORD",
+    "TRIALMILL_RABBITMQ_PASSWORD",
+    "TRIALMILL_RABBITMQ_MANAGEMENT_URL",
+    "TRIALMILL_SERVICES_DIR",
+    "TRIALMILL_SERVICES_FSYNC",
+];
+
+/// What the environment says.
+#[derive(Default)]
+pub struct Settings {
+    /// PostgreSQL.
+    pub database_url: Option<String>,
+    /// RabbitMQ, several with commas.
+    pub amqp_url: Option<String>,
+    /// The key of the API.
+    pub api_key: Option<String>,
+    /// Where `up` listens.
+    pub listen: Option<String>,
+    /// Slots of `up`.
+    pub slots: Option<u32>,
+    /// Seconds that a lease of `up` lasts.
+    pub lease_seconds: Option<u32>,
+    /// The address of the API.
+    pub url: Option<String>,
+    /// Folder of the embedded database.
+    pub data_dir: Option<PathBuf>,
+    /// Log filter.
+    pub log: Option<String>,
+    /// No colours.
+    pub no_colour: bool,
+    /// Variables that look like ours and are not.
+    pub unknown: Vec<String>,
+}
+
+impl Settings {
+    /// Reads the environment of this process.
+    ///
+    /// # Errors
+    /// Every mistake, a line each, without any value of a secret.
+    pub fn of_process() -> Result<Self, Failure> {
+        let mut variables = BTreeMap::new();
+        let mut mistakes = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else {
+                continue;
+            };
+            match value.into_string() {
+                Ok(value) => drop(variables.insert(name, value)),
+                Err(_) if is_read(&name) => mistakes.push(format!("{name} is not UTF-8 text")),
+                Err(_) => {}
+            }
+        }
+        Self::read(&variables, mistakes)
+            .map_err(|mistakes| Failure::reason(mistakes.join("\nerror: ")))
+    }
+
+    fn read(
+        variables: &BTreeMap<String, String>,
+        mut mistakes: Vec<String>,
+    ) -> Result<Self, Vec<String>> {
+        // An empty variable is one that a compose file passes on without a value.
+        let plain = |name: &str| {
+            variables
+                .get(name)
+                .filter(|v| !v.trim().is_empty())
+                .cloned()
+        };
+        let mut secret = |name: &str| {
+            let file_name = format!("{name}_FILE");
+            match (plain(name), plain(&file_name)) {
+                (Some(_), Some(_)) => {
+                    mistakes.push(format!("{name} and {file_name} are both set; keep one"));
+                    None
+                }
+                (None, Some(path)) => match std::fs::read_to_string(&path) {
+                    Ok(text) => Some(text.trim().to_owned()),
+                    Err(error) => {
+                        mistakes.push(format!("{file_name} names {path}: {error}"));
+                        None
+                    }
+                },
+                (value, None) => value,
+            }
+        };
+        let [database_url, amqp_url, api_key] =
+            ["DATABASE_URL", "AMQP_URL", "TRIALMILL_API_KEY"].map(&mut secret);
+        let mut number = |name: &str, least: u32, most: u32| {
+            let text = plain(name)?;
+            let number = text
+                .trim()
+                .parse()
+                .ok()
+                .filter(|number| (least..=most).contains(number));
+            if number.is_none() {
+                let text = text.chars().take(40).collect::<String>();
+                let wanted = format!("it must be a whole number from {least} to {most}");
+                mistakes.push(format!("{name} is {text:?}; {wanted}"));
+            }
+            number
+        };
+        let slots = number("TRIALMILL_SLOTS", 1, 256);
+        let lease_seconds = number("TRIALMILL_LEASE_SECONDS", 1, 3600);
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let known = |name: &&String| is_read(name) || OTHERS.contains(&name.as_str());
+        let ours = variables
+            .keys()
+            .filter(|name| name.starts_with("TRIALMILL_"));
+        Ok(Self {
+            database_url,
+            amqp_url,
+            api_key,
+            listen: plain("TRIALMILL_LISTEN"),
+            slots,
+            lease_seconds,
+            url: plain("TRIALMILL_URL"),
+            data_dir: plain("TRIALMILL_DATA_DIR").map(PathBuf::from),
+            log: plain("TRIALMILL_LOG"),
+            no_colour: plain("NO_COLOR").is_some(),
+            unknown: ours.filter(|name| !known(name)).cloned().collect(),
+        })
+    }
+}
+
+fn is_read(name: &str) -> bool {
+    const SHARED: [&str; 4] = [
+        "DATABASE_URL",
+        "DATABASE_URL_FILE",
+        "AMQP_URL",
+        "AMQP_URL_FILE",
+    ];
+    OWN.contains(&name) || SHARED.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Settings::read(&variables.iter().map(owned).collect(), Vec::new())
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once_and_none_shows_a_secret() {
+        let mistakes = read(&[
+            ("DATABASE_URL", "postgres://me:hunter2@host/db"),
+            ("DATABASE_URL_FILE", "secret"),
+            ("AMQP_URL_FILE", "no/such/file"),
+            ("TRIALMILL_SLOTS", "many"),
+        ])
+        .err()
+        .unwrap();
+        assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+        assert!(!mistakes.join(" ").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_secret_may_stand_in_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "postgres://host/db\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let settings = read(&[("DATABASE_URL_FILE", path), ("AMQP_URL", "")])
+            .ok()
+            .unwrap();
+        assert_eq!(settings.database_url.as_deref(), Some("postgres://host/db"));
+        assert_eq!(settings.amqp_url, None);
+    }
+
+    #[test]
+    fn variables_that_only_look_like_ours_are_named() {
+        let settings = read(&[("TRIALMILL_SLOT", "3"), ("TRIALMILL_URL", "http://h")])
+            .ok()
+            .unwrap();
+        assert_eq!(settings.unknown, ["TRIALMILL_SLOT"]);
+    }
+
+    #[test]
+    fn the_help_names_every_variable_that_is_read() {
+        for name in OWN {
+            let name = name.trim_end_matches("_FILE");
+            assert!(FULL_HELP.contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Opens the database that a command works on.
+
+use crate::config::{DEFAULT_DATA_DIR, Settings};
+use crate::failure::Failure;
+use crate::output;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use trialmill_store::postgres::{PgOptions, PgStore};
+use trialmill_store::sqlite::SqliteStore;
+use trialmill_store::{Store, Timing};
+
+/// The file of the embedded database within its folder.
+pub const SQLITE_FILE: &str = "trialmill.sqlite3";
+
+/// Where the data is.
+pub enum Place {
+    /// PostgreSQL.
+    Postgres(String),
+    /// A folder with the SQLite file.
+    Embedded(PathBuf),
+}
+
+impl Place {
+    /// A folder given on the command line wins, then `DATABASE_URL`, then the embedded default.
+    pub fn of(data_dir: Option<&Path>, settings: &Settings) -> Self {
+        match (data_dir, &settings.database_url) {
+            (Some(folder), _) => Self::Embedded(folder.to_owned()),
+            (None, Some(url)) => Self::Postgres(url.clone()),
+            (None, None) => Self::Embedded(
+                settings
+                    .data_dir
+                    .clone()
+                    .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR)),
+            ),
+        }
+    }
+
+    /// What to call it, without secrets.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Postgres(_) => "the database of DATABASE_URL".to_owned(),
+            Self::Embedded(folder) => folder.join(SQLITE_FILE).display().to_string(),
+        }
+    }
+
+    /// Opens it; makes the embedded one where `create` says so.
+    ///
+    /// # Errors
+    /// When it is not there, or cannot be used.
+    pub async fn open(&self, create: bool) -> Result<Arc<dyn Store>, Failure> {
+        match self {
+            Self::Postgres(url) => Ok(Arc::new(connect(url, 4).await?)),
+            Self::Embedded(folder) => {
+                if !create && !folder.join(SQLITE_FILE).exists() {
+                    return Err(Failure::reason(format!(
+                        "there is no {}; set DATABASE_URL, give --data-dir, or make one with \
+                         `trialmill data generate` or `trialmill data import FILE`",
+                        self.name()
+                    )));
+                }
+                Ok(Arc::new(embedded(folder)?))
+            }
+        }
+    }
+}
+
+/// Connects to PostgreSQL.
+///
+/// # Errors
+/// As [`PgStore::connect`].
+pub async fn connect(url: &str, pool_size: usize) -> Result<PgStore, Failure> {
+    let options = PgOptions {
+        pool_size,
+        application_name: "trialmill".to_owned(),
+        ..PgOptions::default()
+    };
+    Ok(PgStore::connect(url, options, Timing::default()).await?)
+}
+
+/// Opens or makes the embedded database in a folder.
+///
+/// # Errors
+/// When the folder cannot be made, or another process has the file open.
+pub fn embedded(folder: &Path) -> Result<SqliteStore, Failure> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        Failure::reason(format!(
+            "the folder {} cannot be made: {error}",
+            folder.display()
+        ))
+    })?;
+    let file = folder.join(SQLITE_FILE);
+    SqliteStore::open(&file, Timing::default()).map_err(|error| {
+        let hint = if error.is_transient() {
+            "; if `trialmill up` has it open, stop that first: the file serves one process"
+        } else {
+            ""
+        };
+        Failure::reason(format!("{}: {error}{hint}", file.display()))
+    })
+}
+
+/// Brings the schema up to date.
+///
+/// # Errors
+/// When the database cannot be reached, or a migration fails.
+pub async fn migrate(settings: &Settings) -> Result<(), Failure> {
+    let Some(url) = &settings.database_url else {
+        return Err(Failure::reason(
+            "DATABASE_URL is not set; there is nothing to migrate (the embedded database is \
+             brought up to date whenever it is opened)",
+        ));
+    };
+    PgStore::migrate(url).await?;
+    output::say("the schema of the database is up to date")?;
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! What the demo claims is tried here, on the database that the search has written: every trial is
+//! recorded once, no promise is broken, and the best trial run again gives the same bits. The
+//! figures it is compared with come from the same engine over the same bars.
+
+use super::search::Found;
+use crate::failure::Failure;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use trialmill_backtest::bars::BarSeries;
+use trialmill_backtest::engine::{BacktestConfig, Dataset, hold};
+use trialmill_backtest::metrics::evaluate_all;
+use trialmill_common::spec::TaskSpec;
+use trialmill_common::trial::{Evaluation, Outcome};
+use trialmill_search::Point;
+use trialmill_store::MAX_PAGE;
+use trialmill_store::rows::{TrialFilter, TrialRow};
+use trialmill_worker::objective::Objective;
+use trialmill_worker::{SignalCell, StopSource};
+
+/// One backtest of the demo takes milliseconds.
+const ONE_TRIAL: Duration = Duration::from_secs(60);
+
+/// What was found in order.
+pub struct Checks {
+    /// Trials that are recorded, each once.
+    pub recorded: u32,
+    /// Parameters and metrics of the strategy as it comes.
+    pub default_params: (Value, Value),
+    /// Metrics of holding.
+    pub hold: Value,
+}
+
+/// Tries every claim.
+///
+/// # Errors
+/// The first claim that does not hold, in a sentence.
+pub async fn check(found: &Found) -> Result<Checks, Failure> {
+    let violations = found.store.verify().await?;
+    if !violations.is_empty() {
+        let told: Vec<String> = violations
+            .iter()
+            .map(|v| format!("{}: task {}: {}", v.rule, v.task_id, v.detail))
+            .collect();
+        return Err(Failure::reason(format!(
+            "verify found: {}",
+            told.join("; ")
+        )));
+    }
+    let recorded = count_trials(found).await?;
+    let spec = TaskSpec::from_json(&found.task.spec).map_err(|e| Failure::reason(e.to_string()))?;
+    let spec = Arc::new(spec);
+    let series = pinned_bars(found).await?;
+    let objective = Objective::prepare(Arc::clone(&spec), series.clone());
+
+    let point = spec
+        .space
+        .unpack(&found.best.params)
+        .map_err(|e| Failure::reason(e.to_string()))?;
+    let again = evaluate(&objective, &point)?;
+    if let Some(difference) = difference(&found.best, &again) {
+        return Err(Failure::reason(format!(
+            "trial {} run again is not what is recorded: {difference}",
+            found.best.number
+        )));
+    }
+    // The example request has the strategy's defaults, which make the first trial.
+    let default = spec.first_points.first().cloned();
+    let default =
+        default.ok_or_else(|| Failure::reason("the request has no default parameters"))?;
+    let default_metrics = metrics_document(&evaluate(&objective, &default)?.metrics);
+    let named = spec.named(&default);
+    Ok(Checks {
+        recorded,
+        default_params: (json!(named), default_metrics),
+        hold: held(&spec, series)?,
+    })
+}
+
+/// Reads every trial back: the numbers must be 0 to n - 1, each once.
+async fn count_trials(found: &Found) -> Result<u32, Failure> {
+    let mut next: u32 = 0;
+    loop {
+        let after = next.checked_sub(1);
+        let filter = TrialFilter {
+            after,
+            end: None,
+            limit: MAX_PAGE,
+        };
+        let page = found.store.trials(found.task.id, filter).await?;
+        if page.is_empty() {
+            break;
+        }
+        for trial in page {
+            if trial.number != next {
+                let number = trial.number;
+                return Err(Failure::reason(format!(
+                    "trial {number} is where {next} should be"
+                )));
+            }
+            next += 1;
+        }
+    }
+    let planned = found.task.ledger.planned;
+    if next == planned {
+        return Ok(next);
+    }
+    Err(Failure::reason(format!(
+        "{next} trials are recorded, {planned} were to be"
+    )))
+}
+
+/// The bars that the task has pinned, as the database gives them back.
+async fn pinned_bars(found: &Found) -> Result<Vec<Arc<BarSeries>>, Failure> {
+    let gone = || Failure::reason("the bars that the task has pinned are not stored");
+    let id = found.task.snapshot.ok_or_else(gone)?;
+    let snapshot: BTreeMap<_, _> = found.store.snapshot(id).await?.ok_or_else(gone)?;
+    let hashes: Vec<[u8; 32]> = snapshot.into_values().collect();
+    let bytes = found.store.series_bytes(&hashes).await?;
+    let read = bytes
+        .iter()
+        .map(|bytes| BarSeries::from_bytes(bytes).map(Arc::new));
+    read.collect::<Result<_, _>>()
+        .map_err(|error| Failure::reason(error.to_string()))
+}
+
+fn evaluate(objective: &Objective, point: &Point) -> Result<Evaluation, Failure> {
+    let signal = SignalCell::default();
+    let stop = StopSource::new(&signal, Instant::now() + ONE_TRIAL);
+    match objective.evaluate(point, &stop, "trialmill demo") {
+        Ok(Outcome::Completed(evaluation)) => Ok(evaluation),
+        Ok(Outcome::Failed(failure)) => Err(Failure::reason(failure.message)),
+        Ok(Outcome::Pruned(_)) => Err(Failure::reason("a trial was pruned without a pruner")),
+        Err(_) => Err(Failure::reason(
+            "a trial was interrupted though nobody asked for it",
+        )),
+    }
+}
+
+/// What differs between a recorded trial and the same trial run again, by bits; nothing is good.
+fn difference(recorded: &TrialRow, again: &Evaluation) -> Option<String> {
+    let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    if bits(&recorded.values) != bits(&again.values) {
+        return Some(format!(
+            "values {:?}, recorded {:?}",
+            again.values, recorded.values
+        ));
+    }
+    let stored = recorded.metrics.as_ref().unwrap_or(&Value::Null);
+    let differs = |(name, value): &&(String, Result<f64, String>)| match value {
+        Ok(value) => stored[name].as_f64().map(f64::to_bits) != Some(value.to_bits()),
+        Err(reason) => stored[name]["reason"].as_str() != Some(reason),
+    };
+    let (name, value) = again.metrics.iter().find(differs)?;
+    Some(format!("{name} {value:?}, recorded {}", stored[name]))
+}
+
+/// Metrics by name: a number, or null with its reason.
+fn metrics_document(metrics: &[(String, Result<f64, String>)]) -> Value {
+    let entry = |(name, value): &(String, Result<f64, String>)| {
+        let value = match value {
+            Ok(value) => json!(value),
+            Err(reason) => json!({"value": null, "reason": reason}),
+        };
+        (name.clone(), value)
+    };
+    Value::Object(metrics.iter().map(entry).collect())
+}
+
+/// Holding the same symbols over the same period, with the costs of the task.
+fn held(spec: &TaskSpec, series: Vec<Arc<BarSeries>>) -> Result<Value, Failure> {
+    let told = |error: &dyn std::fmt::Display| Failure::reason(error.to_string());
+    let data = Dataset::new(series, spec.start_date, spec.end_date).map_err(|e| told(&e))?;
+    let config = BacktestConfig {
+        initial_cash: spec.backtest.initial_cash,
+        commission_rate: spec.backtest.commission_rate,
+        slippage_rate: spec.backtest.slippage_rate,
+        risk_free_rate: spec.backtest.risk_free_rate,
+        periods_per_year: spec.backtest.periods_per_year,
+        ..BacktestConfig::default()
+    };
+    let report = hold(&data, &config).map_err(|e| told(&e))?;
+    let metrics: Vec<(String, Result<f64, String>)> = evaluate_all(&report)
+        .into_iter()
+        .map(|(metric, value)| {
+            (
+                metric.name().to_owned(),
+                value.map_err(|undefined| undefined.reason.to_owned()),
+            )
+        })
+        .collect();
+    Ok(metrics_document(&metrics))
+}

@@ -1,0 +1,149 @@
+//! What the demo prints: figures of this run only.
+
+use super::Plan;
+use super::checks::Checks;
+use super::search::Found;
+use crate::database::SQLITE_FILE;
+use crate::example;
+use crate::figures::{count, figure, named, percent};
+use crate::output;
+use crate::progress::full_bar;
+use chrono::Datelike;
+use serde_json::{Value, json};
+use std::path::Path;
+use trialmill_backtest::strategy;
+
+/// How far to trust a search without validation.
+const TRUST: &str = "in-sample only: not validated; the best of many tries looks good on the \
+                     prices it was chosen on, and less so on others";
+
+/// The document of `--json`: act 1 at top level, with the fields of a task's status.
+pub fn document(found: &Found, checks: &Checks) -> Value {
+    let mut document = found.status.clone();
+    let (params, metrics) = &checks.default_params;
+    document["best_metrics"] = found.best.metrics.clone().unwrap_or_default();
+    document["trials_per_second"] = json!(rate(found));
+    document["elapsed_seconds"] = json!(found.elapsed.as_secs_f64());
+    document["checks"] = json!({
+        "verify": {"violations": 0, "trials_recorded_once": checks.recorded},
+        "replay": {"trial_number": found.best.number, "identical_bits": true},
+        "default_params": {"params": params, "metrics": metrics},
+        "hold": {"metrics": checks.hold},
+    });
+    document
+}
+
+fn rate(found: &Found) -> f64 {
+    f64::from(found.task.ledger.ended()) / found.elapsed.as_secs_f64()
+}
+
+/// The lines for people.
+pub fn lines(plan: &Plan, found: &Found, checks: &Checks, kept: Option<&Path>) -> Vec<String> {
+    let (first, last) = (example::first_day(), example::last_day());
+    let title = strategy::find(&found.task.strategy).map_or("", |strategy| strategy.info().name);
+    let sampler = found.task.resolved["sampler"].as_str().unwrap_or("auto");
+    let ended = count(u64::from(found.task.ledger.ended()));
+    let seconds = found.elapsed.as_secs_f64();
+    let bar = if output::is_terminal() {
+        full_bar() + " "
+    } else {
+        String::new()
+    };
+    let metrics = found.best.metrics.clone().unwrap_or_default();
+    let (_, default_metrics) = &checks.default_params;
+    let mut lines = vec![
+        format!(
+            "Trialmill {}   embedded: SQLite + in-process queue, {} slots, no network",
+            env!("CARGO_PKG_VERSION"),
+            plan.slots
+        ),
+        format!(
+            "Data   {} synthetic daily series, seed {}, {first}..{last}.  Invented prices: no \
+             market.",
+            example::SERIES,
+            plan.price_seed
+        ),
+        String::new(),
+        format!(
+            "[1/1] {title}   {} · {} series · {}-{} · auto ({sampler}), seed {}",
+            found.task.strategy,
+            found.task.stock_codes.len(),
+            first.year(),
+            last.year(),
+            found.task.seed
+        ),
+        format!(
+            "      {bar}{ended}/{}   {seconds:.2} s",
+            count(u64::from(found.task.ledger.planned))
+        ),
+        format!(
+            "      best #{}  {}   (default {}, hold {})",
+            found.best.number,
+            headline(&metrics),
+            number(default_metrics, "sharpe_ratio", figure_2),
+            number(&checks.hold, "sharpe_ratio", figure_2)
+        ),
+        format!("                {}", named(&found.status["best_params"])),
+        format!("      default   {}", headline(default_metrics)),
+        format!("      hold      {}", headline(&checks.hold)),
+        format!("      trust     {TRUST}"),
+        String::new(),
+        format!(
+            "Checked  {} trials recorded once each (verify silent) · best run again: identical bits",
+            count(u64::from(checks.recorded))
+        ),
+    ];
+    lines.extend(next_steps(kept));
+    lines
+}
+
+/// Commands that go on from here.
+fn next_steps(kept: Option<&Path>) -> Vec<String> {
+    let Some(kept) = kept else {
+        return vec![
+            "Next     trialmill data generate                      the same kind of bars, kept"
+                .to_owned(),
+            "         trialmill data import FILE                   your bars".to_owned(),
+            "         trialmill up                                 the service, embedded, on \
+             http://127.0.0.1:8080"
+                .to_owned(),
+            "         trialmill init > task.json                   an example request".to_owned(),
+            "         trialmill submit task.json --watch           run it".to_owned(),
+        ];
+    };
+    let folder = kept.parent().unwrap_or(kept).display();
+    vec![
+        format!("Kept     {folder}/{SQLITE_FILE}"),
+        format!("Next     trialmill up --data-dir {folder}     the service on this database"),
+        "         trialmill list                       the search that just ran".to_owned(),
+        "         trialmill init > task.json           an example request".to_owned(),
+        "         trialmill submit task.json --watch   run it".to_owned(),
+    ]
+}
+
+/// The figures that people ask for first.
+fn headline(metrics: &Value) -> String {
+    let trades = number(metrics, "n_trades", figure);
+    let noun = if trades == "1" { "trade" } else { "trades" };
+    format!(
+        "sharpe {}   return {}   max drawdown {}   {trades} {noun}",
+        number(metrics, "sharpe_ratio", figure_2),
+        number(metrics, "total_return", percent),
+        number(metrics, "max_drawdown", percent)
+    )
+}
+
+fn figure_2(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+/// A metric, or why it has no value.
+fn number(metrics: &Value, name: &str, show: fn(f64) -> String) -> String {
+    match metrics[name].as_f64() {
+        Some(value) => show(value),
+        None => format!(
+            "none ({})",
+            metrics[name]["reason"].as_str().unwrap_or("not computed")
+        ),
+    }
+}
