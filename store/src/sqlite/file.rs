@@ -13,7 +13,7 @@ const HANDOVER: Duration = Duration::from_secs(1);
 
 /// Opens, locks and migrates the file.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
-    let named = |error| explain(path, error);
+    let named = |error| explain(path, &error);
     let connection = Connection::open(path).map_err(named)?;
     connection.busy_timeout(HANDOVER)?;
     // The lock is taken by the first access and kept until the connection is closed. It comes
@@ -35,7 +35,7 @@ pub(super) fn open_in_memory() -> Result<Connection, StoreError> {
     prepare(Connection::open_in_memory()?)
 }
 
-fn explain(path: &Path, error: rusqlite::Error) -> StoreError {
+fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
     let path = path.display();
     let text = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => format!(

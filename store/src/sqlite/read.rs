@@ -150,11 +150,11 @@ pub(super) fn trial(tx: &Tx, id: TaskId, number: u32) -> Result<Option<TrialRow>
     rows.next()?.map(trial_row).transpose()
 }
 
-/// The announced trials of a task.
+/// The announced trials of a task whose units are held: those that run now.
 pub(super) fn running_trials(tx: &Tx, id: TaskId) -> Result<Vec<RunningRow>, StoreError> {
     let mut statement = tx.connection.prepare_cached(
         "select r.*, u.owner from running_trials r
-         left join units u on u.task_id = r.task_id and u.number = r.unit and u.state = 'leased'
+         join units u on u.task_id = r.task_id and u.number = r.unit and u.state = 'leased'
          where r.task_id = ?1 order by r.number",
     )?;
     let mut rows = statement.query([id.to_string()])?;

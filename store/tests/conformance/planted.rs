@@ -8,9 +8,9 @@ use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::trial::RunningTrial;
 use trialmill_store::verify::RULES;
 
-/// A running task with 3 recorded trials, an announced one and 2 open units.
+/// A running task with recorded trials, an announced one and 8 open units.
 async fn running(given: &Given) {
-    let id = given.submit(task(40, None)).await;
+    let id = given.submit(task(40, Some(8))).await;
     let claim = given.claim(id, 0).await;
     given.record(flush(&claim, 1, UnitEnd::Keep)).await;
     let number = claim.first + 1;
@@ -37,10 +37,10 @@ async fn completed(given: &Given) {
 async fn finds(database: &Arc<Database>, rule: &str, ended: bool, plant: &str) {
     let given = Given::new(database.clone()).await;
     if ended {
-        completed(&given).await
+        completed(&given).await;
     } else {
-        running(&given).await
-    };
+        running(&given).await;
+    }
     given.verify().await;
     drop(given);
     database.plant(plant).await;
@@ -97,7 +97,7 @@ pub async fn every_rule_finds_its_violation(database: Arc<Database>) {
         (
             "recorded_equals_rows",
             false,
-            "update units set recorded = 2 where number = 0",
+            "update units set recorded = 0 where number = 0",
         ),
         (
             "open_units_do_not_overlap",

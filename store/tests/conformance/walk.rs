@@ -4,7 +4,7 @@ use crate::database::Database;
 use crate::given::{self, Given, SLOTS, trial};
 use std::sync::Arc;
 use trialmill_common::protocol::board::{Board, Flush, LeaseToken, UnitEnd};
-use trialmill_common::protocol::{Ledger, Tally};
+use trialmill_common::protocol::{Ledger, NotAllowed, Tally};
 use trialmill_common::state::{Direction, StopReason, TaskId, TrialEnd, UnitState};
 use trialmill_store::UnitFlush;
 use trialmill_store::rows::{ControlOutcome, HeldLease, LeaseOutcome, UnitRef};
@@ -269,7 +269,7 @@ impl Walk {
         );
     }
 
-    fn agree(&self, store: &ControlOutcome, model: Result<(), impl std::fmt::Debug>) {
+    fn agree(&self, store: &ControlOutcome, model: &Result<(), NotAllowed>) {
         let allowed = matches!(store, ControlOutcome::Done(_));
         assert_eq!(
             allowed,
@@ -282,13 +282,13 @@ impl Walk {
     async fn pause(&mut self) {
         self.said += "pause";
         let model = self.board.pause();
-        self.agree(&self.given.store.pause(self.id).await.unwrap(), model);
+        self.agree(&self.given.store.pause(self.id).await.unwrap(), &model);
     }
 
     async fn resume(&mut self) {
         self.said += "resume";
         let model = self.board.resume();
-        self.agree(&self.given.store.resume(self.id).await.unwrap(), model);
+        self.agree(&self.given.store.resume(self.id).await.unwrap(), &model);
     }
 
     async fn stop(&mut self) {
@@ -300,7 +300,7 @@ impl Walk {
         let model = self.board.stop(reason);
         self.agree(
             &self.given.store.stop(self.id, reason).await.unwrap(),
-            model,
+            &model,
         );
     }
 
