@@ -7,11 +7,12 @@
 use crate::config;
 use crate::objective::Objective;
 use crate::stop::{SignalCell, StopSource};
-use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use trialmill_backtest::bars::BarSeries;
 use trialmill_common::spec::TaskSpec;
@@ -125,6 +126,7 @@ impl Answer {
 #[must_use = "a child must exit with this code"]
 pub fn main_if_child() -> Option<ExitCode> {
     if !config::is_child(CHILD_VARIABLE) {
+        ASKED.store(true, Ordering::Release);
         return None;
     }
     Some(match serve(io::stdin().lock(), io::stdout().lock()) {
@@ -137,10 +139,18 @@ pub fn main_if_child() -> Option<ExitCode> {
     })
 }
 
+/// Whether this process can serve as its own child: a program that never asks would start itself
+/// all over again, without end.
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn this_program_asks() -> bool {
+    ASKED.load(Ordering::Acquire)
+}
+
 fn serve(mut asks: impl BufRead, mut answers: impl Write) -> io::Result<()> {
     // A worker that is killed takes its children with it.
     #[cfg(target_os = "linux")]
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let mut text = String::new();
     if asks.read_line(&mut text)? == 0 {
         return Ok(());
@@ -174,7 +184,11 @@ fn serve(mut asks: impl BufRead, mut answers: impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// Lowers a limit; one that is lower already (inherited from the worker) stays.
 fn limit(resource: Resource, bytes: u64) -> io::Result<()> {
+    let bytes = getrlimit(resource)
+        .maximum
+        .map_or(bytes, |inherited| inherited.min(bytes));
     setrlimit(
         resource,
         Rlimit {

@@ -42,10 +42,10 @@ fn run(command: Option<Command>, settings: &Settings) -> anyhow::Result<()> {
         return Ok(());
     }
     start_log(&settings.logging()?)?;
-    let config = settings.check()?;
     for name in unknown_variables() {
         tracing::warn!("{name} is set but no setting has that name; is it misspelled?");
     }
+    let config = settings.check()?;
     if let Some(bytes) = config.memory_bytes {
         let limit = Rlimit {
             current: Some(bytes),

@@ -21,7 +21,9 @@ pub struct WorkerOptions {
     pub unit_limit: Duration,
     /// After this long a unit's message is acknowledged before its work is done. 300 s.
     pub ack_early: Duration,
-    /// A trial expected to take longer is announced before it starts. 1 s.
+    /// A trial expected to take longer is announced before it starts. 1 s. What is expected is
+    /// the mean of the task's trials in this process; before the first, only a function that
+    /// waits by nature (`sleep`) counts as slow, so the first slow backtest is not announced.
     pub slow_trial: Duration,
     /// How long a trial may ignore its deadline (or an interruption) until its thread is given
     /// up, or its process killed. 10 s.

@@ -1,5 +1,6 @@
 //! A worker at work: starting it, draining it.
 
+use crate::child;
 use crate::flush;
 use crate::objective;
 use crate::options::WorkerOptions;
@@ -28,6 +29,12 @@ pub enum StartError {
     /// The pool's name cannot be one.
     #[error("the queue cannot be consumed: {0}")]
     Broker(#[from] BrokerError),
+    /// Isolated trials could not run.
+    #[error(
+        "no program for isolated trials: main of this program does not begin with \
+         trialmill_worker::child::main_if_child, and WorkerOptions::child_program names no other"
+    )]
+    NoChildProgram,
     /// The system gave no thread.
     #[error("a thread of the CPU pool could not be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -130,13 +137,17 @@ impl RunningWorker {
     /// Announces the worker and starts its slots.
     ///
     /// # Errors
-    /// When the store is not there, the pool's name is none, or the system gives no threads.
+    /// When the store is not there, the pool's name is none, the system gives no threads, or
+    /// there is no program for isolated trials.
     /// The broker need not be there: slots wait for it.
     pub async fn start(
         store: Arc<dyn Store>,
         broker: Arc<dyn Broker>,
         options: WorkerOptions,
     ) -> Result<Self, StartError> {
+        if options.child_program.is_none() && !child::this_program_asks() {
+            return Err(StartError::NoChildProgram);
+        }
         let options = WorkerOptions {
             slots: options.slots.max(1),
             ..options

@@ -1,0 +1,243 @@
+//! A real store behind a line that can be cut: every operation fails as unavailable while it is,
+//! and, if asked, a flush is done but its answer lost.
+
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use trialmill_backtest::bars::BarSeries;
+use trialmill_common::protocol::Control;
+use trialmill_common::state::{StopReason, TaskId, WorkerId};
+use trialmill_common::trial::RunningTrial;
+use trialmill_common::worker::WorkerCard;
+use trialmill_store::rows::{
+    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, Idempotency, LeaseOutcome, NewTask,
+    RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow,
+    UnitRef, UnitSummary, WorkerRow,
+};
+use trialmill_store::sqlite::SqliteStore;
+use trialmill_store::verify::Violation;
+use trialmill_store::{Leadership, Reaped, Recorded, Store, StoreError, UnitFlush};
+
+pub struct Flaky {
+    store: Arc<SqliteStore>,
+    cut: AtomicBool,
+    /// How many flushes are still to be done without an answer.
+    lost_answers: AtomicU32,
+    /// How many flushes were refused because the line was cut, or lost their answer.
+    pub refused_flushes: watch::Sender<u32>,
+    /// How many slow trials were announced.
+    pub announced: watch::Sender<u32>,
+}
+
+impl Flaky {
+    pub fn new(store: Arc<SqliteStore>) -> Self {
+        Self {
+            store,
+            cut: AtomicBool::new(false),
+            lost_answers: AtomicU32::new(0),
+            refused_flushes: watch::Sender::new(0),
+            announced: watch::Sender::new(0),
+        }
+    }
+
+    pub fn cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::SeqCst);
+    }
+
+    pub fn lose_answers(&self, count: u32) {
+        self.lost_answers.store(count, Ordering::SeqCst);
+    }
+
+    fn line(&self) -> Result<&SqliteStore, StoreError> {
+        if self.cut.load(Ordering::SeqCst) {
+            Err(away())
+        } else {
+            Ok(&self.store)
+        }
+    }
+}
+
+fn away() -> StoreError {
+    StoreError::Unavailable("the line is cut".into())
+}
+
+#[async_trait]
+impl Store for Flaky {
+    async fn submit(
+        &self,
+        task: NewTask,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Submitted, StoreError> {
+        self.line()?.submit(task, idempotency).await
+    }
+
+    async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        self.line()?.task(id).await
+    }
+
+    async fn tasks(&self, filter: TaskFilter) -> Result<TaskPage, StoreError> {
+        self.line()?.tasks(filter).await
+    }
+
+    async fn stop(&self, id: TaskId, reason: StopReason) -> Result<ControlOutcome, StoreError> {
+        self.line()?.stop(id, reason).await
+    }
+
+    async fn pause(&self, id: TaskId) -> Result<ControlOutcome, StoreError> {
+        self.line()?.pause(id).await
+    }
+
+    async fn resume(&self, id: TaskId) -> Result<ControlOutcome, StoreError> {
+        self.line()?.resume(id).await
+    }
+
+    async fn delete(&self, id: TaskId) -> Result<ControlOutcome, StoreError> {
+        self.line()?.delete(id).await
+    }
+
+    async fn trials(&self, id: TaskId, filter: TrialFilter) -> Result<Vec<TrialRow>, StoreError> {
+        self.line()?.trials(id, filter).await
+    }
+
+    async fn trial(&self, id: TaskId, number: u32) -> Result<Option<TrialRow>, StoreError> {
+        self.line()?.trial(id, number).await
+    }
+
+    async fn running_trials(&self, id: TaskId) -> Result<Vec<RunningRow>, StoreError> {
+        self.line()?.running_trials(id).await
+    }
+
+    async fn events(
+        &self,
+        id: TaskId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        self.line()?.events(id, after, limit).await
+    }
+
+    async fn lead(&self) -> Result<Option<Box<dyn Leadership>>, StoreError> {
+        self.line()?.lead().await
+    }
+
+    async fn take_due(&self, pool: &str) -> Result<Vec<DueUnit>, StoreError> {
+        self.line()?.take_due(pool).await
+    }
+
+    async fn published(&self, units: &[UnitRef]) -> Result<(), StoreError> {
+        self.line()?.published(units).await
+    }
+
+    async fn queue_emptied(&self, pool: &str) -> Result<u64, StoreError> {
+        self.line()?.queue_emptied(pool).await
+    }
+
+    async fn next_due(&self, pool: &str) -> Result<Option<Duration>, StoreError> {
+        self.line()?.next_due(pool).await
+    }
+
+    async fn claim(&self, unit: UnitRef, worker: WorkerId) -> Result<Option<Claim>, StoreError> {
+        self.line()?.claim(unit, worker).await
+    }
+
+    async fn start_trial(
+        &self,
+        lease: HeldLease,
+        trial: &RunningTrial,
+    ) -> Result<Option<Control>, StoreError> {
+        let control = self.line()?.start_trial(lease, trial).await?;
+        self.announced.send_modify(|count| *count += 1);
+        Ok(control)
+    }
+
+    async fn charge_crash(&self, lease: HeldLease, number: u32) -> Result<Option<u32>, StoreError> {
+        self.line()?.charge_crash(lease, number).await
+    }
+
+    async fn record(&self, task: TaskId, flushes: &[UnitFlush]) -> Result<Recorded, StoreError> {
+        if self.cut.load(Ordering::SeqCst) {
+            self.refused_flushes.send_modify(|count| *count += 1);
+        }
+        let recorded = self.line()?.record(task, flushes).await?;
+        let lose = |left: u32| left.checked_sub(1);
+        if self
+            .lost_answers
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose)
+            .is_ok()
+        {
+            self.refused_flushes.send_modify(|count| *count += 1);
+            return Err(away());
+        }
+        Ok(recorded)
+    }
+
+    async fn renew(
+        &self,
+        worker: WorkerId,
+        leases: &[HeldLease],
+    ) -> Result<Vec<LeaseOutcome>, StoreError> {
+        self.line()?.renew(worker, leases).await
+    }
+
+    async fn reap(&self) -> Result<Reaped, StoreError> {
+        self.line()?.reap().await
+    }
+
+    async fn announce(&self, card: &WorkerCard) -> Result<(), StoreError> {
+        self.line()?.announce(card).await
+    }
+
+    async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
+        self.line()?.leave(worker).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerRow>, StoreError> {
+        self.line()?.workers().await
+    }
+
+    async fn ever_announced(&self, strategy: &str) -> Result<bool, StoreError> {
+        self.line()?.ever_announced(strategy).await
+    }
+
+    async fn unit_summary(&self, id: TaskId) -> Result<UnitSummary, StoreError> {
+        self.line()?.unit_summary(id).await
+    }
+
+    async fn put_series(
+        &self,
+        series: &[BarSeries],
+        source: &str,
+    ) -> Result<Vec<[u8; 32]>, StoreError> {
+        self.line()?.put_series(series, source).await
+    }
+
+    async fn series_info(&self, symbols: &[String]) -> Result<Vec<SeriesInfo>, StoreError> {
+        self.line()?.series_info(symbols).await
+    }
+
+    async fn series_bytes(&self, hashes: &[[u8; 32]]) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.line()?.series_bytes(hashes).await
+    }
+
+    async fn snapshot(
+        &self,
+        id: [u8; 32],
+    ) -> Result<Option<BTreeMap<String, [u8; 32]>>, StoreError> {
+        self.line()?.snapshot(id).await
+    }
+
+    async fn verify(&self) -> Result<Vec<Violation>, StoreError> {
+        self.line()?.verify().await
+    }
+
+    async fn writable(&self) -> Result<(), StoreError> {
+        self.line()?.writable().await
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.store.changed()
+    }
+}
