@@ -6,9 +6,9 @@ use aide::axum::routing::get_with;
 use aide::openapi::{Info, OpenApi, SecurityScheme, Tag};
 use aide::scalar::Scalar;
 use aide::transform::{TransformOpenApi, TransformOperation};
-use axum::Extension;
 use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::{Extension, Json};
 use std::sync::{Arc, LazyLock};
 
 /// The document as it is served.
@@ -29,7 +29,12 @@ pub(crate) fn routes() -> ApiRouter<AppState> {
         .api_route(
             "/openapi.json",
             get_with(openapi, |op| {
-                op.id("openapi").tag("Description").summary("This document")
+                op.id("openapi")
+                    .tag("Description")
+                    .summary("This document")
+                    .response_with::<200, Json<serde_json::Value>, _>(|r| {
+                        r.description("An OpenAPI 3.1 document.")
+                    })
             }),
         )
         .api_route(
@@ -38,6 +43,7 @@ pub(crate) fn routes() -> ApiRouter<AppState> {
                 op.id("docs")
                     .tag("Description")
                     .summary("This document as a page, for people")
+                    .response_with::<200, Html<String>, _>(|r| r.description("The page."))
             }),
         )
         .api_route(

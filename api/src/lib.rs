@@ -11,6 +11,7 @@
 pub mod answer;
 mod body;
 mod catalogue;
+pub mod config;
 mod docs;
 mod extract;
 mod key;

@@ -1,0 +1,377 @@
+//! The environment and the arguments of `trialmill-api`, read once and checked as a whole.
+
+use crate::key::ApiKey;
+use crate::limits::MIN_KEY_CHARS;
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use trialmill_broker::AmqpUrls;
+
+/// Where it listens when nothing is said: this machine only.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// Accepted lease durations, in seconds.
+const LEASE_SECONDS: std::ops::RangeInclusive<f64> = 1.0..=3600.0;
+
+/// The HTTP API of Trialmill over PostgreSQL and RabbitMQ.
+#[derive(Parser)]
+#[command(name = "trialmill-api", version)]
+pub struct Arguments {
+    /// What to do; without a word, serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What to do instead of serving.
+#[derive(Subcommand, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Asks a running service at TRIALMILL_LISTEN for /healthz; exit code 0 when it lives.
+    Healthcheck,
+    /// Prints the OpenAPI document.
+    Openapi,
+}
+
+/// Settings as they are given. Everything is text until [`Settings::check`], so that all mistakes
+/// are told at once.
+#[derive(Args, Default, Clone)]
+pub struct Settings {
+    /// Address and port to listen on; beyond loopback an API key is needed.
+    #[arg(long, env = "TRIALMILL_LISTEN", default_value = DEFAULT_LISTEN)]
+    pub listen: String,
+    /// PostgreSQL, such as postgres://user:password@host:5432/trialmill.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// File that holds DATABASE_URL.
+    #[arg(long, env = "DATABASE_URL_FILE")]
+    pub database_url_file: Option<PathBuf>,
+    /// RabbitMQ, such as amqp://user:password@host:5672/vhost; several, comma separated.
+    #[arg(long, env = "AMQP_URL", hide_env_values = true)]
+    pub amqp_url: Option<String>,
+    /// File that holds AMQP_URL.
+    #[arg(long, env = "AMQP_URL_FILE")]
+    pub amqp_url_file: Option<PathBuf>,
+    /// Key that requests carry as 'Authorization: Bearer <key>', at least 32 characters.
+    #[arg(long, env = "TRIALMILL_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+    /// File that holds TRIALMILL_API_KEY.
+    #[arg(long, env = "TRIALMILL_API_KEY_FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// Seconds that a lease lasts without renewal; the same for every process. Default 30.
+    #[arg(long, env = "TRIALMILL_LEASE_SECONDS")]
+    pub lease_seconds: Option<String>,
+    /// What is logged, such as info or trialmill_api=debug.
+    #[arg(long, env = "TRIALMILL_LOG", default_value = "info")]
+    pub log: String,
+    /// text or json.
+    #[arg(long, env = "TRIALMILL_LOG_FORMAT", default_value = "text")]
+    pub log_format: String,
+}
+
+/// Variables of this program whose names begin with `TRIALMILL_`.
+const KNOWN: [&str; 6] = [
+    "TRIALMILL_LISTEN",
+    "TRIALMILL_API_KEY",
+    "TRIALMILL_API_KEY_FILE",
+    "TRIALMILL_LEASE_SECONDS",
+    "TRIALMILL_LOG",
+    "TRIALMILL_LOG_FORMAT",
+];
+
+/// Settings without fault. Holds secrets, so it cannot be shown.
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The database.
+    pub database_url: String,
+    /// The brokers.
+    pub amqp_urls: AmqpUrls,
+    /// The key, if any.
+    pub api_key: Option<ApiKey>,
+    /// How long a lease lasts.
+    pub lease: Duration,
+}
+
+impl Settings {
+    /// The settings as a service needs them.
+    ///
+    /// # Errors
+    /// Every mistake, one sentence each.
+    pub fn check(&self) -> Result<Config, Vec<String>> {
+        let mut faults = Vec::new();
+        let listen = keep(self.listen_address(), &mut faults);
+        let database_url = secret(
+            "DATABASE_URL",
+            self.database_url.as_deref(),
+            self.database_url_file.as_ref(),
+        );
+        let database_url = keep(database_url, &mut faults).flatten();
+        if let Some(url) = &database_url
+            && !["postgres://", "postgresql://"]
+                .iter()
+                .any(|scheme| url.starts_with(scheme))
+        {
+            faults.push(
+                "DATABASE_URL is no PostgreSQL address; write postgres://user:password@host:5432/name"
+                    .to_owned(),
+            );
+        }
+        let amqp_url = secret(
+            "AMQP_URL",
+            self.amqp_url.as_deref(),
+            self.amqp_url_file.as_ref(),
+        );
+        let amqp_url = keep(amqp_url, &mut faults).flatten();
+        let parsed = amqp_url
+            .as_ref()
+            .map(|url| url.parse::<AmqpUrls>().map_err(|e| e.to_string()));
+        let amqp_urls = parsed.and_then(|urls| keep(urls, &mut faults));
+        let missing = |name: &str, what: &str| {
+            format!(
+                "{name} is not set; trialmill-api needs {what} (or run: trialmill up, which needs neither)"
+            )
+        };
+        if self.database_url.is_none() && self.database_url_file.is_none() {
+            faults.push(missing("DATABASE_URL", "PostgreSQL"));
+        }
+        if self.amqp_url.is_none() && self.amqp_url_file.is_none() {
+            faults.push(missing("AMQP_URL", "RabbitMQ"));
+        }
+        let key = secret(
+            "TRIALMILL_API_KEY",
+            self.api_key.as_deref(),
+            self.api_key_file.as_ref(),
+        );
+        let key_given = self.api_key.is_some() || self.api_key_file.is_some();
+        let key = keep(key, &mut faults).flatten();
+        let key = key.map(|key| ApiKey::new(&key).map_err(|e| format!("TRIALMILL_API_KEY: {e}")));
+        let api_key = key.and_then(|key| keep(key, &mut faults));
+        if let Some(listen) = listen
+            && !listen.ip().is_loopback()
+            && !key_given
+        {
+            faults.push(format!(
+                "TRIALMILL_LISTEN is {listen}, which others can reach, and there is no \
+                 TRIALMILL_API_KEY; set one of at least {MIN_KEY_CHARS} random characters, or \
+                 listen on {DEFAULT_LISTEN}"
+            ));
+        }
+        let lease = keep(self.lease(), &mut faults);
+        match (listen, database_url, amqp_urls, lease) {
+            (Some(listen), Some(database_url), Some(amqp_urls), Some(lease))
+                if faults.is_empty() =>
+            {
+                Ok(Config {
+                    listen,
+                    database_url,
+                    amqp_urls,
+                    api_key,
+                    lease,
+                })
+            }
+            _ => Err(faults),
+        }
+    }
+
+    /// Where to listen, or to knock.
+    ///
+    /// # Errors
+    /// When it is no address with a port.
+    pub fn listen_address(&self) -> Result<SocketAddr, String> {
+        self.listen.trim().parse().map_err(|_| {
+            format!(
+                "TRIALMILL_LISTEN is '{}'; write an IP address and a port, such as {DEFAULT_LISTEN} \
+                 or [::1]:8080",
+                self.listen
+            )
+        })
+    }
+
+    fn lease(&self) -> Result<Duration, String> {
+        let Some(text) = &self.lease_seconds else {
+            return Ok(Duration::from_secs(30));
+        };
+        match text.trim().parse::<f64>() {
+            Ok(seconds) if LEASE_SECONDS.contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+            _ => Err(format!(
+                "TRIALMILL_LEASE_SECONDS is '{text}'; it must be a number from {} to {}",
+                LEASE_SECONDS.start(),
+                LEASE_SECONDS.end()
+            )),
+        }
+    }
+}
+
+fn keep<T>(read: Result<T, String>, faults: &mut Vec<String>) -> Option<T> {
+    read.map_err(|fault| faults.push(fault)).ok()
+}
+
+/// A value given directly or in a file; never both, since nobody could know which one counts.
+fn secret(
+    name: &str,
+    value: Option<&str>,
+    file: Option<&PathBuf>,
+) -> Result<Option<String>, String> {
+    match (value, file) {
+        (Some(_), Some(_)) => Err(format!("{name} and {name}_FILE are both set; keep one")),
+        (Some(value), None) => non_empty(name, value).map(Some),
+        (None, Some(file)) => {
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                format!(
+                    "{name}_FILE is {}, which cannot be read: {error}",
+                    file.display()
+                )
+            })?;
+            non_empty(&format!("{name}_FILE"), &text).map(Some)
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+fn non_empty(name: &str, text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        Err(format!("{name} is empty; give it a value or unset it"))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// The variables named `TRIALMILL_*` that this program does not read: probably misspelt, or meant
+/// for a worker.
+pub fn unknown_variables(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
+    let names = environment.filter_map(|(name, _)| name.into_string().ok());
+    let mut unknown: Vec<String> = names
+        .filter(|name| name.starts_with("TRIALMILL_") && !KNOWN.contains(&name.as_str()))
+        .collect();
+    unknown.sort();
+    unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound() -> Settings {
+        Settings {
+            listen: DEFAULT_LISTEN.to_owned(),
+            database_url: Some("postgres://u:p@localhost/t".to_owned()),
+            amqp_url: Some("amqp://u:p@localhost:5672/%2f".to_owned()),
+            ..Settings::default()
+        }
+    }
+
+    fn faults(settings: &Settings) -> Vec<String> {
+        settings.check().err().expect("the settings are wrong")
+    }
+
+    #[test]
+    fn sound_settings_need_no_key_on_loopback() {
+        let config = sound().check().ok().expect("nothing is wrong");
+        assert_eq!(config.listen.port(), 8080);
+        assert_eq!(config.lease, Duration::from_secs(30));
+        assert!(config.api_key.is_none());
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let settings = Settings {
+            listen: "localhost".to_owned(),
+            lease_seconds: Some("soon".to_owned()),
+            api_key: Some("short".to_owned()),
+            ..Settings::default()
+        };
+        let told = faults(&settings);
+        for name in [
+            "TRIALMILL_LISTEN",
+            "DATABASE_URL",
+            "AMQP_URL",
+            "TRIALMILL_API_KEY",
+            "TRIALMILL_LEASE_SECONDS",
+        ] {
+            assert!(
+                told.iter().any(|fault| fault.starts_with(name)),
+                "{name} in {told:?}"
+            );
+        }
+        assert_eq!(told.len(), 5, "{told:?}");
+    }
+
+    #[test]
+    fn an_address_that_others_reach_needs_a_key() {
+        let open = Settings {
+            listen: "0.0.0.0:8080".to_owned(),
+            ..sound()
+        };
+        let told = faults(&open);
+        assert!(
+            told[0].contains("there is no TRIALMILL_API_KEY"),
+            "{told:?}"
+        );
+        let key = Some("k".repeat(32));
+        assert!(
+            Settings {
+                api_key: key,
+                ..open
+            }
+            .check()
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_secret_may_stand_in_a_file_but_not_in_both_places() {
+        let file = std::env::temp_dir().join(format!("trialmill-key-{}", std::process::id()));
+        std::fs::write(&file, format!("{}\n", "k".repeat(32))).unwrap();
+        let settings = Settings {
+            api_key_file: Some(file.clone()),
+            ..sound()
+        };
+        assert!(
+            settings
+                .check()
+                .is_ok_and(|config| config.api_key.is_some())
+        );
+        let both = Settings {
+            api_key: Some("k".repeat(32)),
+            ..settings
+        };
+        assert!(faults(&both)[0].contains("both set"));
+        std::fs::remove_file(&file).unwrap();
+        let gone = Settings {
+            api_key_file: Some(file),
+            ..sound()
+        };
+        assert!(faults(&gone)[0].contains("cannot be read"));
+    }
+
+    #[test]
+    fn no_mistake_repeats_a_password() {
+        let settings = Settings {
+            database_url: Some("mysql://u:hunter2@localhost/t".to_owned()),
+            amqp_url: Some("http://u:hunter2@localhost".to_owned()),
+            api_key: Some("hunter2".to_owned()),
+            ..sound()
+        };
+        let told = faults(&settings);
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(
+            told.iter().all(|fault| !fault.contains("hunter2")),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn unknown_variables_are_named() {
+        let environment = ["TRIALMILL_LISTEN", "TRIALMILL_LISTN", "HOME"];
+        let environment = environment.map(|name| (name.into(), "x".into()));
+        assert_eq!(
+            unknown_variables(environment.into_iter()),
+            ["TRIALMILL_LISTN"]
+        );
+    }
+}

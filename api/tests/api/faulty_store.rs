@@ -1,0 +1,117 @@
+//! A store that can be told to be away, to panic, or never to answer.
+
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use trialmill_backtest::bars::BarSeries;
+use trialmill_common::protocol::Control;
+use trialmill_common::state::{StopReason, TaskId, WorkerId};
+use trialmill_common::trial::RunningTrial;
+use trialmill_common::worker::WorkerCard;
+use trialmill_store::rows::*;
+use trialmill_store::verify::Violation;
+use trialmill_store::{Leadership, Reaped, Recorded, Store, StoreError, UnitFlush};
+
+/// How the store behaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mood {
+    Well = 0,
+    Away = 1,
+    Panicking = 2,
+    Silent = 3,
+    Refusing = 4,
+}
+
+pub struct FaultyStore<S> {
+    inner: S,
+    mood: Arc<AtomicU8>,
+}
+
+/// Changes the mood of a store that was given away.
+#[derive(Clone)]
+pub struct MoodSwitch(Arc<AtomicU8>);
+
+impl MoodSwitch {
+    pub fn set(&self, mood: Mood) {
+        self.0.store(mood as u8, Ordering::SeqCst);
+    }
+}
+
+impl<S> FaultyStore<S> {
+    pub fn new(inner: S) -> (Self, MoodSwitch) {
+        let mood = Arc::new(AtomicU8::new(0));
+        (
+            Self {
+                inner,
+                mood: Arc::clone(&mood),
+            },
+            MoodSwitch(mood),
+        )
+    }
+
+    async fn gate(&self) -> Result<(), StoreError> {
+        match self.mood.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            1 => Err(StoreError::Unavailable("connection refused".into())),
+            2 => panic!("a secret detail of the store"),
+            3 => std::future::pending().await,
+            _ => Err(StoreError::Refused("a secret statement".into())),
+        }
+    }
+}
+
+macro_rules! gated {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl<S: Store> Store for FaultyStore<S> {
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$answer, StoreError> {
+                self.gate().await?;
+                self.inner.$name($($arg),*).await
+            })*
+
+            fn changed(&self) -> watch::Receiver<u64> {
+                self.inner.changed()
+            }
+        }
+    };
+}
+
+gated! {
+    submit(task: NewTask, idempotency: Option<Idempotency>) -> Submitted;
+    task(id: TaskId) -> Option<TaskRow>;
+    tasks(filter: TaskFilter) -> TaskPage;
+    stop(id: TaskId, reason: StopReason) -> ControlOutcome;
+    pause(id: TaskId) -> ControlOutcome;
+    resume(id: TaskId) -> ControlOutcome;
+    delete(id: TaskId) -> ControlOutcome;
+    trials(id: TaskId, filter: TrialFilter) -> Vec<TrialRow>;
+    trial(id: TaskId, number: u32) -> Option<TrialRow>;
+    running_trials(id: TaskId) -> Vec<RunningRow>;
+    events(id: TaskId, after: i64, limit: u32) -> Vec<EventRow>;
+    lead() -> Option<Box<dyn Leadership>>;
+    take_due(pool: &str) -> Vec<DueUnit>;
+    published(units: &[UnitRef]) -> ();
+    queue_emptied(pool: &str) -> u64;
+    next_due(pool: &str) -> Option<Duration>;
+    claim(unit: UnitRef, worker: WorkerId) -> Option<Claim>;
+    start_trial(lease: HeldLease, trial: &RunningTrial) -> Option<Control>;
+    charge_crash(lease: HeldLease, number: u32) -> Option<u32>;
+    record(task: TaskId, flushes: &[UnitFlush]) -> Recorded;
+    renew(worker: WorkerId, leases: &[HeldLease]) -> Vec<LeaseOutcome>;
+    reap() -> Reaped;
+    announce(card: &WorkerCard) -> ();
+    leave(worker: WorkerId) -> ();
+    workers() -> Vec<WorkerRow>;
+    ever_announced(strategy: &str) -> bool;
+    unit_summary(id: TaskId) -> UnitSummary;
+    put_series(series: &[BarSeries], source: &str) -> Vec<[u8; 32]>;
+    series_info(symbols: &[String]) -> Vec<SeriesInfo>;
+    series_bytes(hashes: &[[u8; 32]]) -> Vec<Vec<u8>>;
+    snapshot(id: [u8; 32]) -> Option<BTreeMap<String, [u8; 32]>>;
+    verify() -> Vec<Violation>;
+    writable() -> ();
+}

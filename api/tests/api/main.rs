@@ -1,0 +1,11 @@
+//! The API as a client sees it, over a real connection.
+
+mod description;
+mod events;
+mod failures;
+mod faulty_store;
+mod key;
+mod reading;
+mod schema;
+mod service;
+mod submission;
