@@ -167,8 +167,8 @@ impl Client {
     pub fn address(&self) -> String {
         let mut shown = self.base.clone();
         // An address may carry a password.
-        if shown.password().is_some() {
-            drop(shown.set_password(Some("***")));
+        if shown.password().is_some() && shown.set_password(Some("***")).is_err() {
+            return "the address given".to_owned();
         }
         shown.as_str().trim_end_matches('/').to_owned()
     }

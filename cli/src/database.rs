@@ -43,22 +43,30 @@ impl Place {
         }
     }
 
+    /// Whether there is anything to open; a server is asked when it is opened.
+    pub fn exists(&self) -> bool {
+        match self {
+            Self::Postgres(_) => true,
+            Self::Embedded(folder) => folder.join(SQLITE_FILE).exists(),
+        }
+    }
+
     /// Opens it; makes the embedded one where `create` says so.
     ///
     /// # Errors
     /// When it is not there, or cannot be used.
     pub async fn open(&self, create: bool) -> Result<Arc<dyn Store>, Failure> {
         match self {
-            Self::Postgres(url) => Ok(Arc::new(connect(url, 4).await?)),
+            Self::Postgres(url) => Ok(Arc::new(connect(url, 4, &Timing::default()).await?)),
             Self::Embedded(folder) => {
-                if !create && !folder.join(SQLITE_FILE).exists() {
+                if !create && !self.exists() {
                     return Err(Failure::reason(format!(
                         "there is no {}; set DATABASE_URL, give --data-dir, or make one with \
                          `trialmill data generate` or `trialmill data import FILE`",
                         self.name()
                     )));
                 }
-                Ok(Arc::new(embedded(folder)?))
+                Ok(Arc::new(embedded(folder, &Timing::default())?))
             }
         }
     }
@@ -68,20 +76,23 @@ impl Place {
 ///
 /// # Errors
 /// As [`PgStore::connect`].
-pub async fn connect(url: &str, pool_size: usize) -> Result<PgStore, Failure> {
+pub async fn connect(url: &str, pool_size: usize, timing: &Timing) -> Result<PgStore, Failure> {
+    let usual = PgOptions::default();
     let options = PgOptions {
         pool_size,
-        application_name: "trialmill".to_owned(),
-        ..PgOptions::default()
+        // Below half a lease, so that a write that hangs is known to have failed in time.
+        statement_timeout: usual.statement_timeout.min(timing.lease.mul_f64(0.45)),
+        application_name: format!("trialmill:{}", std::process::id()),
+        ..usual
     };
-    Ok(PgStore::connect(url, options, Timing::default()).await?)
+    Ok(PgStore::connect(url, options, timing.clone()).await?)
 }
 
 /// Opens or makes the embedded database in a folder.
 ///
 /// # Errors
 /// When the folder cannot be made, or another process has the file open.
-pub fn embedded(folder: &Path) -> Result<SqliteStore, Failure> {
+pub fn embedded(folder: &Path, timing: &Timing) -> Result<SqliteStore, Failure> {
     std::fs::create_dir_all(folder).map_err(|error| {
         Failure::reason(format!(
             "the folder {} cannot be made: {error}",
@@ -89,7 +100,7 @@ pub fn embedded(folder: &Path) -> Result<SqliteStore, Failure> {
         ))
     })?;
     let file = folder.join(SQLITE_FILE);
-    SqliteStore::open(&file, Timing::default()).map_err(|error| {
+    SqliteStore::open(&file, timing.clone()).map_err(|error| {
         let hint = if error.is_transient() {
             "; if `trialmill up` has it open, stop that first: the file serves one process"
         } else {

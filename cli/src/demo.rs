@@ -6,6 +6,8 @@ mod checks;
 mod report;
 mod search;
 
+pub use search::QUEUE_BOUND;
+
 use crate::args::Demo;
 use crate::config::Settings;
 use crate::database::{self, SQLITE_FILE};
@@ -14,6 +16,7 @@ use crate::failure::Failure;
 use crate::output;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use trialmill_store::Timing;
 
 /// What the demo runs.
 pub struct Plan {
@@ -49,7 +52,7 @@ pub async fn run(options: &Demo, settings: &Settings) -> Result<(), Failure> {
         trials: options.trials,
         slots: settings.slots.unwrap_or_else(available_slots),
     };
-    let store = database::embedded(folder)?;
+    let store = database::embedded(folder, &Timing::default())?;
     // Dropped at an interruption: the folder is removed, the worker's units are nobody's.
     let found = tokio::select! {
         found = search::run(Arc::new(store), &plan) => found?,

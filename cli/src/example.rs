@@ -2,9 +2,8 @@
 
 use crate::failure::Failure;
 use chrono::NaiveDate;
-use serde_json::{Value, json};
+use serde::Serialize;
 use trialmill_backtest::bars::BarSeries;
-use trialmill_backtest::strategy::{self, ParamKind};
 use trialmill_backtest::synthetic::{self, Kind};
 use trialmill_common::spec;
 
@@ -59,8 +58,47 @@ pub fn invent(
         .map_err(|error| Failure::reason(error.to_string()))
 }
 
-/// A request for a search over the windows of two moving averages. Its defaults are those of the
-/// strategy, so that the first trial is the rule as it comes.
+/// A request as it is printed: the fields in the order of the contract.
+#[derive(Debug, Serialize)]
+pub struct Request {
+    task_name: String,
+    strategy_name: &'static str,
+    stock_codes: Vec<String>,
+    start_date: NaiveDate,
+    end_date: NaiveDate,
+    param_space: Space,
+    objective_config: Objective,
+    n_trials: u32,
+    optimization_method: &'static str,
+    seed: u64,
+}
+
+/// The searched parameters.
+#[derive(Debug, Serialize)]
+struct Space {
+    short_window: Parameter<u32>,
+    long_window: Parameter<u32>,
+    signal_threshold: Parameter<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Parameter<T> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    low: T,
+    high: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<T>,
+    default: T,
+}
+
+#[derive(Debug, Serialize)]
+struct Objective {
+    objective_metric: &'static str,
+}
+
+/// A request for a search over the windows and the threshold of two moving averages. The defaults
+/// are those of the strategy, so that the first trial is the rule as it comes.
 pub fn request(
     name: &str,
     symbols: &[String],
@@ -68,34 +106,73 @@ pub fn request(
     to: NaiveDate,
     n_trials: u32,
     seed: u64,
-) -> Value {
-    let info = strategy::find(STRATEGY)
-        .expect("a built-in strategy")
-        .info();
-    let searched = info
-        .parameters
-        .iter()
-        .filter(|parameter| parameter.kind == ParamKind::Int);
-    let space: serde_json::Map<String, Value> = searched
-        .map(|p| {
-            let whole = |value: f64| format!("{value:.0}").parse::<i64>().unwrap_or_default();
-            let (low, high, default) = (whole(p.min), whole(p.max), whole(p.default));
-            (
-                p.name.to_owned(),
-                json!({"type": "int", "low": low, "high": high, "default": default}),
-            )
-        })
-        .collect();
-    json!({
-        "task_name": name,
-        "strategy_name": STRATEGY,
-        "stock_codes": symbols,
-        "start_date": from,
-        "end_date": to,
-        "param_space": space,
-        "objective_config": {"objective_metric": "sharpe_ratio"},
-        "n_trials": n_trials,
-        "optimization_method": "auto",
-        "seed": seed,
-    })
+) -> Request {
+    let whole = |low, high, default| Parameter {
+        kind: "int",
+        low,
+        high,
+        step: None,
+        default,
+    };
+    let threshold = Parameter {
+        kind: "float",
+        low: 0.0,
+        high: 0.02,
+        step: Some(0.001),
+        default: 0.005,
+    };
+    Request {
+        task_name: name.to_owned(),
+        strategy_name: STRATEGY,
+        stock_codes: symbols.to_vec(),
+        start_date: from,
+        end_date: to,
+        param_space: Space {
+            short_window: whole(2, 50, 5),
+            long_window: whole(5, 200, 20),
+            signal_threshold: threshold,
+        },
+        objective_config: Objective {
+            objective_metric: "sharpe_ratio",
+        },
+        n_trials,
+        optimization_method: "auto",
+        seed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trialmill_backtest::strategy;
+
+    #[test]
+    fn the_example_searches_every_parameter_and_starts_at_its_default() {
+        let request = request("x", &[], first_day(), last_day(), 1, 1);
+        let request = serde_json::to_value(request).unwrap();
+        let parameters = strategy::find(STRATEGY).unwrap().info().parameters;
+        assert_eq!(
+            request["param_space"].as_object().unwrap().len(),
+            parameters.len()
+        );
+        for parameter in parameters {
+            let searched = &request["param_space"][parameter.name];
+            assert_eq!(
+                searched["default"].as_f64(),
+                Some(parameter.default),
+                "{}",
+                parameter.name
+            );
+            assert!(
+                searched["low"].as_f64() >= Some(parameter.min),
+                "{}",
+                parameter.name
+            );
+            assert!(
+                searched["high"].as_f64() <= Some(parameter.max),
+                "{}",
+                parameter.name
+            );
+        }
+    }
 }

@@ -9,11 +9,17 @@ mod config;
 mod data;
 mod database;
 mod demo;
+mod doctor;
 mod example;
 mod failure;
 mod figures;
 mod output;
 mod progress;
+mod sse;
+mod task;
+mod up;
+mod verify;
+mod watch;
 
 use crate::args::{Arguments, Command};
 use crate::config::Settings;
@@ -51,7 +57,22 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Demo(options) => demo::run(&options, &settings).await,
         Command::Data(command) => data::run(command, &settings).await,
-        _ => Ok(()),
+        Command::Up(options) => up::run(&options, &settings).await,
+        Command::Init(api) => task::init(&api, &settings).await,
+        Command::Submit(options) => task::submit(&options, &settings).await,
+        Command::Watch(options) => task::watch(&options, &settings).await,
+        Command::List(options) => task::list(&options, &settings).await,
+        Command::Show(options) => task::show(&options, &settings).await,
+        Command::Best(options) => task::best(&options, &settings).await,
+        Command::Trials(options) => task::trials(&options, &settings).await,
+        Command::Cancel(options) => task::control(&options, "cancel", &settings).await,
+        Command::Pause(options) => task::control(&options, "pause", &settings).await,
+        Command::Resume(options) => task::control(&options, "resume", &settings).await,
+        Command::Explain(options) => task::explain(&options, &settings).await,
+        Command::Workers(api) => task::workers(&api, &settings).await,
+        Command::Verify(options) => verify::run(&options, &settings).await,
+        Command::Migrate => database::migrate(&settings).await,
+        Command::Doctor(options) => doctor::run(&options, &settings).await,
     }
 }
 

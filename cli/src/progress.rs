@@ -1,6 +1,7 @@
 //! The progress bar of a search, on standard error; there is none where that is no terminal.
 
 use crate::figures::{count, duration, figure};
+use crate::output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Characters of the bar.
@@ -44,6 +45,11 @@ impl Progress {
         self.bar.set_length(standing.planned.max(1));
         self.bar.set_position(standing.ended);
         self.bar.set_message(sentence(standing));
+    }
+
+    /// Says something while the bar stands.
+    pub fn say(&self, line: &str) {
+        self.bar.suspend(|| output::note(line));
     }
 
     /// Takes the bar away.

@@ -60,6 +60,7 @@ pub async fn run(store: Arc<dyn Store>, plan: &Plan) -> Result<Found, Failure> {
     let symbols: Vec<String> = series.iter().map(|one| one.symbol().to_owned()).collect();
     let name = "moving averages on invented prices";
     let request = example::request(name, &symbols, first, last, plan.trials, plan.search_seed);
+    let request = serde_json::to_string(&request).expect("a request has a JSON form");
 
     let broker: Arc<dyn Broker> = Arc::new(InProcessBroker::new(QUEUE_BOUND));
     let options = WorkerOptions::new(plan.slots);
@@ -77,7 +78,7 @@ pub async fn run(store: Arc<dyn Store>, plan: &Plan) -> Result<Found, Failure> {
     let api = trialmill_api::router(AppState::new(Arc::clone(&store), broker));
 
     let begin = Instant::now();
-    let accepted = call(&api, Method::POST, TASKS, Some(&request)).await?;
+    let accepted = call(&api, Method::POST, TASKS, Some(request)).await?;
     let id = accepted["task_id"]
         .as_str()
         .and_then(|id| id.parse().ok())
@@ -123,9 +124,9 @@ async fn call(
     api: &Router,
     method: Method,
     path: &str,
-    document: Option<&Value>,
+    document: Option<String>,
 ) -> Result<Value, Failure> {
-    let body = document.map_or_else(Body::empty, |document| Body::from(document.to_string()));
+    let body = document.map_or_else(Body::empty, Body::from);
     let request = Request::builder()
         .method(method)
         .uri(path)

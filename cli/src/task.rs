@@ -1,0 +1,543 @@
+//! The commands on tasks, over the API.
+
+use crate::args::{Api, List, OfTask, Submit, Trials};
+use crate::client::Client;
+use crate::config::Settings;
+use crate::example;
+use crate::failure::Failure;
+use crate::figures::{self, count, duration, figure, named};
+use crate::output;
+use crate::watch;
+use chrono::NaiveDate;
+use serde_json::{Value, json};
+use std::io::{self, Read};
+use std::path::Path;
+use uuid::Uuid;
+
+/// Routes of every kind of task.
+const TASKS: &str = "/api/v1/tasks";
+/// Where optimizations are submitted.
+const OPTIMIZATIONS: &str = "/api/v1/optimization/tasks";
+/// Largest page of the API.
+const PAGE: usize = 1000;
+/// Symbols that an example request names.
+const EXAMPLE_SYMBOLS: usize = 5;
+/// Most bytes of a request; the API takes 1 MiB.
+const MAX_REQUEST_BYTES: u64 = 64 << 20;
+
+/// The path of a task, or of something below it.
+pub fn path(id: Uuid, below: &str) -> String {
+    format!("{TASKS}/{id}{below}")
+}
+
+/// `submit`.
+///
+/// # Errors
+/// When the file cannot be read or the API refuses it; with `--watch` as [`watch::watch`].
+pub async fn submit(options: &Submit, settings: &Settings) -> Result<(), Failure> {
+    let client = Client::new(&options.api, settings)?;
+    let document = read(&options.file)?;
+    let key = options.idempotency_key.as_deref();
+    let answer = match client.send_document(OPTIMIZATIONS, document, key).await {
+        Ok(answer) => answer,
+        Err(error) => return refused(error.into(), options.api.json),
+    };
+    let task = answer.body;
+    // The result of a watched task repeats them.
+    let warnings = task["warnings"]
+        .as_array()
+        .filter(|_| !options.watch || options.api.json);
+    for warning in warnings.into_iter().flatten() {
+        output::note(format!("warning: {}", figures::value(&warning["detail"])));
+    }
+    let id = task["task_id"]
+        .as_str()
+        .and_then(|id| id.parse::<Uuid>().ok());
+    let id =
+        id.ok_or_else(|| Failure::reason("the API named no task_id; is it a Trialmill API?"))?;
+    let what = if answer.status.as_u16() == 200 {
+        "was accepted before"
+    } else {
+        "accepted"
+    };
+    if options.watch {
+        output::note(format!("task {id} {what}"));
+        return watch::watch(&client, id, options.api.json).await;
+    }
+    if options.api.json {
+        return Ok(output::document(&task)?);
+    }
+    output::say(format!("task {id} {what}"))?;
+    output::note(format!("watch it with `trialmill watch {id}`"));
+    Ok(())
+}
+
+/// With `--json` a refusal is a document too.
+fn refused(failure: Failure, as_json: bool) -> Result<(), Failure> {
+    match failure {
+        Failure::Refused(problem) if as_json => {
+            output::document(&problem.document)?;
+            Err(Failure::Said(1))
+        }
+        other => Err(other),
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    let unreadable =
+        |error: io::Error| Failure::reason(format!("{}: cannot be read: {error}", file.display()));
+    let mut document = Vec::new();
+    let source: Box<dyn Read> = if file == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(std::fs::File::open(file).map_err(unreadable)?)
+    };
+    source
+        .take(MAX_REQUEST_BYTES)
+        .read_to_end(&mut document)
+        .map_err(unreadable)?;
+    Ok(document)
+}
+
+/// `watch`.
+///
+/// # Errors
+/// As [`watch::watch`].
+pub async fn watch(options: &OfTask, settings: &Settings) -> Result<(), Failure> {
+    let client = Client::new(&options.api, settings)?;
+    watch::watch(&client, options.id, options.api.json).await
+}
+
+/// `show`.
+///
+/// # Errors
+/// When the API does not answer, or has no such task.
+pub async fn show(options: &OfTask, settings: &Settings) -> Result<(), Failure> {
+    let task = Client::new(&options.api, settings)?
+        .get(&path(options.id, ""))
+        .await?;
+    if options.api.json {
+        Ok(output::document(&task)?)
+    } else {
+        print(&task)
+    }
+}
+
+/// Prints a task with its result.
+///
+/// # Errors
+/// When nobody can read it.
+pub fn print(task: &Value) -> Result<(), Failure> {
+    for line in lines(task) {
+        output::say(line)?;
+    }
+    Ok(())
+}
+
+fn lines(task: &Value) -> Vec<String> {
+    let text = |name: &str| task[name].as_str().unwrap_or_default();
+    let number = |name: &str| task[name].as_u64().unwrap_or_default();
+    let ended = number("completed_trials") + number("pruned_trials") + number("failed_trials");
+    let reason = task["stop_reason"]
+        .as_str()
+        .map(|reason| format!(" ({reason})"));
+    let mut trials = vec![format!(
+        "{} of {} ended",
+        count(ended),
+        count(number("n_trials"))
+    )];
+    for (field, what) in [
+        ("infeasible_trials", "infeasible"),
+        ("pruned_trials", "pruned"),
+        ("failed_trials", "failed"),
+        ("running_trials", "running"),
+    ] {
+        if number(field) > 0 {
+            trials.push(format!("{} {what}", count(number(field))));
+        }
+    }
+    if let Some(rate) = task["trials_per_second"].as_f64() {
+        trials.push(format!("{rate:.0} trials/s"));
+    }
+    if let Some(left) = task["eta_seconds"].as_f64() {
+        trials.push(format!("{} left", duration(left)));
+    }
+    let mut lines = vec![
+        format!("task      {}  {}", text("task_id"), text("task_name")),
+        format!("status    {}{}", text("status"), reason.unwrap_or_default()),
+        format!(
+            "strategy  {}{}",
+            text("strategy_name"),
+            symbols(&task["stock_codes"])
+        ),
+        format!("trials    {}", trials.join(", ")),
+    ];
+    let best = &task["result"]["best"];
+    if let (Some(number), Some(score)) = (
+        task["best_trial_number"].as_u64(),
+        task["best_score"].as_f64(),
+    ) {
+        let values = if best["values"].is_object() {
+            named(&best["values"])
+        } else {
+            figure(score)
+        };
+        lines.push(format!("best      #{number}  {values}"));
+        lines.push(format!("          {}", named(&task["best_params"])));
+    }
+    if let Value::Object(metrics) = &best["metrics"] {
+        let row = |(name, value): (&String, &Value)| vec![name.clone(), figures::value(value)];
+        let rows: Vec<Vec<String>> = metrics.iter().map(row).collect();
+        lines.extend(
+            output::columns(&rows)
+                .into_iter()
+                .map(|line| format!("          {line}")),
+        );
+    }
+    if let Some(verdict) = task["result"]["verdict"]["text"].as_str() {
+        lines.push(format!("verdict   {verdict}"));
+    }
+    if let Some(error) = task["error"]["message"].as_str() {
+        lines.push(format!("error     {error}"));
+        if let Some(hint) = task["error"]["first_failure"]["hint"].as_str() {
+            lines.push(format!("          {hint}"));
+        }
+    }
+    for warning in task["warnings"].as_array().into_iter().flatten() {
+        lines.push(format!("warning   {}", figures::value(&warning["detail"])));
+    }
+    lines
+}
+
+/// The first symbols of a list, and how many more there are.
+fn symbols(codes: &Value) -> String {
+    let codes: Vec<&str> = codes
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let Some(first) = codes
+        .get(..codes.len().min(EXAMPLE_SYMBOLS))
+        .filter(|c| !c.is_empty())
+    else {
+        return String::new();
+    };
+    let more = match codes.len() - first.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(" on {}{more}", first.join(", "))
+}
+
+/// `list`.
+///
+/// # Errors
+/// When the API does not answer, or knows no such state.
+pub async fn list(options: &List, settings: &Settings) -> Result<(), Failure> {
+    let client = Client::new(&options.api, settings)?;
+    let mut query = format!("?limit={}", options.limit);
+    if let Some(state) = &options.state {
+        query.push_str(&format!("&status={}", encoded(state)));
+    }
+    let page = client.get(&format!("{TASKS}{query}")).await?;
+    if options.api.json {
+        return Ok(output::document(&page)?);
+    }
+    let head = ["ID", "STATE", "DONE", "BEST", "STRATEGY", "NAME"]
+        .map(str::to_owned)
+        .to_vec();
+    let row = |task: &Value| {
+        let text = |name: &str| task[name].as_str().unwrap_or_default().to_owned();
+        let progress = task["progress"].as_f64().unwrap_or_default();
+        vec![
+            text("task_id"),
+            text("status"),
+            format!("{:.0} %", progress * 100.0),
+            task["best_score"]
+                .as_f64()
+                .map_or_else(|| "-".to_owned(), figure),
+            text("strategy_name"),
+            text("task_name"),
+        ]
+    };
+    let tasks = page["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let rows: Vec<_> = std::iter::once(head).chain(tasks.iter().map(row)).collect();
+    for line in output::columns(&rows) {
+        output::say(line)?;
+    }
+    let total = page["total"].as_u64().unwrap_or_default();
+    output::note(format!("{} of {} tasks", tasks.len(), count(total)));
+    Ok(())
+}
+
+/// A value of a query: what is not a letter, digit or one of `-._~` is escaped.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// `best`.
+///
+/// # Errors
+/// When the API does not answer, or there is no best trial yet.
+pub async fn best(options: &OfTask, settings: &Settings) -> Result<(), Failure> {
+    let trial = Client::new(&options.api, settings)?
+        .get(&path(options.id, "/best"))
+        .await?;
+    if options.api.json {
+        return Ok(output::document(&trial)?);
+    }
+    output::say(format!("#{}  {}", trial["number"], named(&trial["values"])))?;
+    output::say(named(&trial["params"]))?;
+    let empty = serde_json::Map::new();
+    let metrics = trial["metrics"].as_object().unwrap_or(&empty).iter();
+    let rows: Vec<_> = metrics
+        .map(|(name, v)| vec![name.clone(), figures::value(v)])
+        .collect();
+    for line in output::columns(&rows) {
+        output::say(format!("  {line}"))?;
+    }
+    Ok(())
+}
+
+/// `trials`: page by page, so that a million of them need no memory. With `--json` each is a line.
+///
+/// # Errors
+/// When the API does not answer, or has no such task.
+pub async fn trials(options: &Trials, settings: &Settings) -> Result<(), Failure> {
+    let client = Client::new(&options.api, settings)?;
+    let mut left = options.limit.unwrap_or(usize::MAX);
+    let mut cursor = None;
+    while left > 0 {
+        let mut query = format!("?limit={}", left.min(PAGE));
+        if let Some(state) = &options.state {
+            query.push_str(&format!("&state={}", encoded(state)));
+        }
+        if let Some(cursor) = cursor {
+            query.push_str(&format!("&cursor={cursor}"));
+        }
+        let page = client
+            .get(&path(options.id, &format!("/trials{query}")))
+            .await?;
+        let items = page["items"].as_array().map_or(&[][..], Vec::as_slice);
+        for trial in items {
+            output::say(if options.api.json {
+                trial.to_string()
+            } else {
+                trial_line(trial)
+            })?;
+        }
+        left = left.saturating_sub(items.len());
+        cursor = page["next_cursor"].as_u64();
+        if cursor.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn trial_line(trial: &Value) -> String {
+    let number = trial["number"].as_u64().unwrap_or_default();
+    let state = trial["state"].as_str().unwrap_or_default();
+    let reason = trial["infeasible"]
+        .as_str()
+        .map(|reason| format!("infeasible: {reason}"));
+    let reason = reason.or_else(|| trial["failure"]["message"].as_str().map(str::to_owned));
+    let values = named(&trial["values"]);
+    let result = [Some(values).filter(|values| !values.is_empty()), reason];
+    let result: Vec<String> = result.into_iter().flatten().collect();
+    format!(
+        "#{number:<6} {state:<9}  {}  |  {}",
+        named(&trial["params"]),
+        result.join("  ")
+    )
+}
+
+/// `cancel`, `pause` and `resume`.
+///
+/// # Errors
+/// When the API does not answer, or the state of the task does not allow it.
+pub async fn control(options: &OfTask, verb: &str, settings: &Settings) -> Result<(), Failure> {
+    let client = Client::new(&options.api, settings)?;
+    let task = client.post(&path(options.id, &format!("/{verb}"))).await?;
+    if options.api.json {
+        return Ok(output::document(&task)?);
+    }
+    let status = task["status"].as_str().unwrap_or("told");
+    let stopping = task["stop_reason"]
+        .as_str()
+        .is_some_and(|_| status == "running");
+    let remark = if stopping { ", stopping" } else { "" };
+    Ok(output::say(format!(
+        "task {} is {status}{remark}",
+        options.id
+    ))?)
+}
+
+/// `explain`.
+///
+/// # Errors
+/// When the API does not answer, or has no such task.
+pub async fn explain(options: &OfTask, settings: &Settings) -> Result<(), Failure> {
+    let answer = Client::new(&options.api, settings)?
+        .get(&path(options.id, "/explain"))
+        .await?;
+    if options.api.json {
+        return Ok(output::document(&answer)?);
+    }
+    output::say(format!(
+        "status  {}",
+        answer["status"].as_str().unwrap_or_default()
+    ))?;
+    for reason in answer["reasons"].as_array().into_iter().flatten() {
+        output::say(format!("reason  {}", figures::value(&reason["text"])))?;
+        if let Some(remedy) = reason["remedy"].as_str() {
+            output::say(format!("do      {remedy}"))?;
+        }
+    }
+    Ok(output::say(format!("units   {}", named(&answer["units"])))?)
+}
+
+/// `workers`.
+///
+/// # Errors
+/// When the API does not answer.
+pub async fn workers(api: &Api, settings: &Settings) -> Result<(), Failure> {
+    let answer = Client::new(api, settings)?.get("/api/v1/workers").await?;
+    if api.json {
+        return Ok(output::document(&answer)?);
+    }
+    let head = ["NAME", "STATE", "SLOTS", "UNITS", "POOL", "VERSION", "SEEN"];
+    let head = head.map(str::to_owned).to_vec();
+    let row = |worker: &Value| {
+        let text = |name: &str| figures::value(&worker[name]);
+        let state = if worker["live"] == json!(true) {
+            "live"
+        } else {
+            "gone"
+        };
+        let state = state.to_owned();
+        let [name, slots, units, pool, version, seen] = [
+            "name",
+            "slots",
+            "leased_units",
+            "pool",
+            "version",
+            "seen_at",
+        ]
+        .map(text);
+        vec![name, state, slots, units, pool, version, seen]
+    };
+    let workers = answer["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let rows: Vec<_> = std::iter::once(head)
+        .chain(workers.iter().map(row))
+        .collect();
+    for line in output::columns(&rows) {
+        output::say(line)?;
+    }
+    Ok(())
+}
+
+/// `init`: an example request on what the API has bars of, or on invented bars.
+///
+/// # Errors
+/// When the address of the API cannot be one.
+pub async fn init(api: &Api, settings: &Settings) -> Result<(), Failure> {
+    let client = Client::new(api, settings)?;
+    let stored = match client.get("/api/v1/market-data").await {
+        Ok(answer) => stored_bars(&answer),
+        Err(error) => {
+            output::note(format!("note: {error}"));
+            None
+        }
+    };
+    let (symbols, from, to) = stored.unwrap_or_else(|| {
+        output::note(
+            "note: the request names invented bars; bring them in with `trialmill data generate`",
+        );
+        let symbols = (0..example::SERIES as usize).map(trialmill_backtest::synthetic::symbol);
+        (symbols.collect(), example::first_day(), example::last_day())
+    });
+    let name = "an example: two moving averages";
+    let request = example::request(name, &symbols, from, to, 200, example::SEARCH_SEED);
+    Ok(output::document(&request)?)
+}
+
+/// A few daily series that the API has, and the days that all of them cover.
+fn stored_bars(answer: &Value) -> Option<(Vec<String>, NaiveDate, NaiveDate)> {
+    /// The fewest days that an example is worth.
+    const LEAST_DAYS: i64 = 365;
+    let day = |value: &Value| {
+        value
+            .as_str()
+            .and_then(|text| text.parse::<NaiveDate>().ok())
+    };
+    let mut found: Option<(Vec<String>, NaiveDate, NaiveDate)> = None;
+    let daily = answer["items"]
+        .as_array()?
+        .iter()
+        .filter(|item| item["frequency"] == "1d");
+    for item in daily {
+        let (symbol, first, last) = (
+            item["symbol"].as_str()?,
+            day(&item["first_date"])?,
+            day(&item["last_date"])?,
+        );
+        let (mut symbols, from, to) = found.take().unwrap_or((Vec::new(), first, last));
+        let common = (from.max(first), to.min(last));
+        if (common.1 - common.0).num_days() >= LEAST_DAYS {
+            symbols.push(symbol.to_owned());
+            found = Some((symbols, common.0, common.1));
+        } else if !symbols.is_empty() {
+            found = Some((symbols, from, to));
+        }
+        if found
+            .as_ref()
+            .is_some_and(|(symbols, _, _)| symbols.len() == EXAMPLE_SYMBOLS)
+        {
+            break;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_example_names_series_that_share_a_year_and_skips_the_others() {
+        let item = |symbol: &str, first: &str, last: &str| json!({"symbol": symbol, "frequency": "1d", "first_date": first, "last_date": last});
+        let answer = json!({"items": [
+            item("NEW", "2023-06-01", "2023-12-29"),
+            item("A", "2010-01-04", "2023-12-29"),
+            item("GONE", "2000-01-04", "2008-12-29"),
+            item("B", "2015-01-05", "2022-12-30"),
+        ]});
+        let (symbols, from, to) = stored_bars(&answer).unwrap();
+        assert_eq!(symbols, ["A", "B"]);
+        assert_eq!(
+            (from.to_string(), to.to_string()),
+            ("2015-01-05".into(), "2022-12-30".into())
+        );
+        assert_eq!(stored_bars(&json!({"items": []})), None);
+    }
+
+    #[test]
+    fn a_failed_trial_is_listed_with_its_reason() {
+        let trial = json!({"number": 3, "state": "failed", "params": {"x": 1}, "values": {},
+            "infeasible": null, "failure": {"message": "the objective panicked: no"}});
+        assert_eq!(
+            trial_line(&trial),
+            "#3      failed     x 1  |  the objective panicked: no"
+        );
+    }
+}

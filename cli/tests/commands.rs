@@ -1,0 +1,529 @@
+//! The commands as users run them: the real binary, embedded, without any service.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+/// The binary in an environment that says nothing about services.
+fn trialmill(arguments: &[&str], folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trialmill"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let service = [
+            "DATABASE_URL",
+            "DATABASE_URL_FILE",
+            "AMQP_URL",
+            "AMQP_URL_FILE",
+        ];
+        if name.starts_with("TRIALMILL_") || service.contains(&name.as_ref()) {
+            command.env_remove(name.as_ref());
+        }
+    }
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str], folder: &Path) -> Output {
+    trialmill(arguments, folder)
+        .output()
+        .expect("the binary was built")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+/// Runs a command that must end well and returns its standard output.
+fn succeed(arguments: &[&str], folder: &Path) -> String {
+    let output = run(arguments, folder);
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}{}",
+        stdout(&output),
+        stderr(&output)
+    );
+    stdout(&output)
+}
+
+/// A running `trialmill up`, killed when the test ends early.
+struct Up {
+    process: Child,
+    lines: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Up {
+    fn start(folder: &Path) -> Self {
+        let arguments = ["up", "--data-dir", "mill", "--listen", "127.0.0.1:0"];
+        let mut process = trialmill(&arguments, folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary was built");
+        let mut lines = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        let url = loop {
+            line.clear();
+            let read = lines.read_line(&mut line).expect("UTF-8");
+            assert!(read > 0, "up ended before it listened");
+            if let Some(url) = line.trim().strip_prefix("listening on ") {
+                break url.to_owned();
+            }
+        };
+        Self {
+            process,
+            lines,
+            url,
+        }
+    }
+
+    /// The arguments of a command for its API.
+    fn at<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
+        [arguments, &["--url", &self.url]].concat()
+    }
+
+    /// Asks it to leave and waits for that; returns what it said on standard error.
+    fn terminate(mut self) -> String {
+        let id = self.process.id().to_string();
+        let told = Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .expect("there is a kill");
+        assert!(told.success());
+        let stderr = self.process.stderr.take().expect("it is piped");
+        let log = std::io::read_to_string(stderr).expect("UTF-8");
+        let status = self.process.wait().expect("it was started here");
+        assert!(status.success(), "{status}: {log}");
+        log
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        // It has ended already when the test went well.
+        drop(self.process.kill());
+        drop(self.process.wait());
+        drop(self.lines.read_line(&mut String::new()));
+    }
+}
+
+#[test]
+fn the_demo_gives_the_same_result_twice_for_one_seed_and_another_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = |seed: &str| -> Value {
+        let arguments = ["demo", "--json", "--seed", seed, "--trials", "60"];
+        serde_json::from_str(&succeed(&arguments, folder.path())).expect("one JSON document")
+    };
+    let (one, again, other) = (demo("5"), demo("5"), demo("6"));
+    assert_eq!(one["status"], "completed");
+    assert_eq!(one["stop_reason"], "n_trials");
+    assert_eq!(one["n_trials"], 60);
+    assert_eq!(one["checks"]["verify"]["trials_recorded_once"], 60);
+    assert_eq!(one["checks"]["replay"]["identical_bits"], true);
+    for field in [
+        "best_params",
+        "best_score",
+        "best_trial_number",
+        "best_metrics",
+        "checks",
+    ] {
+        assert!(!one[field].is_null(), "{field}");
+        assert_eq!(one[field], again[field], "{field}");
+    }
+    assert_ne!(one["task_id"], again["task_id"]);
+    assert_ne!(one["best_score"], other["best_score"]);
+    let best = one["best_score"].as_f64().unwrap();
+    assert_eq!(one["best_metrics"]["sharpe_ratio"].as_f64(), Some(best));
+    let default = one["checks"]["default_params"]["metrics"]["sharpe_ratio"].as_f64();
+    assert!(
+        default.is_none_or(|default| default <= best),
+        "the first trial is the default"
+    );
+    assert!(one["checks"]["hold"]["metrics"]["total_return"].is_number());
+    assert!(one["trials_per_second"].as_f64().unwrap() > 0.0);
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "it leaves nothing behind"
+    );
+}
+
+#[test]
+fn the_demo_says_what_it_is_and_how_far_to_trust_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = succeed(
+        &["demo", "--trials", "40", "--data-dir", "kept"],
+        folder.path(),
+    );
+    for promised in [
+        "embedded: SQLite + in-process queue",
+        "no network",
+        "synthetic daily series, seed 7",
+        "Invented prices: no market.",
+        "seed 42",
+        "40/40",
+        "best #",
+        "(default ",
+        "hold ",
+        "max drawdown",
+        "short_window ",
+        "in-sample only: not validated",
+        "Checked  40 trials recorded once each (verify silent)",
+        "best run again: identical bits",
+        "Next ",
+    ] {
+        assert!(text.contains(promised), "{promised:?} in\n{text}");
+    }
+    assert!(
+        !text.contains('█') && !text.contains('\u{1b}'),
+        "no bar, no colour:\n{text}"
+    );
+    let verify = run(&["verify", "--data-dir", "kept"], folder.path());
+    assert!(
+        verify.status.success() && verify.stdout.is_empty(),
+        "{}",
+        stderr(&verify)
+    );
+}
+
+#[test]
+fn every_command_that_the_demo_names_exists() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = succeed(&["demo", "--trials", "10"], folder.path());
+    let named = text
+        .lines()
+        .filter_map(|line| line.split_once("trialmill "));
+    let mut count = 0;
+    for (_, rest) in
+        named.filter(|(before, _)| before.trim().is_empty() || before.starts_with("Next"))
+    {
+        let words = rest.split_whitespace();
+        let command: Vec<&str> = words
+            .take_while(|w| w.chars().all(|c| c.is_ascii_lowercase()))
+            .collect();
+        let depth = if command[0] == "data" { 2 } else { 1 };
+        let arguments = [&command[..depth], &["--help"]].concat();
+        assert!(
+            run(&arguments, folder.path()).status.success(),
+            "{arguments:?}"
+        );
+        count += 1;
+    }
+    assert!(count >= 4, "{text}");
+}
+
+#[test]
+fn a_task_goes_through_the_embedded_service_and_its_database_verifies() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let generated = succeed(
+        &["data", "generate", "--data-dir", "mill", "--symbols", "3"],
+        folder,
+    );
+    assert!(
+        generated.contains("3 symbols") && generated.contains("no market"),
+        "{generated}"
+    );
+    let up = Up::start(folder);
+
+    let request = succeed(&up.at(&["init"]), folder);
+    let parsed: Value = serde_json::from_str(&request).unwrap();
+    assert_eq!(
+        parsed["stock_codes"].as_array().map(Vec::len),
+        Some(3),
+        "what the API has"
+    );
+    std::fs::write(folder.join("task.json"), &request).unwrap();
+    let watched = run(
+        &up.at(&["submit", "task.json", "--watch", "--json"]),
+        folder,
+    );
+    assert!(watched.status.success(), "{}", stderr(&watched));
+    let task: Value = serde_json::from_slice(&watched.stdout).expect("one JSON document");
+    assert_eq!(task["status"], "completed");
+    assert_eq!(task["completed_trials"], 200);
+    assert_eq!(task["result"]["verdict"]["code"], "in_sample_only");
+
+    let id = task["task_id"].as_str().unwrap();
+    let shown = succeed(&up.at(&["show", id]), folder);
+    for promised in [
+        id,
+        "completed (n_trials)",
+        "200 of 200 ended",
+        "sharpe_ratio",
+        "In-sample only",
+    ] {
+        assert!(shown.contains(promised), "{promised:?} in\n{shown}");
+    }
+    assert!(succeed(&up.at(&["list", "--state", "completed"]), folder).contains(id));
+    assert!(!succeed(&up.at(&["list", "--state", "failed"]), folder).contains(id));
+    let best: Value =
+        serde_json::from_str(&succeed(&up.at(&["best", id, "--json"]), folder)).unwrap();
+    assert_eq!(best["number"], task["best_trial_number"]);
+    let trials = succeed(&up.at(&["trials", id, "--json"]), folder);
+    let numbers: Vec<u64> = trials
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["number"]
+                .as_u64()
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(numbers, (0..200).collect::<Vec<_>>());
+    assert!(succeed(&up.at(&["explain", id]), folder).contains("completed"));
+    assert!(succeed(&up.at(&["workers"]), folder).contains("live"));
+    let cancel = run(&up.at(&["cancel", id]), folder);
+    assert_eq!(cancel.status.code(), Some(1));
+    assert!(stderr(&cancel).contains("completed"), "{}", stderr(&cancel));
+
+    let log = up.terminate();
+    assert!(log.contains("ended in good order"), "{log}");
+    let verify = run(&["verify", "--data-dir", "mill"], folder);
+    assert!(verify.status.success(), "{}", stdout(&verify));
+}
+
+#[test]
+fn a_cancelled_task_ends_its_watcher_with_exit_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let up = Up::start(folder);
+    let request = serde_json::json!({
+        "task_name": "slow", "strategy_name": "sleep", "stock_codes": [],
+        "start_date": "2023-01-01", "end_date": "2023-12-31",
+        "param_space": {"seconds": {"type": "float", "low": 5, "high": 6}},
+        "objective_config": {"objective_metric": "value"}, "n_trials": 1000, "seed": 1,
+    });
+    let mut submit = trialmill(&up.at(&["submit", "-"]), folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    submit
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(request.to_string().as_bytes())
+        .unwrap();
+    let accepted = stdout(&submit.wait_with_output().unwrap());
+    let id = accepted
+        .split_whitespace()
+        .nth(1)
+        .expect("task ID accepted");
+
+    let paused = succeed(&up.at(&["pause", id]), folder);
+    assert!(paused.contains("paused"), "{paused}");
+    succeed(&up.at(&["resume", id]), folder);
+    let watcher = trialmill(&up.at(&["watch", id]), folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    succeed(&up.at(&["cancel", id]), folder);
+    let watched = watcher.wait_with_output().unwrap();
+    assert_eq!(
+        watched.status.code(),
+        Some(2),
+        "{}{}",
+        stdout(&watched),
+        stderr(&watched)
+    );
+    assert!(
+        stdout(&watched).contains("cancelled"),
+        "{}",
+        stdout(&watched)
+    );
+    up.terminate();
+}
+
+#[test]
+fn a_bad_request_is_refused_with_every_fault_and_a_missing_api_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let up = Up::start(folder);
+    let faulty = r#"{"task_name": "x", "strategy_name": "movin_average", "stock_codes": ["A"],
+        "start_date": "2023-12-31", "end_date": "2023-01-01", "n_trails": 5,
+        "param_space": {"short_window": {"type": "int", "low": 9, "high": 3}},
+        "objective_config": {"objective_metric": "sharp"}}"#;
+    std::fs::write(folder.join("bad.json"), faulty).unwrap();
+    let refused = run(&["submit", "bad.json", "--url", &up.url], folder);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stdout.is_empty());
+    let text = stderr(&refused);
+    for pointer in [
+        "/n_trails",
+        "/strategy_name",
+        "/end_date",
+        "/param_space/short_window",
+        "/objective_config",
+    ] {
+        assert!(text.contains(pointer), "{pointer} in\n{text}");
+    }
+    assert!(text.contains("did you mean moving_average?"), "{text}");
+    let document = run(&["submit", "bad.json", "--json", "--url", &up.url], folder);
+    let problem: Value = serde_json::from_slice(&document.stdout).expect("one JSON document");
+    assert_eq!(
+        (problem["status"].as_u64(), document.status.code()),
+        (Some(422), Some(1))
+    );
+
+    let url = up.url.clone();
+    up.terminate();
+    let nobody = run(&["list", "--url", &url], folder);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(
+        stderr(&nobody).contains("trialmill up"),
+        "{}",
+        stderr(&nobody)
+    );
+}
+
+#[test]
+fn a_file_with_faults_is_refused_by_row_and_nothing_of_any_file_is_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let head = "date,open,high,low,close,volume\n";
+    let sound = "2024-01-02,10,11,9,10.5,1000\n2024-01-03,10.5,12,10,11,1200\n";
+    std::fs::write(folder.join("GOOD.SH.csv"), format!("{head}{sound}")).unwrap();
+    std::fs::write(
+        folder.join("BAD.SH.csv"),
+        format!("{head}2024-01-02,10,11,9,ten,1000\n2024-01-03,10,11,9,10,1000\n"),
+    )
+    .unwrap();
+    let import = [
+        "data",
+        "import",
+        "GOOD.SH.csv",
+        "BAD.SH.csv",
+        "--data-dir",
+        "mill",
+    ];
+    let refused = run(&import, folder);
+    assert_eq!(refused.status.code(), Some(1));
+    let text = stderr(&refused);
+    assert!(text.contains("row 2") && text.contains("close"), "{text}");
+    assert!(text.contains("nothing was imported"), "{text}");
+    assert!(!folder.join("mill").exists());
+
+    let checked = succeed(&["data", "check", "GOOD.SH.csv"], folder);
+    assert!(
+        checked.contains("2 rows, 1 symbols, 2024-01-02..2024-01-03"),
+        "{checked}"
+    );
+    succeed(
+        &["data", "import", "GOOD.SH.csv", "--data-dir", "mill"],
+        folder,
+    );
+    let listed = succeed(&["data", "list", "--json", "--data-dir", "mill"], folder);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["items"][0]["symbol"], "GOOD.SH");
+    assert_eq!(listed["total"], 1);
+}
+
+#[test]
+fn the_help_of_every_command_works_and_names_its_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let commands = [
+        "demo",
+        "up",
+        "init",
+        "submit",
+        "watch",
+        "list",
+        "show",
+        "best",
+        "trials",
+        "cancel",
+        "pause",
+        "resume",
+        "explain",
+        "workers",
+        "verify",
+        "migrate",
+        "doctor",
+        "data import",
+        "data list",
+        "data check",
+        "data generate",
+    ];
+    for command in commands {
+        let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let text = succeed(&arguments, folder.path());
+        assert!(text.contains("Environment:"), "{command}:\n{text}");
+    }
+    let overview = succeed(&["--help"], folder.path());
+    for command in commands {
+        let first = command.split(' ').next().unwrap();
+        assert!(
+            overview.contains(&format!("  {first} ")),
+            "{first} in\n{overview}"
+        );
+    }
+    for later in ["retry", "clone", "replay", "export", "backtest"] {
+        assert!(
+            !overview.contains(&format!("  {later} ")),
+            "{later} is not built yet"
+        );
+    }
+}
+
+#[test]
+fn settings_that_are_wrong_are_all_told_and_unknown_ones_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = trialmill(&["up", "--listen", "0.0.0.0:0"], folder.path())
+        .env("AMQP_URL", "amqp://me:hunter2@127.0.0.1:1")
+        .output()
+        .unwrap();
+    let text = stderr(&wrong);
+    assert_eq!(wrong.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("DATABASE_URL") && text.contains("TRIALMILL_API_KEY"),
+        "{text}"
+    );
+    assert!(!text.contains("hunter2"), "{text}");
+    let misspelt = trialmill(&["data", "check", "none.csv"], folder.path())
+        .env("TRIALMILL_SLOT", "3")
+        .output()
+        .unwrap();
+    assert!(
+        stderr(&misspelt).contains("TRIALMILL_SLOT is no setting"),
+        "{}",
+        stderr(&misspelt)
+    );
+}
+
+#[test]
+fn the_doctor_fails_on_a_broker_that_is_away_and_shows_no_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "doctor",
+        "--data-dir",
+        "mill",
+        "--url",
+        "http://127.0.0.1:1",
+    ];
+    let healthy = run(&arguments, folder.path());
+    assert!(healthy.status.success(), "{}", stdout(&healthy));
+    let sick = trialmill(&arguments, folder.path())
+        .env("AMQP_URL", "amqp://me:hunter2@127.0.0.1:1")
+        .output()
+        .unwrap();
+    let text = stdout(&sick);
+    assert_eq!(sick.status.code(), Some(1), "{text}");
+    let broker = text
+        .lines()
+        .find(|line| line.contains("broker"))
+        .unwrap_or_default();
+    assert!(broker.starts_with("FAIL"), "{text}");
+    assert!(
+        !text.contains("hunter2") && !stderr(&sick).contains("hunter2"),
+        "{text}"
+    );
+}
