@@ -103,11 +103,18 @@ const KNOWN: &[&str] = &[
     "TRIALMILL_STATUS_FILE",
     "TRIALMILL_LOG",
     "TRIALMILL_LOG_FORMAT",
-    // Of the other programs, which often share an environment file with a worker.
+    // Of the other programs and scripts, which often share an environment with a worker.
     "TRIALMILL_URL",
-    "TRIALMILL_ADDRESS",
-    "TRIALMILL_API_KEYS",
-    "TRIALMILL_API_KEYS_FILE",
+    "TRIALMILL_LISTEN",
+    "TRIALMILL_API_KEY",
+    "TRIALMILL_API_KEY_FILE",
+    "TRIALMILL_DATA_DIR",
+    "TRIALMILL_RABBITMQ_MANAGEMENT_URL",
+    "TRIALMILL_POSTGRES_PASSWORD",
+    "TRIALMILL_RABBITMQ_PASSWORD",
+    "TRIALMILL_SERVICES_DIR",
+    "TRIALMILL_SERVICES_ENGINE",
+    "TRIALMILL_SERVICES_FSYNC",
 ];
 
 /// Checked settings.

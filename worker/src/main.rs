@@ -3,6 +3,7 @@
 use anyhow::Context;
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, setrlimit};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -208,6 +209,7 @@ fn start_log(logging: &Logging) -> anyhow::Result<()> {
         .with_context(|| format!("TRIALMILL_LOG is {:?}", logging.filter))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     if logging.json {
         log.json().init();

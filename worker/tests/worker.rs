@@ -261,7 +261,7 @@ async fn a_flush_whose_answer_was_lost_is_repeated_and_recorded_once() {
     let spec = sphere(500);
     let mill = Mill::relaying();
     let flaky = &mill.line;
-    flaky.lose_answers(10);
+    flaky.lose_answers(4);
     let worker = mill.worker(options(2)).await;
     let id = mill.submit(&spec, BTreeMap::new()).await;
     let row = mill.until_ended(id).await;

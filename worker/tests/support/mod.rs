@@ -79,30 +79,7 @@ impl Mill {
     }
 
     pub async fn submit(&self, spec: &TaskSpec, snapshot: BTreeMap<String, [u8; 32]>) -> TaskId {
-        let study = Study::new(spec.space.clone(), spec.method, spec.seed).unwrap();
-        let task = NewTask {
-            id: TaskId(Uuid::now_v7()),
-            kind: TaskKind::HyperparameterOptimization,
-            name: spec.task_name.clone(),
-            strategy: spec.strategy_name.clone(),
-            stock_codes: spec.stock_codes.clone(),
-            pool: "default".to_owned(),
-            request: serde_json::json!({}),
-            spec: spec.to_json(),
-            resolved: serde_json::json!({}),
-            warnings: vec![],
-            seed: spec.seed,
-            n_trials: spec.n_trials,
-            planned: spec.planned(study.size_limit()),
-            parallelism: spec.parallelism,
-            direction: spec.objectives[0].direction,
-            timeout: None,
-            priority: Priority::Normal,
-            not_before: None,
-            snapshot,
-            engine: "test".to_owned(),
-            submitted_by: None,
-        };
+        let task = new_task(spec, snapshot, "default");
         match self.store.submit(task, None).await.unwrap() {
             Submitted::Created(row) => row.id,
             other => panic!("a new task is created, not {other:?}"),
@@ -183,6 +160,34 @@ impl Drop for Mill {
         if let Some((stop, _)) = &self.relay {
             stop.cancel();
         }
+    }
+}
+
+/// The task as an API would submit it.
+pub fn new_task(spec: &TaskSpec, snapshot: BTreeMap<String, [u8; 32]>, pool: &str) -> NewTask {
+    let study = Study::new(spec.space.clone(), spec.method, spec.seed).unwrap();
+    NewTask {
+        id: TaskId(Uuid::now_v7()),
+        kind: TaskKind::HyperparameterOptimization,
+        name: spec.task_name.clone(),
+        strategy: spec.strategy_name.clone(),
+        stock_codes: spec.stock_codes.clone(),
+        pool: pool.to_owned(),
+        request: serde_json::json!({}),
+        spec: spec.to_json(),
+        resolved: serde_json::json!({}),
+        warnings: vec![],
+        seed: spec.seed,
+        n_trials: spec.n_trials,
+        planned: spec.planned(study.size_limit()),
+        parallelism: spec.parallelism,
+        direction: spec.objectives[0].direction,
+        timeout: None,
+        priority: Priority::Normal,
+        not_before: None,
+        snapshot,
+        engine: "test".to_owned(),
+        submitted_by: None,
     }
 }
 
