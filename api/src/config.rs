@@ -271,7 +271,9 @@ mod tests {
 
     #[test]
     fn sound_settings_need_no_key_on_loopback() {
-        let config = sound().check().ok().expect("nothing is wrong");
+        let config = sound()
+            .check()
+            .unwrap_or_else(|faults| panic!("{faults:?}"));
         assert_eq!(config.listen.port(), 8080);
         assert_eq!(config.lease, Duration::from_secs(30));
         assert!(config.api_key.is_none());

@@ -261,6 +261,10 @@ impl From<NotAllowed> for Problem {
 }
 
 /// What a panic in a handler becomes: the message goes to the log, never to the client.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the layer that catches panics asks for this signature"
+)]
 pub(crate) fn caught(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
     let message = panic
         .downcast_ref::<String>()
