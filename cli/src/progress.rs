@@ -47,6 +47,11 @@ impl Progress {
         self.bar.set_message(sentence(standing));
     }
 
+    /// Whether anybody sees it.
+    pub fn is_drawn(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+
     /// Says something while the bar stands.
     pub fn say(&self, line: &str) {
         self.bar.suspend(|| output::note(line));

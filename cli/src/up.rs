@@ -104,10 +104,11 @@ pub async fn run(options: &Up, settings: &Settings) -> Result<(), Failure> {
     if let Ok(Ok(Err(error))) = served {
         return Err(Failure::reason(format!("serving ended: {error}")));
     }
-    match fault {
-        Some(fault) => Err(Failure::reason(fault.to_string())),
-        None => Ok(output::note("ended in good order")),
+    if let Some(fault) = fault {
+        return Err(Failure::reason(fault.to_string()));
     }
+    output::note("ended in good order");
+    Ok(())
 }
 
 /// Everything that can be wrong before the start, told at once.

@@ -3,7 +3,7 @@
 use crate::client::{CallError, Client};
 use crate::failure::Failure;
 use crate::output;
-use crate::progress::{Progress, Standing};
+use crate::progress::{Progress, Standing, sentence};
 use crate::sse::Events;
 use crate::task::{self, path};
 use serde_json::Value;
@@ -62,24 +62,33 @@ async fn to_the_end(client: &Client, id: Uuid, progress: &Progress) -> Result<()
     };
     // A task that does not exist is no reason to try again.
     watcher.refresh().await?;
-    let (mut wait, mut failures) = (BACKOFF.0, 0);
+    if !progress.is_drawn() {
+        output::note(format!("watching: {}", sentence(&watcher.standing)));
+    }
+    let (mut wait, mut failures, mut told) = (BACKOFF.0, 0, false);
     loop {
-        match watcher.follow().await {
+        let trouble = match watcher.follow().await {
             Ok(Followed::Ended) => return Ok(()),
-            // It served us, so the next trouble is a new one.
-            Ok(Followed::Broken { events: 1.. }) => (wait, failures) = (BACKOFF.0, 0),
-            Ok(Followed::Broken { events: 0 }) => {}
-            Err(error) if error.may_pass() && failures < ATTEMPTS => {
-                if failures == 0 {
-                    progress.say(&format!("{error}; trying again"));
+            Ok(Followed::Broken { events }) => {
+                if events > 0 {
+                    // It served us, so the next trouble is a new one.
+                    (wait, failures, told) = (BACKOFF.0, 0, false);
                 }
+                "its events end again and again".to_owned()
+            }
+            Err(error) if error.may_pass() => {
+                if !told {
+                    progress.say(&format!("{error}; trying again"));
+                    told = true;
+                }
+                error.to_string()
             }
             Err(error) => return Err(error.into()),
-        }
+        };
         failures += 1;
         if failures > ATTEMPTS {
             return Err(Failure::reason(format!(
-                "the events of task {id} end again and again; the task goes on"
+                "task {id} goes on unwatched: {trouble}"
             )));
         }
         sleep(wait).await;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 
 /// The binary in an environment that says nothing about services.
 fn trialmill(arguments: &[&str], folder: &Path) -> Command {
@@ -62,7 +62,11 @@ struct Up {
 
 impl Up {
     fn start(folder: &Path) -> Self {
-        let arguments = ["up", "--data-dir", "mill", "--listen", "127.0.0.1:0"];
+        Self::start_at(folder, "127.0.0.1:0")
+    }
+
+    fn start_at(folder: &Path, address: &str) -> Self {
+        let arguments = ["up", "--data-dir", "mill", "--listen", address];
         let mut process = trialmill(&arguments, folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -290,20 +294,18 @@ fn a_task_goes_through_the_embedded_service_and_its_database_verifies() {
     assert!(verify.status.success(), "{}", stdout(&verify));
 }
 
-#[test]
-fn a_cancelled_task_ends_its_watcher_with_exit_code_2() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let up = Up::start(folder);
+/// Submits a search whose trials wait for so many seconds; returns its id.
+fn submit_sleeping(up: &Up, folder: &Path, seconds: f64, n_trials: u32) -> String {
     let request = serde_json::json!({
         "task_name": "slow", "strategy_name": "sleep", "stock_codes": [],
         "start_date": "2023-01-01", "end_date": "2023-12-31",
-        "param_space": {"seconds": {"type": "float", "low": 5, "high": 6}},
-        "objective_config": {"objective_metric": "value"}, "n_trials": 1000, "seed": 1,
+        "param_space": {"seconds": {"type": "float", "low": seconds, "high": seconds * 1.01}},
+        "objective_config": {"objective_metric": "value"}, "n_trials": n_trials, "seed": 1,
     });
     let mut submit = trialmill(&up.at(&["submit", "-"]), folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     submit
@@ -312,35 +314,89 @@ fn a_cancelled_task_ends_its_watcher_with_exit_code_2() {
         .unwrap()
         .write_all(request.to_string().as_bytes())
         .unwrap();
-    let accepted = stdout(&submit.wait_with_output().unwrap());
-    let id = accepted
-        .split_whitespace()
-        .nth(1)
-        .expect("task ID accepted");
+    let submitted = submit.wait_with_output().unwrap();
+    let accepted = stdout(&submitted);
+    let id = accepted.split_whitespace().nth(1);
+    id.unwrap_or_else(|| panic!("no task id: {}", stderr(&submitted)))
+        .to_owned()
+}
 
-    let paused = succeed(&up.at(&["pause", id]), folder);
-    assert!(paused.contains("paused"), "{paused}");
-    succeed(&up.at(&["resume", id]), folder);
-    let watcher = trialmill(&up.at(&["watch", id]), folder)
+/// A `trialmill watch` that has seen its task; what it says after that is in the readers.
+fn watch(up: &Up, folder: &Path, id: &str) -> (Child, BufReader<ChildStderr>) {
+    let mut watcher = trialmill(&up.at(&["watch", id]), folder)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    succeed(&up.at(&["cancel", id]), folder);
-    let watched = watcher.wait_with_output().unwrap();
-    assert_eq!(
-        watched.status.code(),
-        Some(2),
-        "{}{}",
-        stdout(&watched),
-        stderr(&watched)
+    let mut stderr = BufReader::new(watcher.stderr.take().expect("it is piped"));
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("UTF-8");
+    assert!(line.starts_with("watching: "), "{line}");
+    (watcher, stderr)
+}
+
+#[test]
+fn a_watcher_that_is_interrupted_leaves_its_task_running_and_a_cancelled_one_gives_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let up = Up::start(folder);
+    let id = submit_sleeping(&up, folder, 5.0, 1000);
+    let paused = succeed(&up.at(&["pause", &id]), folder);
+    assert!(paused.contains("paused"), "{paused}");
+    succeed(&up.at(&["resume", &id]), folder);
+
+    let (mut watcher, rest) = watch(&up, folder, &id);
+    let process = watcher.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &process])
+            .status()
+            .unwrap()
+            .success()
     );
+    assert_eq!(watcher.wait().unwrap().code(), Some(130));
+    let said = std::io::read_to_string(rest).unwrap();
+    assert!(
+        said.contains("the task goes on") && said.contains(&id),
+        "{said}"
+    );
+
+    let (watcher, _) = watch(&up, folder, &id);
+    succeed(&up.at(&["cancel", &id]), folder);
+    let watched = watcher.wait_with_output().unwrap();
+    assert_eq!(watched.status.code(), Some(2), "{}", stdout(&watched));
     assert!(
         stdout(&watched).contains("cancelled"),
         "{}",
         stdout(&watched)
     );
     up.terminate();
+}
+
+#[test]
+fn a_watcher_outlives_a_restart_of_the_service_and_so_does_the_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let up = Up::start(folder);
+    let id = submit_sleeping(&up, folder, 0.3, 12);
+    let (watcher, mut rest) = watch(&up, folder, &id);
+    let address = up.url.trim_start_matches("http://").to_owned();
+    up.terminate();
+    let mut trouble = String::new();
+    rest.read_line(&mut trouble).unwrap();
+    assert!(trouble.contains("trying again"), "{trouble}");
+
+    let up = Up::start_at(folder, &address);
+    let watched = watcher.wait_with_output().unwrap();
+    assert_eq!(watched.status.code(), Some(0), "{}", stdout(&watched));
+    assert!(
+        stdout(&watched).contains("12 of 12 ended"),
+        "{}",
+        stdout(&watched)
+    );
+    up.terminate();
+    let verify = run(&["verify", "--data-dir", "mill"], folder);
+    assert!(verify.status.success(), "{}", stdout(&verify));
 }
 
 #[test]
