@@ -14,8 +14,8 @@ use std::path::Path;
 use trialmill_backtest::strategy;
 
 /// How far to trust a search without validation.
-const TRUST: &str = "in-sample only: not validated; the best of many tries looks good on the \
-                     prices it was chosen on, and less so on others";
+const TRUST: &str = "in-sample only: not validated; it is the best of many tries on these very \
+                     prices, into which trends were built";
 
 /// The document of `--json`: act 1 at top level, with the fields of a task's status.
 pub fn document(found: &Found, checks: &Checks) -> Value {
