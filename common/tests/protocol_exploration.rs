@@ -127,7 +127,7 @@ impl World {
             }
             Move::Flush(slot, end) => {
                 let flush = self.flush(slot, end);
-                self.write(slot, flush);
+                self.write(slot, &flush);
             }
             Move::FlushUnknown(slot, end) => {
                 let flush = self.flush(slot, end);
@@ -137,7 +137,7 @@ impl World {
             Move::Repeat(slot) => {
                 let held = self.slots[slot].as_mut().expect("holder");
                 let flush = held.unknown.take().expect("offered when unknown");
-                self.write(slot, flush);
+                self.write(slot, &flush);
             }
             Move::Renew(slot) => {
                 let held = self.slots[slot].as_mut().expect("holder");
@@ -185,8 +185,8 @@ impl World {
         }
     }
 
-    fn write(&mut self, slot: usize, flush: Flush) {
-        let written = self.board.record(std::slice::from_ref(&flush))[0];
+    fn write(&mut self, slot: usize, flush: &Flush) {
+        let written = self.board.record(std::slice::from_ref(flush))[0];
         let held = self.slots[slot].as_mut().expect("holder");
         if written == Written::Fenced || flush.end != UnitEnd::Keep {
             self.slots[slot] = None;
@@ -320,7 +320,6 @@ fn two_workers_and_two_units_are_right_in_every_reachable_state() {
             }
         }
     }
-    println!("{} states, ends {ends:?}", seen.len());
     assert!(
         seen.len() > 10_000,
         "only {} states: a move went missing",
@@ -377,5 +376,4 @@ fn a_million_random_steps_break_no_invariant() {
         }
         world.drive_to_end();
     }
-    println!("{walk} walks, {steps} steps");
 }

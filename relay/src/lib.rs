@@ -1,4 +1,4 @@
-//! Two loops that every API and worker process runs beside its own work.
+//! The loops that every API and worker process runs beside its own work.
 //!
 //! The **relay** moves due units from the database to the broker. One process of all is active,
 //! by the store's leadership; the others stand by. It takes units (which puts off their next due
@@ -19,7 +19,10 @@ use trialmill_store::{Leadership, Store, StoreError};
 /// How often the relay looks again while as many units are in flight as may be.
 const SATURATED_POLL: Duration = Duration::from_millis(25);
 
-/// How the two loops tick.
+/// A leader without a broker gives up its place after this time, since another may have one.
+const WITHOUT_BROKER: Duration = Duration::from_secs(5);
+
+/// How the loops tick.
 #[derive(Debug, Clone)]
 pub struct Pace {
     /// A standby asks for leadership, and an idle relay for due units, at least this often.
@@ -47,29 +50,71 @@ pub async fn run(
     pace: Pace,
     shutdown: CancellationToken,
 ) {
-    let both = async {
-        tokio::join!(relay(&*store, &*broker, &pool, &pace), reap(&*store, &pace));
+    let all = async {
+        tokio::join!(
+            relay(&*store, &*broker, &pool, &pace),
+            watch_emptied(&*store, &*broker, &pool, &pace),
+            reap(&*store, &pace)
+        );
     };
     tokio::select! {
         () = shutdown.cancelled() => {}
-        () = both => {}
+        () = all => {}
     }
 }
 
-/// Stands by until it leads, relays until it does not, for ever.
+/// Stands by until it leads, relays until it does not, for ever. Who has no broker does not ask to
+/// lead: another process may have one.
 async fn relay(store: &dyn Store, broker: &dyn Broker, pool: &str, pace: &Pace) {
     let mut trouble = Trouble::default();
+    let mut state = broker.state();
     loop {
-        match store.lead().await {
+        // A broker that is dropped never connects again, and the process with it.
+        let connected = |state: &BrokerState| matches!(state, BrokerState::Connected);
+        if state.wait_for(connected).await.is_err() {
+            return;
+        }
+        match store.lead(pool).await {
             Ok(Some(leadership)) => {
                 tracing::info!(pool, "this process relays");
                 let ended = relay_while_leading(store, broker, pool, pace, &*leadership).await;
+                drop(leadership);
                 trouble.note("relay", ended);
+                // Let another one have it.
+                sleep(pace.poll * 2).await;
             }
             Ok(None) => trouble.over(),
             Err(e) => trouble.note("relay", Err(e)),
         }
         sleep(pace.poll).await;
+    }
+}
+
+/// Every process hears of the queues that it declared itself, leading or not: what it finds empty
+/// or new has lost its messages, or has none, and the units of its pool are due at once.
+async fn watch_emptied(store: &dyn Store, broker: &dyn Broker, pool: &str, pace: &Pace) {
+    let mut trouble = Trouble::default();
+    let mut emptied = broker.emptied();
+    let mut known = 0;
+    loop {
+        let times = emptied.borrow_and_update().get(pool).copied().unwrap_or(0);
+        if times > known {
+            match store.queue_emptied(pool).await {
+                Ok(units) => {
+                    known = times;
+                    trouble.over();
+                    tracing::info!(pool, units, "the queue is empty or new: its units are due");
+                }
+                Err(e) => {
+                    trouble.note("relay", Err(e));
+                    sleep(pace.poll).await;
+                    continue;
+                }
+            }
+        }
+        if emptied.changed().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -81,22 +126,25 @@ async fn relay_while_leading(
     leadership: &dyn Leadership,
 ) -> Result<(), StoreError> {
     let mut changed = store.changed();
-    let mut emptied = broker.emptied();
     let mut state = broker.state();
-    let mut known_empty = 0;
-    while leadership.holds() {
-        changed.mark_unchanged();
-        let times_empty = emptied.borrow_and_update().get(pool).copied().unwrap_or(0);
-        if times_empty > known_empty {
-            known_empty = times_empty;
-            let due = store.queue_emptied(pool).await?;
-            tracing::info!(pool, units = due, "the queue is empty or new: its units are due");
+    let mut connected_at = Instant::now();
+    let mut asked_at = Instant::now();
+    loop {
+        if asked_at.elapsed() >= pace.poll {
+            asked_at = Instant::now();
+            if !leadership.holds().await {
+                return Ok(());
+            }
         }
-        let connected = matches!(*state.borrow_and_update(), BrokerState::Connected);
-        // While the broker is away nothing is taken: units stay due and go out at once later.
-        let published = connected && publish_due(store, broker, pool).await?;
-        if published {
-            continue;
+        changed.mark_unchanged();
+        if matches!(*state.borrow_and_update(), BrokerState::Connected) {
+            connected_at = Instant::now();
+            if publish_due(store, broker, pool).await? {
+                continue;
+            }
+        } else if connected_at.elapsed() > WITHOUT_BROKER {
+            tracing::warn!(pool, "no broker: this process relays no longer");
+            return Ok(());
         }
         // Due units that were not taken wait for one of those in flight to be claimed.
         let due = store.next_due(pool).await?.unwrap_or(pace.poll);
@@ -104,14 +152,12 @@ async fn relay_while_leading(
         let woken = async {
             tokio::select! {
                 _ = changed.changed() => {}
-                _ = emptied.changed() => {}
                 _ = state.changed() => {}
             }
         };
         // Whichever comes first: the time is a bound on what a lost wake-up costs.
         let _ = timeout(wait, woken).await;
     }
-    Ok(())
 }
 
 /// Publishes what is due; whether anything went out.

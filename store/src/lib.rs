@@ -88,9 +88,11 @@ pub struct Reaped {
 }
 
 /// The right to relay: held by one process at a time, given up when it is dropped.
+#[async_trait]
 pub trait Leadership: Send + Sync {
-    /// Whether it still holds (the session that carries it lives).
-    fn holds(&self) -> bool;
+    /// Whether it still holds. To be asked every few seconds: a holder that is not heard of for
+    /// half a minute (frozen, cut off) loses it.
+    async fn holds(&self) -> bool;
 }
 
 /// The domain operations. Each is one transaction; each may fail with
@@ -142,8 +144,8 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- units: the relay ------------------------------------------------------------------
 
-    /// Tries to become the one relay of the database; nothing when another process is.
-    async fn lead(&self) -> Result<Option<Box<dyn Leadership>>, StoreError>;
+    /// Tries to become the one relay of a pool; nothing when another process is.
+    async fn lead(&self, pool: &str) -> Result<Option<Box<dyn Leadership>>, StoreError>;
 
     /// Takes due units of a pool, at most `2 x live slots` (at least [`MIN_IN_FLIGHT`]) published
     /// and unclaimed at a time, ordered by priority, fewest open units of the key, then of the
@@ -173,9 +175,15 @@ pub trait Store: Send + Sync + 'static {
         trial: &RunningTrial,
     ) -> Result<Option<Control>, StoreError>;
 
-    /// Charges a crash to an announced trial whose isolated child died; returns the new count,
-    /// or nothing when the lease was superseded.
-    async fn charge_crash(&self, lease: HeldLease, number: u32) -> Result<Option<u32>, StoreError>;
+    /// Charges a crash to an announced trial whose isolated child died: it has now had `crashes`
+    /// of them (so that a repetition charges nothing more). Returns the count, or nothing when
+    /// the lease was superseded.
+    async fn charge_crash(
+        &self,
+        lease: HeldLease,
+        number: u32,
+        crashes: u32,
+    ) -> Result<Option<u32>, StoreError>;
 
     /// Records results of several units of one task and leaves each unit as told.
     async fn record(&self, task: TaskId, flushes: &[UnitFlush]) -> Result<Recorded, StoreError>;

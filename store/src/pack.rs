@@ -46,7 +46,12 @@ impl TrialColumns {
                 columns.evaluated(evaluation);
             }
             Outcome::Failed(failure) => {
-                columns.failure = Some(json!(failure));
+                columns.failure = Some(json!(Failure {
+                    message: without_nul(&failure.message),
+                    causes: failure.causes.iter().map(|c| without_nul(c)).collect(),
+                    hint: without_nul(&failure.hint),
+                    ..failure.clone()
+                }));
             }
         }
         columns
@@ -57,13 +62,13 @@ impl TrialColumns {
         if evaluation.values.len() > 1 {
             self.more_values = Some(pack_values(&evaluation.values[1..]));
         }
-        self.infeasible.clone_from(&evaluation.infeasible);
+        self.infeasible = evaluation.infeasible.as_deref().map(without_nul);
         self.stats.clone_from(&evaluation.stats);
         if !evaluation.metrics.is_empty() {
             let metric = |(name, value): &(String, Result<f64, String>)| {
                 let value = match value {
                     Ok(value) => json!(value),
-                    Err(reason) => json!({"value": null, "reason": reason}),
+                    Err(reason) => json!({"value": null, "reason": without_nul(reason)}),
                 };
                 (name.clone(), value)
             };
@@ -82,6 +87,11 @@ impl TrialColumns {
             (TrialEnd::Completed, ..) => Tally::Infeasible,
         }
     }
+}
+
+/// Texts of a user's code may hold anything; PostgreSQL's hold no NUL.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 /// Eight bytes per parameter, as [`trialmill_search::Space::pack`] writes them.

@@ -125,16 +125,25 @@ fn config(url: &str, options: &PgOptions) -> Result<Config, StoreError> {
         ));
     }
     let given = config.get_options().unwrap_or_default().to_owned();
-    let statement = options.statement_timeout.as_millis();
+    let statement = options.statement_timeout;
+    // A process that freezes inside a flush holds the task's row: it must lose it, and those who
+    // wait must give up their own rows, well before a lease runs out.
+    let idle_in_transaction = (statement / 3).max(Duration::from_secs(1)).as_millis();
+    let lock = (statement / 4).max(Duration::from_millis(500)).as_millis();
+    let statement = statement.as_millis();
     config.options(format!(
-        "{given} -c statement_timeout={statement} -c idle_in_transaction_session_timeout=30000 \
-         -c lock_timeout={statement} -c default_transaction_isolation=read\\ committed \
+        "{given} -c statement_timeout={statement} -c lock_timeout={lock} \
+         -c idle_in_transaction_session_timeout={idle_in_transaction} \
+         -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2 \
+         -c tcp_user_timeout=20000 -c default_transaction_isolation=read\\ committed \
          -c timezone=UTC -c jit=off"
     ));
     config.application_name(&options.application_name);
     config.connect_timeout(options.connect_timeout);
     config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-    config.keepalives_idle(Duration::from_secs(15));
+    config.keepalives_idle(Duration::from_secs(10));
+    config.keepalives_interval(Duration::from_secs(5));
+    config.keepalives_retries(2);
     config.tcp_user_timeout(Duration::from_secs(20));
     Ok(config)
 }
@@ -238,13 +247,10 @@ impl PgStore {
 
     /// Decides after a failed attempt: `Ok` to repeat the operation, else its failure.
     fn again(&self, client: Object, failure: PgError, attempt: u32) -> Result<(), StoreError> {
-        if let PgError::Database(e) = &failure {
-            let leaves = e.code().is_some_and(|code| {
-                *code == SqlState::READ_ONLY_SQL_TRANSACTION || code.code().starts_with("57P0")
-            });
-            if leaves {
-                drop(Object::take(client));
-            }
+        if let PgError::Database(e) = &failure
+            && leaves_the_pool(e)
+        {
+            drop(Object::take(client));
         }
         match StoreError::from(failure) {
             StoreError::Conflict(e) if attempt < MAX_REPEATS => {
@@ -308,21 +314,36 @@ impl From<PgError> for StoreError {
     }
 }
 
+/// Whether a connection that reported this is of no more use: its server is read-only or
+/// stopping, or has ended the session.
+fn leaves_the_pool(e: &tokio_postgres::Error) -> bool {
+    e.code().is_some_and(|code| {
+        *code == SqlState::READ_ONLY_SQL_TRANSACTION
+            || code.code().starts_with("57P0")
+            || code.code().starts_with("25P")
+    })
+}
+
 /// What a failure of the database means for the caller.
 fn store_error(e: tokio_postgres::Error) -> StoreError {
     let Some(code) = e.code() else {
-        // No SQLSTATE: the connection failed, not the statement. A value that could not be
-        // converted is ours, but it can only come from a row of another version.
-        return StoreError::Unavailable(Box::new(e));
+        // No SQLSTATE: the connection failed, or a value has no place in a column's type.
+        let source = std::error::Error::source(&e);
+        let connection = e.is_closed() || source.is_none_or(|s| s.is::<std::io::Error>());
+        return match connection {
+            true => StoreError::Unavailable(Box::new(e)),
+            false => StoreError::Refused(Box::new(e)),
+        };
     };
     let conflict = [
         SqlState::T_R_SERIALIZATION_FAILURE,
         SqlState::T_R_DEADLOCK_DETECTED,
-        SqlState::LOCK_NOT_AVAILABLE,
     ];
     // Class 08: connection; 53: resources; 57: operator intervention (shutdown, timeout);
-    // 58: system error; 25006: the server has become read-only.
-    let away = ["08", "53", "57", "58"]
+    // 58: system error; 55P03: a lock was not had in time; 25P: the session was ended for
+    // being idle; 25006: the server has become read-only. A cancelled statement (57014) is here
+    // too: what took too long may not take too long later.
+    let away = ["08", "53", "55P", "57", "58", "25P"]
         .iter()
         .any(|class| code.code().starts_with(class));
     if conflict.contains(code) {
@@ -414,8 +435,8 @@ impl Store for PgStore {
         run!(self, |client| reads::events(client, id, after, limit))
     }
 
-    async fn lead(&self) -> Result<Option<Box<dyn Leadership>>, StoreError> {
-        self.session.lead().await
+    async fn lead(&self, pool: &str) -> Result<Option<Box<dyn Leadership>>, StoreError> {
+        self.session.lead(pool).await
     }
 
     async fn take_due(&self, pool: &str) -> Result<Vec<DueUnit>, StoreError> {
@@ -452,8 +473,15 @@ impl Store for PgStore {
         run!(self, |client| units::start_trial(client, lease, trial))
     }
 
-    async fn charge_crash(&self, lease: HeldLease, number: u32) -> Result<Option<u32>, StoreError> {
-        run!(self, |client| units::charge_crash(client, lease, number))
+    async fn charge_crash(
+        &self,
+        lease: HeldLease,
+        number: u32,
+        crashes: u32,
+    ) -> Result<Option<u32>, StoreError> {
+        run!(self, |client| units::charge_crash(
+            client, lease, number, crashes
+        ))
     }
 
     async fn record(&self, task: TaskId, flushes: &[UnitFlush]) -> Result<Recorded, StoreError> {

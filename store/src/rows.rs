@@ -309,6 +309,8 @@ pub struct Claim {
     pub recorded: u32,
     /// Workers that the unit has lost: above 0 its trials run in a child process.
     pub crashes: u32,
+    /// What kind of task it belongs to.
+    pub kind: TaskKind,
     /// The checked task.
     pub spec: serde_json::Value,
     /// Pinned snapshot.

@@ -29,11 +29,10 @@ use crate::{Leadership, Reaped, Recorded, Store, Timing, UnitFlush};
 use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use trialmill_backtest::bars::BarSeries;
@@ -68,7 +67,7 @@ pub struct SqliteStore {
     jobs: mpsc::Sender<Job>,
     timing: Timing,
     changed: Arc<watch::Sender<u64>>,
-    led: Arc<AtomicBool>,
+    led: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl SqliteStore {
@@ -121,7 +120,7 @@ impl SqliteStore {
             jobs,
             timing,
             changed,
-            led: Arc::new(AtomicBool::new(false)),
+            led: Arc::default(),
         })
     }
 
@@ -230,17 +229,19 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 /// The one relay of the process.
-struct Led(Arc<AtomicBool>);
+struct Led(Arc<Mutex<BTreeSet<String>>>, String);
 
+#[async_trait]
 impl Leadership for Led {
-    fn holds(&self) -> bool {
+    async fn holds(&self) -> bool {
         true
     }
 }
 
 impl Drop for Led {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        let mut led = self.0.lock().expect("no panic while held");
+        led.remove(&self.1);
     }
 }
 
@@ -301,11 +302,11 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn lead(&self) -> Result<Option<Box<dyn Leadership>>, StoreError> {
-        if self.led.swap(true, Ordering::AcqRel) {
-            return Ok(None);
-        }
-        Ok(Some(Box::new(Led(Arc::clone(&self.led)))))
+    async fn lead(&self, pool: &str) -> Result<Option<Box<dyn Leadership>>, StoreError> {
+        let mut led = self.led.lock().expect("no panic while held");
+        let fresh = led.insert(pool.to_owned());
+        let held = || Led(Arc::clone(&self.led), pool.to_owned());
+        Ok(fresh.then(|| Box::new(held()) as Box<dyn Leadership>))
     }
 
     async fn take_due(&self, pool: &str) -> Result<Vec<DueUnit>, StoreError> {
@@ -342,8 +343,13 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn charge_crash(&self, lease: HeldLease, number: u32) -> Result<Option<u32>, StoreError> {
-        self.write(move |tx| holder::charge_crash(tx, lease, number))
+    async fn charge_crash(
+        &self,
+        lease: HeldLease,
+        number: u32,
+        crashes: u32,
+    ) -> Result<Option<u32>, StoreError> {
+        self.write(move |tx| holder::charge_crash(tx, lease, number, crashes))
             .await
     }
 

@@ -74,6 +74,24 @@ pub const RULES: &[(&str, &str)] = &[
             and (coalesce(r.trial_rows, 0) <> t.n_trials or r.highest <> t.n_trials - 1)",
     ),
     (
+        "space_exhausted_means_all_points",
+        "select cast(t.id as text), 'planned is ' || t.planned || ', rows '
+            || (t.completed + t.pruned + t.failed)
+         from tasks t
+         where t.stop_reason = 'space_exhausted'
+            and t.completed + t.pruned + t.failed <> t.planned",
+    ),
+    (
+        "every_number_has_its_unit",
+        "select cast(t.id as text), 'numbers below ' || t.next_number || ', owned '
+            || coalesce(u.owned, 0)
+         from tasks t left join (
+            select task_id, sum(case when state in ('queued', 'leased') then count
+                else recorded end) as owned
+            from units group by task_id) u on u.task_id = t.id
+         where t.stop_requested is null and t.next_number <> coalesce(u.owned, 0)",
+    ),
+    (
         "trials_belong_to_their_unit",
         "select cast(r.task_id as text), 'trial ' || r.number || ' is outside the recorded part of unit '
             || r.unit

@@ -207,7 +207,7 @@ impl Isolated {
             match self
                 .shared
                 .store
-                .charge_crash(self.batch.unit.lease, trial.number)
+                .charge_crash(self.batch.unit.lease, trial.number, trial.crashes + 1)
                 .await
             {
                 Ok(Some(crashes)) => return Some(crashes),

@@ -92,14 +92,14 @@ gated! {
     trial(id: TaskId, number: u32) -> Option<TrialRow>;
     running_trials(id: TaskId) -> Vec<RunningRow>;
     events(id: TaskId, after: i64, limit: u32) -> Vec<EventRow>;
-    lead() -> Option<Box<dyn Leadership>>;
+    lead(pool: &str) -> Option<Box<dyn Leadership>>;
     take_due(pool: &str) -> Vec<DueUnit>;
     published(units: &[UnitRef]) -> ();
     queue_emptied(pool: &str) -> u64;
     next_due(pool: &str) -> Option<Duration>;
     claim(unit: UnitRef, worker: WorkerId) -> Option<Claim>;
     start_trial(lease: HeldLease, trial: &RunningTrial) -> Option<Control>;
-    charge_crash(lease: HeldLease, number: u32) -> Option<u32>;
+    charge_crash(lease: HeldLease, number: u32, crashes: u32) -> Option<u32>;
     record(task: TaskId, flushes: &[UnitFlush]) -> Recorded;
     renew(worker: WorkerId, leases: &[HeldLease]) -> Vec<LeaseOutcome>;
     reap() -> Reaped;

@@ -55,7 +55,8 @@ pub struct Claimed {
 pub enum UnitEnd {
     /// The lease goes on.
     Keep,
-    /// Done, or stopped: what is not recorded is abandoned.
+    /// Done, or stopped. What is not recorded is abandoned when the task is being stopped; else it
+    /// becomes a new unit, as by `Split`: a trial is never lost by a worker's mistake.
     Close,
     /// Worked long enough: the rest becomes a new unit.
     Split,
@@ -239,15 +240,10 @@ impl Board {
         let left = unit.count - unit.recorded;
         match end {
             UnitEnd::Keep => {}
-            UnitEnd::Close => {
+            UnitEnd::Close | UnitEnd::Split => {
                 unit.state = UnitState::Closed;
-                closed.push(None);
-            }
-            UnitEnd::Split => {
-                unit.state = UnitState::Closed;
-                let first = unit.first + unit.recorded;
                 let rest = Rest {
-                    first,
+                    first: unit.first + unit.recorded,
                     count: left,
                     crashes: unit.crashes,
                 };

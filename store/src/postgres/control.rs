@@ -63,6 +63,12 @@ async fn void_queued(tx: &Transaction<'_>, id: TaskId) -> Result<u32, PgError> {
             &[&id.0],
         )
         .await?;
+    tx.execute(
+        "delete from running_trials r using units u
+         where r.task_id = $1 and u.task_id = $1 and u.number = r.unit and u.state = 'void'",
+        &[&id.0],
+    )
+    .await?;
     Ok(u32::try_from(voided).expect("units of one task are few"))
 }
 

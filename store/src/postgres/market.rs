@@ -116,12 +116,12 @@ pub(super) async fn series_bytes(
             &[&wanted],
         )
         .await?;
-    let mut found: HashMap<Vec<u8>, Vec<u8>> =
+    let found: HashMap<Vec<u8>, Vec<u8>> =
         rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     hashes
         .iter()
         .map(|hash| {
-            found.remove(hash.as_slice()).ok_or_else(|| {
+            found.get(hash.as_slice()).cloned().ok_or_else(|| {
                 let what = format!("series b3:{}", crate::pack::hex(hash));
                 let why = "it is not in the database; import its file again".to_owned();
                 StoreError::Unreadable { what, why }.into()

@@ -86,6 +86,12 @@ pub(super) async fn trials(
             and ($3::text is null or outcome = $3)
          order by number limit $4"
     );
+    if filter
+        .after
+        .is_some_and(|after| i32::try_from(after).is_err())
+    {
+        return Ok(Vec::new());
+    }
     let after = filter.after.map(int);
     let end = filter.end.map(|e| e.name());
     let rows = client

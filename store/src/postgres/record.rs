@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio_postgres::types::Json;
 use trialmill_common::protocol::board::{UnitEnd, Written};
-use trialmill_common::protocol::{Control, Rest};
+use trialmill_common::protocol::{Control, NewUnit, Rest};
 use trialmill_common::state::{TaskId, UnitState};
 
 /// A unit as its row says, locked.
@@ -56,7 +56,7 @@ pub(super) async fn record(
     let mut written = Vec::with_capacity(flushes.len());
     let mut columns: Vec<TrialColumns> = Vec::new();
     let mut closed: Vec<Option<Rest>> = Vec::new();
-    let mut dropped: Vec<i32> = Vec::new();
+    let mut left_units: Vec<i32> = Vec::new();
     let mut changes = UnitChanges::default();
     for flush in flushes {
         let handed = matches!(flush.end, UnitEnd::HandBack | UnitEnd::Isolate);
@@ -67,12 +67,15 @@ pub(super) async fn record(
         };
         let unit = units.get(&flush.lease.unit.unit);
         let Some(unit) = unit.filter(|unit| accepts(unit, flush)) else {
-            let repeated = unit.is_some_and(|unit| is_repeated(unit, flush, end));
-            written.push(if repeated {
-                Written::Recorded
-            } else {
-                Written::Fenced
+            let repeated = unit.filter(|unit| is_repeated(unit, flush, end));
+            written.push(match repeated {
+                Some(_) => Written::Recorded,
+                None => Written::Fenced,
             });
+            if let (Some(unit), UnitEnd::Keep) = (repeated, end) {
+                // Nothing but the lease: a flush renews it, the first time and the second.
+                changes.add(flush, UnitState::Leased, unit.recorded, 0, 0);
+            }
             continue;
         };
         written.push(Written::Recorded);
@@ -87,11 +90,7 @@ pub(super) async fn record(
         let left = unit.count - after;
         let (state, raised, crashed) = match end {
             UnitEnd::Keep => (UnitState::Leased, 0, 0),
-            UnitEnd::Close => {
-                closed.push(None);
-                (UnitState::Closed, 0, 0)
-            }
-            UnitEnd::Split => {
+            UnitEnd::Close | UnitEnd::Split => {
                 let rest = Rest {
                     first: unit.first + after,
                     count: left,
@@ -103,14 +102,10 @@ pub(super) async fn record(
             UnitEnd::HandBack => (UnitState::Queued, 1, 0),
             UnitEnd::Isolate => (UnitState::Queued, 1, 1),
         };
-        if end == UnitEnd::Close {
-            dropped.push(int(number));
+        if state == UnitState::Closed {
+            left_units.push(int(number));
         }
-        changes.numbers.push(int(number));
-        changes.states.push(state.name());
-        changes.recorded.push(int(after));
-        changes.raised.push(raised);
-        changes.crashed.push(crashed);
+        changes.add(flush, state, after, raised, crashed);
     }
     if changes.numbers.is_empty() {
         return Ok(Recorded {
@@ -126,10 +121,18 @@ pub(super) async fn record(
     let tallies: Vec<_> = columns.iter().map(|c| (c.number, c.tally())).collect();
     // The event that tells of the trials is the first of this operation.
     let seq = locked.ledger.seq + 1;
+    if tallies.is_empty() && closed.is_empty() {
+        // Only leases were renewed or given back: the task's row is as it was.
+        tx.commit().await?;
+        return Ok(Recorded {
+            written,
+            control: locked.ledger.control(),
+        });
+    }
     let effects = locked.ledger.recorded(&tallies, &closed, live_slots);
     insert_trials(&tx, task, seq, &columns).await?;
-    forget_announced(&tx, task, &columns, &dropped).await?;
     locked.save(&tx, &effects).await?;
+    forget_announced(&tx, task, &columns, &left_units, &effects.units).await?;
     tx.commit().await?;
     Ok(Recorded {
         written,
@@ -184,6 +187,21 @@ async fn lock_units(
 }
 
 impl UnitChanges {
+    fn add(
+        &mut self,
+        flush: &UnitFlush,
+        state: UnitState,
+        recorded: u32,
+        raised: i64,
+        crashed: i32,
+    ) {
+        self.numbers.push(int(flush.lease.unit.unit));
+        self.states.push(state.name());
+        self.recorded.push(int(recorded));
+        self.raised.push(raised);
+        self.crashed.push(crashed);
+    }
+
     async fn write(
         &self,
         tx: &Transaction<'_>,
@@ -277,21 +295,39 @@ async fn insert_trials(
     Ok(())
 }
 
-/// Removes the announcements of trials that ended, and of those that a closing unit abandons.
+/// Removes the announcements of trials that ended. Those of a closed unit that did not end go with
+/// the rest to its new unit, and keep their
+/// parameters, announced under no lease; without a rest they are abandoned.
 async fn forget_announced(
     tx: &Transaction<'_>,
     task: TaskId,
     ended: &[TrialColumns],
-    closed_units: &[i32],
+    closed: &[i32],
+    opened: &[NewUnit],
 ) -> Result<(), PgError> {
     let numbers: Vec<i32> = ended.iter().map(|r| int(r.number)).collect();
+    if !closed.is_empty() {
+        let units: Vec<i32> = opened.iter().map(|u| int(u.number)).collect();
+        let firsts: Vec<i32> = opened.iter().map(|u| int(u.first)).collect();
+        let counts: Vec<i32> = opened.iter().map(|u| int(u.count)).collect();
+        let statement = tx
+            .prepare_cached(
+                "update running_trials r set unit = n.unit, lease_token = 0
+                 from unnest($3::int4[], $4::int4[], $5::int4[]) as n (unit, first, count)
+                 where r.task_id = $1 and r.unit = any($2)
+                    and r.number >= n.first and r.number < n.first + n.count",
+            )
+            .await?;
+        tx.execute(&statement, &[&task.0, &closed, &units, &firsts, &counts])
+            .await?;
+    }
     let statement = tx
         .prepare_cached(
             "delete from running_trials
              where task_id = $1 and (number = any($2) or unit = any($3))",
         )
         .await?;
-    tx.execute(&statement, &[&task.0, &numbers, &closed_units])
+    tx.execute(&statement, &[&task.0, &numbers, &closed])
         .await?;
     Ok(())
 }

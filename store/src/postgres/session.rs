@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::rows::{HeldLease, LeaseOutcome};
 use crate::{Leadership, postgres::task};
 use futures::future::poll_fn;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
@@ -14,8 +14,13 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 use trialmill_common::protocol::Control;
 use trialmill_common::state::{TaskState, WorkerId};
 
-/// Advisory lock of the one relay.
-const RELAY_LOCK: i64 = 0x7472_6961_6c6d_0001;
+/// Class of the advisory locks of the relays, one per pool.
+const RELAY_LOCK: i32 = 0x7472_696d;
+/// The server ends a session that is silent for this long, and its locks with it: a renewal or a
+/// relay's question comes far more often.
+const SILENCE: &str = "30s";
+/// A leader that is not answered within this time no longer counts on its lock.
+const QUESTION: Duration = Duration::from_secs(5);
 /// Advisory lock of whoever migrates.
 pub(super) const MIGRATION_LOCK: i64 = 0x7472_6961_6c6d_0002;
 
@@ -23,6 +28,8 @@ pub(super) const MIGRATION_LOCK: i64 = 0x7472_6961_6c6d_0002;
 pub(super) struct Session {
     config: Config,
     client: Mutex<Option<Arc<Client>>>,
+    /// Pools that this process relays.
+    led: Arc<std::sync::Mutex<BTreeSet<String>>>,
 }
 
 impl Session {
@@ -30,6 +37,7 @@ impl Session {
         Self {
             config,
             client: Mutex::new(None),
+            led: Arc::default(),
         }
     }
 
@@ -44,20 +52,58 @@ impl Session {
                 tracing::debug!(error = %e, "the session connection ended");
             }
         });
+        client
+            .batch_execute(&format!("set idle_session_timeout = '{SILENCE}'"))
+            .await
+            .map_err(store_error)?;
         let client = Arc::new(client);
         *slot = Some(client.clone());
         Ok(client)
     }
 
-    /// Tries to take the relay's lock, which lives as long as this session.
-    pub async fn lead(&self) -> Result<Option<Box<dyn Leadership>>, StoreError> {
+    /// Forgets a connection that failed, so that the next operation opens another.
+    async fn forget(&self, failed: &Arc<Client>) {
+        let mut slot = self.client.lock().await;
+        if slot
+            .as_ref()
+            .is_some_and(|client| Arc::ptr_eq(client, failed))
+        {
+            *slot = None;
+        }
+    }
+
+    /// Tries to take the relay's lock of a pool, which lives as long as this session.
+    pub async fn lead(&self, pool: &str) -> Result<Option<Box<dyn Leadership>>, StoreError> {
+        // A session may take its own lock twice; this process must not.
+        let fresh = self
+            .led
+            .lock()
+            .expect("no panic while held")
+            .insert(pool.to_owned());
+        if !fresh {
+            return Ok(None);
+        }
+        let attempt = self.try_lock(pool).await;
+        if !matches!(attempt, Ok(Some(_))) {
+            self.led.lock().expect("no panic while held").remove(pool);
+        }
+        let leadership = |client| {
+            let (pool, led) = (pool.to_owned(), self.led.clone());
+            Box::new(RelayLock { client, pool, led }) as Box<dyn Leadership>
+        };
+        Ok(attempt?.map(leadership))
+    }
+
+    async fn try_lock(&self, pool: &str) -> Result<Option<Arc<Client>>, StoreError> {
         let client = self.client().await?;
-        let row = client
-            .query_one("select pg_try_advisory_lock($1)", &[&RELAY_LOCK])
-            .await
-            .map_err(store_error)?;
-        let leads: bool = row.get(0);
-        Ok(leads.then(|| Box::new(RelayLock { client }) as Box<dyn Leadership>))
+        let lock = "select pg_try_advisory_lock($1, hashtext($2))";
+        match client.query_one(lock, &[&RELAY_LOCK, &pool]).await {
+            Ok(row) => Ok(row.get::<_, bool>(0).then_some(client)),
+            Err(e) => {
+                self.forget(&client).await;
+                Err(store_error(e))
+            }
+        }
     }
 
     /// Renews in one statement; a unit whose row is locked at the moment is being written by its
@@ -101,7 +147,18 @@ impl Session {
                 .await?;
             client.query(control, &[&tasks, &units]).await
         };
-        let rows = answer.await.map_err(store_error)?;
+        // A connection that swallows bytes must not cost the lease.
+        let rows = match tokio::time::timeout((lease / 2).max(QUESTION / 5), answer).await {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(e)) => {
+                self.forget(&client).await;
+                return Err(store_error(e));
+            }
+            Err(late) => {
+                self.forget(&client).await;
+                return Err(StoreError::Unavailable(Box::new(late)));
+            }
+        };
         let mut held = HashMap::new();
         for row in rows {
             let state: TaskState = task::named(&row, 3).map_err(PgError::into_store)?;
@@ -133,23 +190,31 @@ impl PgError {
 /// The relay's advisory lock, tied to the session that took it.
 struct RelayLock {
     client: Arc<Client>,
+    pool: String,
+    led: Arc<std::sync::Mutex<BTreeSet<String>>>,
 }
 
+#[async_trait::async_trait]
 impl Leadership for RelayLock {
-    fn holds(&self) -> bool {
-        !self.client.is_closed()
+    async fn holds(&self) -> bool {
+        // Asking also keeps the session from being ended for silence.
+        let asked = self.client.batch_execute("select 1");
+        matches!(tokio::time::timeout(QUESTION, asked).await, Ok(Ok(())))
     }
 }
 
 impl Drop for RelayLock {
     fn drop(&mut self) {
-        let client = self.client.clone();
+        self.led
+            .lock()
+            .expect("no panic while held")
+            .remove(&self.pool);
+        let (client, pool) = (self.client.clone(), std::mem::take(&mut self.pool));
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
+                let unlock = "select pg_advisory_unlock($1, hashtext($2))";
                 // If this fails the session is gone, and the lock with it.
-                let _ = client
-                    .execute("select pg_advisory_unlock($1)", &[&RELAY_LOCK])
-                    .await;
+                let _ = client.execute(unlock, &[&RELAY_LOCK, &pool]).await;
             });
         }
     }

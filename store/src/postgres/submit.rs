@@ -48,8 +48,10 @@ async fn own_row(tx: &Transaction<'_>, id: TaskId) -> Result<TaskRow, PgError> {
     Ok(row.expect("inserted in this transaction"))
 }
 
-/// Takes an idempotency key, or answers with what it made before. Two submissions with one key at
-/// the same time wait for each other at its primary key.
+/// Takes an idempotency key, or answers with what it made before.
+///
+/// Two submissions with one key at the same time wait for each other at its primary key; what the
+/// first made is then read by a new statement, since the waiting one cannot see it.
 async fn take_key(
     tx: &Transaction<'_>,
     idempotency: &Idempotency,
@@ -61,33 +63,48 @@ async fn take_key(
         body_hash,
     } = idempotency;
     let body_hash = body_hash.as_slice();
-    // A key that is a day old, or whose task is gone, is free again.
-    let taken = tx
-        .execute(
-            "insert into idempotency_keys as k (scope, key, body_hash, task_id)
-             values ($1, $2, $3, $4)
-             on conflict (scope, key) do update
-                set body_hash = excluded.body_hash, task_id = excluded.task_id,
-                    created_at = now()
-                where k.created_at < now() - interval '24 hours'
-                   or not exists (select from tasks t where t.id = k.task_id)",
-            &[scope, key, &body_hash, &id.0],
-        )
-        .await?;
-    if taken == 1 {
-        return Ok(None);
+    loop {
+        let taken = tx
+            .execute(
+                "insert into idempotency_keys (scope, key, body_hash, task_id)
+                 values ($1, $2, $3, $4) on conflict (scope, key) do nothing",
+                &[scope, key, &body_hash, &id.0],
+            )
+            .await?;
+        if taken == 1 {
+            return Ok(None);
+        }
+        let earlier = tx
+            .query_opt(
+                "select body_hash = $3, task_id, created_at < now() - interval '24 hours'
+                 from idempotency_keys where scope = $1 and key = $2 for update",
+                &[scope, key, &body_hash],
+            )
+            .await?;
+        // It was removed in between: try to take it again.
+        let Some(row) = earlier else { continue };
+        let task = task::read(&**tx, TaskId(row.get(1))).await?;
+        match task {
+            // A key that is a day old, or whose task was deleted, is free again.
+            Some(task) if !row.get::<_, bool>(2) => {
+                let same_body: bool = row.get(0);
+                return Ok(Some(match same_body {
+                    true => Submitted::Repeated(Box::new(task)),
+                    false => Submitted::KeyConflict,
+                }));
+            }
+            _ => {
+                tx.execute(
+                    "update idempotency_keys
+                     set body_hash = $3, task_id = $4, created_at = now()
+                     where scope = $1 and key = $2",
+                    &[scope, key, &body_hash, &id.0],
+                )
+                .await?;
+                return Ok(None);
+            }
+        }
     }
-    let row = tx
-        .query_one(
-            "select body_hash = $3, task_id from idempotency_keys where scope = $1 and key = $2",
-            &[scope, key, &body_hash],
-        )
-        .await?;
-    if !row.get::<_, bool>(0) {
-        return Ok(Some(Submitted::KeyConflict));
-    }
-    let earlier = task::read(&**tx, TaskId(row.get(1))).await?;
-    Ok(earlier.map(|row| Submitted::Repeated(Box::new(row))))
 }
 
 /// Stores the snapshot that the task pins.

@@ -90,6 +90,7 @@ pub(super) struct Locked {
     /// Whether a unit was ever claimed.
     pub started: bool,
     pub pool: String,
+    not_before: Option<chrono::DateTime<chrono::Utc>>,
     was: TaskState,
     seq: i64,
 }
@@ -97,7 +98,7 @@ pub(super) struct Locked {
 /// Locks the row of a task, last in the lock order.
 pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Locked>, PgError> {
     let query = format!(
-        "select {LEDGER}, t.started_at is not null, t.pool from tasks t
+        "select {LEDGER}, t.started_at is not null, t.pool, t.not_before from tasks t
          where t.id = $1 for no key update"
     );
     let statement = tx.prepare_cached(&query).await?;
@@ -109,6 +110,7 @@ pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Lock
         id,
         started: row.get(LEDGER_COLUMNS),
         pool: row.get(LEDGER_COLUMNS + 1),
+        not_before: row.get(LEDGER_COLUMNS + 2),
         was: ledger.state,
         seq: ledger.seq,
         ledger,
@@ -118,7 +120,7 @@ pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Lock
 impl Locked {
     /// Writes the changed ledger with its new units and events.
     pub async fn save(&self, tx: &Transaction<'_>, effects: &Effects) -> Result<(), PgError> {
-        insert_units(tx, self.id, effects, None).await?;
+        insert_units(tx, self.id, effects, self.not_before).await?;
         insert_events(tx, self.id, self.seq, effects).await?;
         let l = &self.ledger;
         let ends = l.state.is_terminal() && !self.was.is_terminal();
@@ -184,17 +186,13 @@ impl Locked {
                 &[&self.id.0],
             )
             .await?;
-        let first = match first {
-            None => None,
-            Some(row) => {
-                let number = count(&row, 0);
-                let Json(failure) = row.get::<_, Json<serde_json::Value>>(1);
-                Some((
-                    number,
-                    crate::pack::read_failure(failure, &format!("trial {number}"))?,
-                ))
-            }
-        };
+        // A failure of a kind that only a newer build knows does not keep the task from ending.
+        let first = first.and_then(|row| {
+            let number = count(&row, 0);
+            let Json(failure) = row.get::<_, Json<serde_json::Value>>(1);
+            let failure = crate::pack::read_failure(failure, &format!("trial {number}")).ok()?;
+            Some((number, failure))
+        });
         let error = TaskError::of_end(&self.ledger, first);
         tx.execute(
             "update tasks set error = $2 where id = $1",

@@ -3,6 +3,7 @@
 use super::PgError;
 use super::control;
 use super::task::{self, count, int};
+use super::units::Loss;
 use crate::Reaped;
 use crate::rows::UnitRef;
 use deadpool_postgres::Object;
@@ -43,7 +44,13 @@ async fn expired_units(client: &mut Object, lease: Duration) -> Result<Vec<UnitR
     }
     let mut reaped = Vec::new();
     for (id, numbers) in by_task {
-        reaped.extend(reap_task(client, id, &numbers).await?);
+        // A task that cannot be read, or that another transaction holds, must not keep the others
+        // from being reaped.
+        match reap_task(client, id, &numbers).await {
+            Ok(units) => reaped.extend(units),
+            Err(PgError::Database(e)) if client.is_closed() => return Err(e.into()),
+            Err(e) => skipped(id, "its expired units", e),
+        }
     }
     Ok(reaped)
 }
@@ -57,26 +64,30 @@ async fn reap_task(
     // A row that is locked now is being written by its holder, who lives.
     let rows = tx
         .query(
-            "select number from units where task_id = $1 and number = any($2)
+            "select number, lease_token, crashes, count from units
+             where task_id = $1 and number = any($2)
                 and state = 'leased' and lease_until < now()
              order by number for no key update skip locked",
             &[&id.0, &numbers],
         )
         .await?;
-    let expired: Vec<u32> = rows.iter().map(|row| count(row, 0)).collect();
-    if expired.is_empty() {
+    if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let numbers: Vec<i32> = expired.iter().copied().map(int).collect();
-    // A unit runs its trials one at a time: the one announced trial of a unit that was already
-    // isolated, or has no other, is the one that took its worker down.
-    tx.execute(
-        "update running_trials r set crashes = r.crashes + 1 from units u
-         where r.task_id = $1 and r.unit = any($2) and u.task_id = r.task_id
-            and u.number = r.unit and (u.crashes > 0 or u.count = 1)",
-        &[&id.0, &numbers],
-    )
-    .await?;
+    let mut expired = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let unit = UnitRef {
+            task: id,
+            unit: count(row, 0),
+        };
+        let loss = Loss {
+            token: row.get(1),
+            crashes: count(row, 2),
+            count: count(row, 3),
+        };
+        loss.charge(&tx, unit).await?;
+        expired.push(unit);
+    }
     let Some(mut locked) = task::lock(&tx, id).await? else {
         return Ok(Vec::new());
     };
@@ -84,24 +95,34 @@ async fn reap_task(
     let mut queued = Vec::new();
     let mut void = Vec::new();
     for unit in &expired {
-        let again = locked.ledger.unit_lost(*unit, &mut effects);
-        if again { &mut queued } else { &mut void }.push(int(*unit));
+        let again = locked.ledger.unit_lost(unit.unit, &mut effects);
+        if again { &mut queued } else { &mut void }.push(int(unit.unit));
     }
-    for (numbers, state, due) in [(queued, "queued", true), (void, "void", false)] {
-        tx.execute(
-            "update units set state = $3, lease_token = lease_token + 1, crashes = crashes + 1,
-                owner = null, lease_until = null, publish_at = case when $4 then now() end
-             where task_id = $1 and number = any($2)",
-            &[&id.0, &numbers, &state, &due],
-        )
-        .await?;
-    }
+    // The first loss is due at once; a unit that keeps losing its workers waits longer each time,
+    // so that it cannot bring down a whole fleet in a minute.
+    tx.execute(
+        "update units set state = 'queued', lease_token = lease_token + 1, owner = null,
+            lease_until = null, crashes = crashes + 1, publish_at = now() + make_interval(
+                secs => case when crashes = 0 then 0 else least(60, 2 ^ least(crashes, 6)) end)
+         where task_id = $1 and number = any($2)",
+        &[&id.0, &queued],
+    )
+    .await?;
+    tx.execute(
+        "update units set state = 'void', lease_token = lease_token + 1, owner = null,
+            lease_until = null, crashes = crashes + 1
+         where task_id = $1 and number = any($2)",
+        &[&id.0, &void],
+    )
+    .await?;
+    tx.execute(
+        "delete from running_trials where task_id = $1 and unit = any($2)",
+        &[&id.0, &void],
+    )
+    .await?;
     locked.save(&tx, &effects).await?;
     tx.commit().await?;
-    Ok(expired
-        .into_iter()
-        .map(|unit| UnitRef { task: id, unit })
-        .collect())
+    Ok(expired)
 }
 
 /// Asks tasks to end whose unpaused seconds are used up.
@@ -120,19 +141,32 @@ async fn timeouts(client: &mut Object) -> Result<Vec<TaskId>, PgError> {
     let mut stopped = Vec::new();
     for row in rows {
         let id = TaskId(row.get(0));
-        let tx = client.transaction().await?;
-        let Some((locked, decision)) = control::stop_within(&tx, id, StopReason::Timeout).await?
-        else {
-            continue;
-        };
-        // It may have ended, or been stopped, since it was listed.
-        if let Ok(effects) = decision {
-            locked.save(&tx, &effects).await?;
-            tx.commit().await?;
-            stopped.push(id);
+        match time_out(client, id).await {
+            Ok(true) => stopped.push(id),
+            // It has ended, or was stopped, since it was listed.
+            Ok(false) => {}
+            Err(PgError::Database(e)) if client.is_closed() => return Err(e.into()),
+            Err(e) => skipped(id, "its timeout", e),
         }
     }
     Ok(stopped)
+}
+
+async fn time_out(client: &mut Object, id: TaskId) -> Result<bool, PgError> {
+    let tx = client.transaction().await?;
+    let Some((locked, Ok(effects))) = control::stop_within(&tx, id, StopReason::Timeout).await?
+    else {
+        return Ok(false);
+    };
+    locked.save(&tx, &effects).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Says which task a timer could not serve; the next round tries again.
+fn skipped(id: TaskId, what: &str, error: PgError) {
+    let error = crate::StoreError::from(error);
+    tracing::warn!(task.id = %id, %error, "the reaper could not see to {what}; it goes on");
 }
 
 /// Opens units for a task that is alive without one. That is a fault of ours: it is counted and
@@ -142,7 +176,7 @@ async fn repair(client: &mut Object, lease: Duration) -> Result<Vec<TaskId>, PgE
         .query(
             "select id from tasks
              where open_units = 0 and state in ('queued', 'running', 'paused')
-                and (state <> 'paused' or next_number = planned)
+                and (state <> 'paused' or next_number = planned or stop_requested is not null)
              order by id",
             &[],
         )
@@ -150,19 +184,28 @@ async fn repair(client: &mut Object, lease: Duration) -> Result<Vec<TaskId>, PgE
     let mut repaired = Vec::new();
     for row in rows {
         let id = TaskId(row.get(0));
-        let tx = client.transaction().await?;
-        let Some(mut locked) = task::lock(&tx, id).await? else {
-            continue;
-        };
-        if locked.ledger.open_units > 0 || locked.ledger.state.is_terminal() {
-            continue;
+        match repair_task(client, id, lease).await {
+            Ok(true) => repaired.push(id),
+            Ok(false) => {}
+            Err(PgError::Database(e)) if client.is_closed() => return Err(e.into()),
+            Err(e) => skipped(id, "its repair", e),
         }
-        let live_slots = task::live_slots(&tx, &locked.pool, lease).await?;
-        let effects = locked.ledger.repaired(live_slots);
-        locked.save(&tx, &effects).await?;
-        tx.commit().await?;
-        tracing::error!(task.id = %id, "a live task had no open unit; repaired");
-        repaired.push(id);
     }
     Ok(repaired)
+}
+
+async fn repair_task(client: &mut Object, id: TaskId, lease: Duration) -> Result<bool, PgError> {
+    let tx = client.transaction().await?;
+    let Some(mut locked) = task::lock(&tx, id).await? else {
+        return Ok(false);
+    };
+    if locked.ledger.open_units > 0 || locked.ledger.state.is_terminal() {
+        return Ok(false);
+    }
+    let live_slots = task::live_slots(&tx, &locked.pool, lease).await?;
+    let effects = locked.ledger.repaired(live_slots);
+    locked.save(&tx, &effects).await?;
+    tx.commit().await?;
+    tracing::error!(task.id = %id, "a live task had no open unit; repaired");
+    Ok(true)
 }

@@ -4,14 +4,15 @@ use super::PgError;
 use super::task::{self, count, int};
 use crate::rows::{AnnouncedTrial, Claim, DueUnit, HeldLease, UnitRef};
 use crate::{MIN_IN_FLIGHT, Timing, pack};
-use deadpool_postgres::Object;
+use deadpool_postgres::{Object, Transaction};
 use std::time::Duration;
+use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use trialmill_common::protocol::Control;
 use trialmill_common::state::{TaskId, TaskState, WorkerId};
 use trialmill_common::trial::RunningTrial;
 
-/// Tasks that one round of the relay looks at: the first ones by priority and age.
+/// Tasks of one key that one round of the relay looks at: the first by priority and age.
 const TASKS_PER_ROUND: i64 = 500;
 
 pub(super) async fn take_due(
@@ -27,23 +28,25 @@ pub(super) async fn take_due(
     let statement = tx
         .prepare_cached(
             "with alive as (
-                select t.id, t.priority, coalesce(t.submitted_by, '') as key, t.name
-                from tasks t
+                select * from (
+                    select t.id, t.priority, coalesce(t.submitted_by, '') as key, t.name,
+                        row_number() over (partition by t.submitted_by
+                            order by t.priority, t.id) as nth
+                    from tasks t
+                    where t.pool = $1 and t.state in ('queued', 'running')
+                        and t.stop_requested is null
+                        and exists (select from units u where u.task_id = t.id
+                            and u.state = 'queued' and u.publish_at <= now())) ranked
+                where nth <= $3),
+            busy as (
+                select u.task_id, coalesce(t.submitted_by, '') as key,
+                    u.state = 'queued' as in_flight
+                from units u join tasks t on t.id = u.task_id
                 where t.pool = $1 and t.state in ('queued', 'running')
-                    and t.stop_requested is null
-                    and exists (select from units u where u.task_id = t.id
-                        and u.state = 'queued' and u.publish_at <= now())
-                order by t.priority, t.id limit $3),
-            served as (
-                select u.task_id, count(*) as units from units u
-                join tasks t on t.id = u.task_id
-                where t.pool = $1 and (u.state = 'leased'
-                    or u.state = 'queued' and u.publishes > 0 and u.publish_at > now())
-                group by u.task_id),
-            in_flight as (
-                select count(*) as units from units u join tasks t on t.id = u.task_id
-                where t.pool = $1 and u.state = 'queued' and u.publishes > 0
-                    and u.publish_at > now() and t.state in ('queued', 'running')),
+                    and (u.state = 'leased'
+                        or u.state = 'queued' and u.publishes > 0 and u.publish_at > now())),
+            served as (select task_id, count(*) as units from busy group by task_id),
+            served_key as (select key, count(*) as units from busy group by key),
             line as (
                 select u.task_id, u.number, a.priority, a.key, a.name,
                     u.first + u.recorded as first_trial, u.count - u.recorded as trials,
@@ -53,13 +56,13 @@ pub(super) async fn take_due(
                 left join served s on s.task_id = u.task_id
                 where u.state = 'queued' and u.publish_at <= now()),
             ordered as (
-                select l.*, row_number() over (
+                select l.*, coalesce(k.units, 0) + row_number() over (
                     partition by l.key order by l.place, l.task_id) as key_place
-                from line l),
+                from line l left join served_key k on k.key = l.key),
             taken as (
                 select * from ordered
                 order by priority, key_place, place, task_id, number
-                limit greatest(0, $2 - (select units from in_flight)))
+                limit greatest(0, $2 - (select count(*) from busy where in_flight)))
             update units u set publish_at = now() + make_interval(secs => $4),
                 publishes = u.publishes + 1
             from taken
@@ -126,14 +129,96 @@ pub(super) async fn queue_emptied(client: &mut Object, pool: &str) -> Result<u64
 pub(super) async fn next_due(client: &mut Object, pool: &str) -> Result<Option<Duration>, PgError> {
     let statement = client
         .prepare_cached(
-            "select greatest(0, extract(epoch from min(u.publish_at) - now()))::float8
+            "select greatest(0, extract(epoch from u.publish_at - now()))::float8
              from units u join tasks t on t.id = u.task_id
              where u.state = 'queued' and t.pool = $1 and t.state in ('queued', 'running')
-                and t.stop_requested is null",
+                and t.stop_requested is null
+             order by u.publish_at limit 1",
         )
         .await?;
-    let row = client.query_one(&statement, &[&pool]).await?;
-    Ok(row.get::<_, Option<f64>>(0).map(Duration::from_secs_f64))
+    let row = client.query_opt(&statement, &[&pool]).await?;
+    Ok(row.map(|row| Duration::from_secs_f64(row.get(0))))
+}
+
+/// Takes the lease of a unit that is queued, or (`lost`) whose holder let it expire.
+async fn lease_unit(
+    tx: &Transaction<'_>,
+    unit: UnitRef,
+    worker: WorkerId,
+    lease: Duration,
+    lost: bool,
+) -> Result<Option<Row>, PgError> {
+    // A cancel that runs at the same time voids this unit or finds it leased: the row lock
+    // decides, and the guard is evaluated again after waiting for it. A lease that ran
+    // out while the server was down may be renewed for one full lease before anybody takes over.
+    let guard = match lost {
+        false => "u.state = 'queued'",
+        true => {
+            "u.state = 'leased' and u.lease_until < now()
+                and (u.lease_until > pg_postmaster_start_time()
+                    or now() > pg_postmaster_start_time() + make_interval(secs => $4))"
+        }
+    };
+    let query = format!(
+        "update units u set state = 'leased', lease_token = u.lease_token + 1, owner = $3,
+            lease_until = now() + make_interval(secs => $4), publish_at = null, publishes = 0,
+            crashes = u.crashes + {}
+         from tasks t
+         where u.task_id = $1 and u.number = $2 and t.id = u.task_id
+            and t.state in ('queued', 'running') and t.stop_requested is null
+            and (t.not_before is null or t.not_before <= now()) and {guard}
+         returning u.lease_token, u.first, u.count, u.recorded, u.crashes, t.state, t.spec,
+            t.snapshot_id, t.kind",
+        i32::from(lost)
+    );
+    let Ok(number) = i32::try_from(unit.unit) else {
+        // No unit has such a number; a message may name anything.
+        return Ok(None);
+    };
+    let statement = tx.prepare_cached(&query).await?;
+    let seconds = lease.as_secs_f64();
+    let row = tx
+        .query_opt(&statement, &[&unit.task.0, &number, &worker.0, &seconds])
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    if lost {
+        let before = Loss {
+            token: row.get::<_, i64>(0) - 1,
+            crashes: count(&row, 4) - 1,
+            count: count(&row, 2),
+        };
+        before.charge(tx, unit).await?;
+    }
+    Ok(Some(row))
+}
+
+/// A unit as it was when it lost its worker.
+pub(super) struct Loss {
+    /// Token of the lost lease.
+    pub token: i64,
+    /// Workers lost before this one.
+    pub crashes: u32,
+    /// Trials of the unit.
+    pub count: u32,
+}
+
+impl Loss {
+    /// Charges the loss to the trial that the lost holder had announced, if that trial ran alone:
+    /// the unit was isolated already, or has no other. A unit runs its trials one at a time, so
+    /// the one announced under the lost lease is the one that ran.
+    pub async fn charge(&self, tx: &Transaction<'_>, unit: UnitRef) -> Result<(), PgError> {
+        if self.crashes > 0 || self.count == 1 {
+            let statement = tx
+                .prepare_cached(
+                    "update running_trials set crashes = crashes + 1
+                     where task_id = $1 and unit = $2 and lease_token = $3",
+                )
+                .await?;
+            tx.execute(&statement, &[&unit.task.0, &int(unit.unit), &self.token])
+                .await?;
+        }
+        Ok(())
+    }
 }
 
 pub(super) async fn claim(
@@ -143,34 +228,17 @@ pub(super) async fn claim(
     lease: Duration,
 ) -> Result<Option<Claim>, PgError> {
     let tx = client.transaction().await?;
-    // A cancel that runs at the same time voids this unit or finds it leased: the row lock
-    // decides, and the guard is evaluated again after waiting for it.
-    let statement = tx
-        .prepare_cached(
-            "update units u set state = 'leased', lease_token = u.lease_token + 1, owner = $3,
-                lease_until = now() + make_interval(secs => $4), publish_at = null,
-                publishes = 0,
-                crashes = u.crashes + case when u.state = 'leased' then 1 else 0 end
-             from tasks t
-             where u.task_id = $1 and u.number = $2 and t.id = u.task_id
-                and t.state in ('queued', 'running') and t.stop_requested is null
-                and (t.not_before is null or t.not_before <= now())
-                and (u.state = 'queued' or u.state = 'leased' and u.lease_until < now())
-             returning u.lease_token, u.first, u.count, u.recorded, u.crashes, t.state, t.spec,
-                t.snapshot_id",
-        )
-        .await?;
-    let seconds = lease.as_secs_f64();
-    let claimed = tx
-        .query_opt(
-            &statement,
-            &[&unit.task.0, &int(unit.unit), &worker.0, &seconds],
-        )
-        .await?;
-    let Some(row) = claimed else { return Ok(None) };
-    if task::named::<TaskState>(&row, 5)? == TaskState::Queued
-        && let Some(mut locked) = task::lock(&tx, unit.task).await?
-    {
+    let row = match lease_unit(&tx, unit, worker, lease, false).await? {
+        Some(row) => Some(row),
+        None => lease_unit(&tx, unit, worker, lease, true).await?,
+    };
+    let Some(row) = row else { return Ok(None) };
+    if task::named::<TaskState>(&row, 5)? == TaskState::Queued {
+        let locked = task::lock(&tx, unit.task).await?;
+        // A pause or a stop may have come between the two: then nothing was claimed.
+        let Some(mut locked) = locked.filter(|locked| locked.ledger.claimable()) else {
+            return Ok(None);
+        };
         let effects = locked.ledger.claimed();
         if !effects.events.is_empty() {
             locked.save(&tx, &effects).await?;
@@ -197,6 +265,7 @@ pub(super) async fn claim(
         count: count(&row, 2) - recorded,
         recorded,
         crashes: count(&row, 4),
+        kind: task::named(&row, 8)?,
         spec: row.get::<_, Json<serde_json::Value>>(6).0,
         snapshot: snapshot.and_then(|bytes| bytes.try_into().ok()),
         announced: announced
@@ -221,14 +290,19 @@ pub(super) async fn start_trial(
                 select u.task_id, u.lease_token from units u
                 where u.task_id = $1 and u.number = $2 and u.lease_token = $3
                     and u.state = 'leased'
-                for key share)
-             insert into running_trials as r (task_id, number, unit, lease_token, params)
-             select mine.task_id, $4, $2, mine.lease_token, $5 from mine
-             on conflict (task_id, number) do update
-                set unit = excluded.unit, lease_token = excluded.lease_token, started_at = now()
-             returning (select case when t.stop_requested is not null then 'stop'
-                when t.state = 'paused' then 'pause' else 'run' end
-                from tasks t where t.id = r.task_id)",
+                for share),
+             told as (
+                select mine.*, case when t.stop_requested is not null then 'stop'
+                    when t.state = 'paused' then 'pause' else 'run' end as control
+                from mine join tasks t on t.id = mine.task_id),
+             announced as (
+                insert into running_trials as r (task_id, number, unit, lease_token, params, crashes)
+                select told.task_id, $4, $2, told.lease_token, $5, $6 from told
+                where told.control = 'run'
+                on conflict (task_id, number) do update
+                    set unit = excluded.unit, lease_token = excluded.lease_token,
+                        started_at = now())
+             select control from told",
         )
         .await?;
     let HeldLease { unit, token } = lease;
@@ -242,6 +316,7 @@ pub(super) async fn start_trial(
                 &token,
                 &int(trial.number),
                 &params,
+                &int(trial.crashes),
             ],
         )
         .await?;
@@ -256,10 +331,11 @@ pub(super) async fn charge_crash(
     client: &mut Object,
     lease: HeldLease,
     number: u32,
+    crashes: u32,
 ) -> Result<Option<u32>, PgError> {
     let row = client
         .query_opt(
-            "update running_trials r set crashes = r.crashes + 1
+            "update running_trials r set crashes = greatest(r.crashes, $5)
              from units u
              where r.task_id = $1 and r.number = $4 and u.task_id = r.task_id
                 and u.number = $2 and u.lease_token = $3 and u.state = 'leased'
@@ -270,6 +346,7 @@ pub(super) async fn charge_crash(
                 &int(lease.unit.unit),
                 &lease.token,
                 &int(number),
+                &int(crashes),
             ],
         )
         .await?;

@@ -101,10 +101,7 @@ fn write(
     }
     insert_trials(tx, flush, seq, &mut sum.tallies)?;
     leave_unit(tx, flush, end, after)?;
-    if end == UnitEnd::Close {
-        sum.closed.push((flush.lease.unit.unit, None));
-    }
-    if end == UnitEnd::Split {
+    if closing {
         let rest = Rest {
             first: unit.first + after,
             count: unit.count - after,
@@ -237,7 +234,7 @@ fn leave_announced(
     match opened {
         Some(new) => tx
             .connection
-            .prepare_cached("update running_trials set unit = ?3 where task_id = ?1 and unit = ?2")?
+            .prepare_cached("update running_trials set unit = ?3, lease_token = 0 where task_id = ?1 and unit = ?2")?
             .execute(params![task.to_string(), unit, new.number])?,
         None => tx
             .connection

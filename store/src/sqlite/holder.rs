@@ -21,7 +21,7 @@ pub(super) fn claim(tx: &Tx, unit: UnitRef, worker: WorkerId) -> Result<Option<C
     let task = unit.task.to_string();
     let mut statement = tx.connection.prepare_cached(
         "select u.first, u.count, u.recorded, u.crashes, u.lease_token, u.state,
-            t.spec, t.snapshot_id
+            t.spec, t.snapshot_id, t.kind
          from units u join tasks t on t.id = u.task_id
          where u.task_id = ?1 and u.number = ?2
             and (u.state = 'queued' or (u.state = 'leased' and u.lease_until <= ?3))
@@ -38,7 +38,7 @@ pub(super) fn claim(tx: &Tx, unit: UnitRef, worker: WorkerId) -> Result<Option<C
     let token = row.get::<_, i64>("lease_token")? + 1;
     if lost {
         // The lease ran out and nobody came back: found by this claim, not by the reaper.
-        timers::charge_lost(tx, unit, crashes_before, count)?;
+        timers::charge_lost(tx, unit, token - 1, crashes_before, count)?;
     }
     tx.connection
         .prepare_cached(
@@ -64,6 +64,7 @@ pub(super) fn claim(tx: &Tx, unit: UnitRef, worker: WorkerId) -> Result<Option<C
         count: count - recorded,
         recorded,
         crashes,
+        kind: named(row, "kind")?,
         spec: json(row, "spec")?,
         snapshot: maybe_hash(row, "snapshot_id")?,
         announced: announced(tx, unit)?,
@@ -143,6 +144,7 @@ pub(super) fn charge_crash(
     tx: &Tx,
     lease: HeldLease,
     number: u32,
+    crashes: u32,
 ) -> Result<Option<u32>, StoreError> {
     if !held(tx, lease)? {
         return Ok(None);
@@ -150,11 +152,16 @@ pub(super) fn charge_crash(
     let crashes = tx
         .connection
         .prepare_cached(
-            "update running_trials set crashes = crashes + 1
+            "update running_trials set crashes = max(crashes, ?4)
              where task_id = ?1 and unit = ?2 and number = ?3 returning crashes",
         )?
         .query_row(
-            params![lease.unit.task.to_string(), lease.unit.unit, number],
+            params![
+                lease.unit.task.to_string(),
+                lease.unit.unit,
+                number,
+                crashes
+            ],
             |row| row.get(0),
         )
         .optional()?;

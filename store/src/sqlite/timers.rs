@@ -74,16 +74,18 @@ fn lose(tx: &Tx, unit: UnitRef) -> Result<(), StoreError> {
         return Ok(());
     };
     let task = unit.task.to_string();
-    let (crashes, count) = tx
+    let (crashes, count, token): (u32, u32, i64) = tx
         .connection
-        .prepare_cached("select crashes, count from units where task_id = ?1 and number = ?2")?
+        .prepare_cached(
+            "select crashes, count, lease_token from units where task_id = ?1 and number = ?2",
+        )?
         .query_row(params![task, unit.unit], |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
     let mut effects = Effects::default();
     let again = head.ledger.unit_lost(unit.unit, &mut effects);
     if again {
-        charge_lost(tx, unit, crashes, count)?;
+        charge_lost(tx, unit, token, crashes, count)?;
     } else {
         tx.connection
             .prepare_cached("delete from running_trials where task_id = ?1 and unit = ?2")?
@@ -99,16 +101,26 @@ fn lose(tx: &Tx, unit: UnitRef) -> Result<(), StoreError> {
             task,
             unit.unit,
             if again { "queued" } else { "void" },
-            again.then_some(tx.now)
+            again.then_some(tx.now.saturating_add(wait_after(crashes)))
         ])?;
     tasks::save(tx, unit.task, &head, &effects)
 }
 
-/// Charges the loss of a worker to the announced trial of its unit, if that trial ran alone: the
-/// unit was isolated by an earlier loss, or has one trial only.
+/// How long a unit waits after losing a worker, in microseconds: not at all the first time, then
+/// longer each time, so that it cannot bring down a whole fleet in a minute.
+fn wait_after(crashes_before: u32) -> i64 {
+    match crashes_before {
+        0 => 0,
+        n => 1_000_000 * (1_i64 << n.min(6)).min(60),
+    }
+}
+
+/// Charges the loss of a worker to the trial it had announced under its lease, if that trial ran
+/// alone: the unit was isolated by an earlier loss, or has one trial only.
 pub(super) fn charge_lost(
     tx: &Tx,
     unit: UnitRef,
+    token: i64,
     crashes_before: u32,
     count: u32,
 ) -> Result<(), StoreError> {
@@ -116,9 +128,9 @@ pub(super) fn charge_lost(
         tx.connection
             .prepare_cached(
                 "update running_trials set crashes = crashes + 1
-                 where task_id = ?1 and unit = ?2",
+                 where task_id = ?1 and unit = ?2 and lease_token = ?3",
             )?
-            .execute(params![unit.task.to_string(), unit.unit])?;
+            .execute(params![unit.task.to_string(), unit.unit, token])?;
     }
     Ok(())
 }

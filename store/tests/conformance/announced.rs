@@ -100,10 +100,14 @@ pub async fn a_crash_is_charged_only_to_a_trial_that_ran_alone(database: Arc<Dat
     assert_eq!(given.announced(id).await, vec![], "nobody runs it now");
     let second = given.claim(id, 0).await;
     assert_eq!(second.announced[0].crashes, 0, "it had neighbours");
-    assert_eq!(given.announced(id).await, vec![(0, 0, 0)]);
     given.lose(&second).await;
     let third = given.claim(id, 0).await;
-    assert_eq!(third.announced[0].crashes, 1, "the unit was isolated");
+    assert_eq!(third.announced[0].crashes, 0, "its holder never came to it");
+    given.announce(&third, 0, 0).await;
+    assert_eq!(given.announced(id).await, vec![(0, 0, 0)]);
+    given.lose(&third).await;
+    let fourth = given.claim(id, 0).await;
+    assert_eq!(fourth.announced[0].crashes, 1, "the unit was isolated");
 
     let single = given.submit(task(1, Some(1))).await;
     let only = given.claim(single, 0).await;
@@ -134,21 +138,26 @@ pub async fn the_death_of_a_child_is_charged_by_the_holder(database: Arc<Databas
     let first = given.claim(id, 0).await;
     given.announce(&first, 0, 0).await;
     assert_eq!(
-        given.store.charge_crash(first.lease, 0).await.unwrap(),
+        given.store.charge_crash(first.lease, 0, 1).await.unwrap(),
         Some(1)
     );
     assert_eq!(
-        given.store.charge_crash(first.lease, 0).await.unwrap(),
+        given.store.charge_crash(first.lease, 0, 2).await.unwrap(),
         Some(2)
     );
     assert_eq!(
-        given.store.charge_crash(first.lease, 1).await.unwrap(),
+        given.store.charge_crash(first.lease, 0, 2).await.unwrap(),
+        Some(2),
+        "a repetition charges nothing more"
+    );
+    assert_eq!(
+        given.store.charge_crash(first.lease, 1, 1).await.unwrap(),
         None,
         "not announced"
     );
     given.lose(&first).await;
     assert_eq!(
-        given.store.charge_crash(first.lease, 0).await.unwrap(),
+        given.store.charge_crash(first.lease, 0, 3).await.unwrap(),
         None,
         "superseded"
     );

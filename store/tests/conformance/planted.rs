@@ -90,6 +90,16 @@ pub async fn every_rule_finds_its_violation(database: Arc<Database>) {
             "delete from trials where number = 3",
         ),
         (
+            "space_exhausted_means_all_points",
+            true,
+            "update tasks set stop_reason = 'space_exhausted', completed = 3",
+        ),
+        (
+            "every_number_has_its_unit",
+            false,
+            "update units set state = 'void', publish_at = null where number = 5",
+        ),
+        (
             "trials_belong_to_their_unit",
             false,
             "update trials set unit = 99 where number = 0",

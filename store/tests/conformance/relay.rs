@@ -168,16 +168,29 @@ pub async fn a_unit_handed_back_before_its_publish_was_confirmed_stays_due(
 pub async fn one_handle_leads_until_it_lets_go(database: Arc<Database>) {
     let given = Given::new(database.clone()).await;
     let other = database.store(hour()).await;
-    let first = given.store.lead().await.unwrap().expect("nobody leads yet");
-    assert!(first.holds());
-    assert!(other.lead().await.unwrap().is_none());
+    let first = given
+        .store
+        .lead("default")
+        .await
+        .unwrap()
+        .expect("nobody leads yet");
+    assert!(first.holds().await);
+    assert!(
+        given.store.lead("default").await.unwrap().is_none(),
+        "not twice"
+    );
+    assert!(
+        other.lead("another").await.unwrap().is_some(),
+        "a pool of its own"
+    );
+    assert!(other.lead("default").await.unwrap().is_none());
     drop(first);
-    let mut second = other.lead().await.unwrap();
+    let mut second = other.lead("default").await.unwrap();
     while second.is_none() {
         tokio::task::yield_now().await;
-        second = other.lead().await.unwrap();
+        second = other.lead("default").await.unwrap();
     }
-    assert!(given.store.lead().await.unwrap().is_none());
+    assert!(given.store.lead("default").await.unwrap().is_none());
 }
 
 pub async fn a_commit_of_due_units_wakes_who_waits_for_it(database: Arc<Database>) {

@@ -119,8 +119,8 @@ impl Store for Flaky {
         self.line()?.events(id, after, limit).await
     }
 
-    async fn lead(&self) -> Result<Option<Box<dyn Leadership>>, StoreError> {
-        self.line()?.lead().await
+    async fn lead(&self, pool: &str) -> Result<Option<Box<dyn Leadership>>, StoreError> {
+        self.line()?.lead(pool).await
     }
 
     async fn take_due(&self, pool: &str) -> Result<Vec<DueUnit>, StoreError> {
@@ -153,8 +153,13 @@ impl Store for Flaky {
         Ok(control)
     }
 
-    async fn charge_crash(&self, lease: HeldLease, number: u32) -> Result<Option<u32>, StoreError> {
-        self.line()?.charge_crash(lease, number).await
+    async fn charge_crash(
+        &self,
+        lease: HeldLease,
+        number: u32,
+        crashes: u32,
+    ) -> Result<Option<u32>, StoreError> {
+        self.line()?.charge_crash(lease, number, crashes).await
     }
 
     async fn record(&self, task: TaskId, flushes: &[UnitFlush]) -> Result<Recorded, StoreError> {
