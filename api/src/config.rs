@@ -72,16 +72,6 @@ pub struct Settings {
     pub log_format: String,
 }
 
-/// Variables of this program whose names begin with `TRIALMILL_`.
-const KNOWN: [&str; 6] = [
-    "TRIALMILL_LISTEN",
-    "TRIALMILL_API_KEY",
-    "TRIALMILL_API_KEY_FILE",
-    "TRIALMILL_LEASE_SECONDS",
-    "TRIALMILL_LOG",
-    "TRIALMILL_LOG_FORMAT",
-];
-
 /// Settings without fault. Holds secrets, so it cannot be shown.
 pub struct Config {
     /// Where to listen.
@@ -241,12 +231,11 @@ fn non_empty(name: &str, text: &str) -> Result<String, String> {
     }
 }
 
-/// The variables named `TRIALMILL_*` that this program does not read: probably misspelt, or meant
-/// for a worker.
+/// The variables that look like ours and are none: probably misspelt.
 pub fn unknown_variables(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
     let names = environment.filter_map(|(name, _)| name.into_string().ok());
     let mut unknown: Vec<String> = names
-        .filter(|name| name.starts_with("TRIALMILL_") && !KNOWN.contains(&name.as_str()))
+        .filter(|name| trialmill_common::environment::is_unknown(name))
         .collect();
     unknown.sort();
     unknown

@@ -103,14 +103,20 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         pace,
         stop.clone(),
     );
-    let relay = tokio::spawn(relay);
+    let mut relay = tokio::spawn(relay);
     tracing::info!(
         address = %config.listen,
         with_key = config.api_key.is_some(),
         "listening; the documentation is at /docs"
     );
     let state = AppState::new(store, broker.clone()).with_key(config.api_key);
-    let served = serve(listener, router(state), terminated()).await;
+    let served = tokio::select! {
+        served = serve(listener, router(state), terminated()) => served,
+        ended = &mut relay => {
+            ended.context("the relay ended badly")?;
+            bail!("the relay ended by itself");
+        }
+    };
     stop.cancel();
     relay.await.context("the relay ended badly")?;
     broker.close().await;

@@ -55,25 +55,6 @@ const OWN: [&str; 8] = [
     "TRIALMILL_LOG",
 ];
 
-/// Variables of the other programs and of the scripts, which may share an environment with us.
-const OTHERS: [&str; 15] = [
-    "TRIALMILL_CHILD",
-    "TRIALMILL_POOL",
-    "TRIALMILL_DRAIN_SECONDS",
-    "TRIALMILL_FLUSH_MS",
-    "TRIALMILL_UNIT_SECONDS",
-    "TRIALMILL_ACK_EARLY_SECONDS",
-    "TRIALMILL_CACHE_MB",
-    "TRIALMILL_TRIAL_MEMORY_MB",
-    "TRIALMILL_MEMORY_MB",
-    "TRIALMILL_LOG_FORMAT",
-    "TRIALMILL_POSTGRES_PASSWORD",
-    "TRIALMILL_RABBITMQ_PASSWORD",
-    "TRIALMILL_RABBITMQ_MANAGEMENT_URL",
-    "TRIALMILL_SERVICES_DIR",
-    "TRIALMILL_SERVICES_FSYNC",
-];
-
 /// What the environment says.
 #[derive(Default)]
 pub struct Settings {
@@ -172,10 +153,7 @@ impl Settings {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let known = |name: &&String| is_read(name) || OTHERS.contains(&name.as_str());
-        let ours = variables
-            .keys()
-            .filter(|name| name.starts_with("TRIALMILL_"));
+        let unknown = |name: &&String| trialmill_common::environment::is_unknown(name);
         Ok(Self {
             database_url,
             amqp_url,
@@ -187,7 +165,7 @@ impl Settings {
             data_dir: plain("TRIALMILL_DATA_DIR").map(PathBuf::from),
             log: plain("TRIALMILL_LOG"),
             no_colour: plain("NO_COLOR").is_some(),
-            unknown: ours.filter(|name| !known(name)).cloned().collect(),
+            unknown: variables.keys().filter(unknown).cloned().collect(),
         })
     }
 }

@@ -5,6 +5,7 @@
 //! and its tests compare the two step by step.
 
 pub mod draft;
+pub mod environment;
 pub mod fault;
 pub mod message;
 pub mod objective;

@@ -88,35 +88,6 @@ pub struct Settings {
     pub log_format: Option<String>,
 }
 
-/// Every variable that starts with `TRIALMILL_` and is known to some program of this build.
-const KNOWN: &[&str] = &[
-    "TRIALMILL_SLOTS",
-    "TRIALMILL_POOL",
-    "TRIALMILL_LEASE_SECONDS",
-    "TRIALMILL_DRAIN_SECONDS",
-    "TRIALMILL_FLUSH_MS",
-    "TRIALMILL_UNIT_SECONDS",
-    "TRIALMILL_ACK_EARLY_SECONDS",
-    "TRIALMILL_CACHE_MB",
-    "TRIALMILL_TRIAL_MEMORY_MB",
-    "TRIALMILL_MEMORY_MB",
-    "TRIALMILL_STATUS_FILE",
-    "TRIALMILL_LOG",
-    "TRIALMILL_LOG_FORMAT",
-    // Of the other programs and scripts, which often share an environment with a worker.
-    "TRIALMILL_URL",
-    "TRIALMILL_LISTEN",
-    "TRIALMILL_API_KEY",
-    "TRIALMILL_API_KEY_FILE",
-    "TRIALMILL_DATA_DIR",
-    "TRIALMILL_RABBITMQ_MANAGEMENT_URL",
-    "TRIALMILL_POSTGRES_PASSWORD",
-    "TRIALMILL_RABBITMQ_PASSWORD",
-    "TRIALMILL_SERVICES_DIR",
-    "TRIALMILL_SERVICES_ENGINE",
-    "TRIALMILL_SERVICES_FSYNC",
-];
-
 /// Checked settings.
 #[derive(Clone)]
 pub struct Config {
@@ -322,13 +293,11 @@ impl Settings {
 #[must_use]
 pub fn unknown_variables() -> Vec<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let mut unknown: Vec<String> = names.filter(|name| is_unknown(name)).collect();
+    let mut unknown: Vec<String> = names
+        .filter(|name| trialmill_common::environment::is_unknown(name))
+        .collect();
     unknown.sort_unstable();
     unknown
-}
-
-fn is_unknown(name: &str) -> bool {
-    name.starts_with("TRIALMILL_") && !KNOWN.contains(&name)
 }
 
 /// Whether this process was started as an isolated child.
@@ -480,8 +449,10 @@ mod tests {
 
     #[test]
     fn a_misspelled_variable_is_noticed() {
-        assert!(is_unknown("TRIALMILL_SLOT"));
-        assert!(!is_unknown("TRIALMILL_SLOTS"));
-        assert!(!is_unknown("PATH"));
+        assert!(trialmill_common::environment::is_unknown("TRIALMILL_SLOT"));
+        assert!(!trialmill_common::environment::is_unknown(
+            "TRIALMILL_SLOTS"
+        ));
+        assert!(!trialmill_common::environment::is_unknown("PATH"));
     }
 }

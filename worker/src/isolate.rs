@@ -4,7 +4,7 @@
 use crate::backoff::Backoff;
 use crate::child::{Answer, Ask, CHILD_VARIABLE, Setup};
 use crate::objective::timed_out;
-use crate::running::Shared;
+use crate::running::{Phase, Shared};
 use crate::slot::start_trial;
 use crate::stop::Signal;
 use crate::trials::{Batch, Halt, Next};
@@ -68,6 +68,9 @@ impl Isolated {
                 match self.attempt(&trial).await {
                     Attempt::Ended(outcome) => break Some(outcome),
                     Attempt::Interrupted => break None,
+                    // A signal to the whole service reaches the child as well: what dies while
+                    // the worker leaves is handed back, not charged.
+                    Attempt::Died(_) if *self.shared.phase.borrow() > Phase::Running => break None,
                     Attempt::Died(how) => {
                         tracing::warn!(trial.number = trial.number, how, "an isolated trial died");
                         match self.charge(&trial).await {
@@ -155,6 +158,8 @@ impl Isolated {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
+            // Ctrl-C at a terminal is for the worker, which decides what becomes of its children.
+            .process_group(0)
             .spawn()?;
         let mut asks = child.stdin.take().expect("piped above");
         let answers = BufReader::new(child.stdout.take().expect("piped above")).lines();

@@ -131,7 +131,7 @@ async fn work(config: &Config, settings: &Settings) -> anyhow::Result<()> {
     )
     .await?;
     let shutdown = CancellationToken::new();
-    let relay = tokio::spawn(trialmill_relay::run(
+    let mut relay = tokio::spawn(trialmill_relay::run(
         store,
         Arc::clone(&broker),
         config.worker.pool.clone(),
@@ -151,6 +151,10 @@ async fn work(config: &Config, settings: &Settings) -> anyhow::Result<()> {
         fault = worker.failed() => {
             tracing::error!(%fault, "the worker cannot go on");
             Some(fault)
+        }
+        ended = &mut relay => {
+            ended.context("the relay ended badly")?;
+            anyhow::bail!("the relay ended by itself");
         }
     };
     tokio::select! {

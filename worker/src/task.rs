@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use trialmill_backtest::bars::BarSeries;
 use trialmill_common::spec::TaskSpec;
-use trialmill_common::state::TaskId;
+use trialmill_common::state::{TaskId, TaskKind};
 use trialmill_search::{History, Point, Study};
 use trialmill_store::rows::Claim;
 use trialmill_store::{Store, StoreError};
@@ -133,7 +133,25 @@ impl TaskCache {
         prepared.await.map_err(|error| PrepareError::clone(&error))
     }
 
+    /// Finds the executor of a task's kind. There is no other way to run a task: a kind without an
+    /// arm does not compile.
     async fn prepare(&self, claim: &Claim, lane: &Lane) -> Result<Arc<PreparedTask>, PrepareError> {
+        match claim.kind {
+            TaskKind::HyperparameterOptimization => self.prepare_search(claim, lane).await,
+            kind @ (TaskKind::Backtest | TaskKind::Training | TaskKind::Prediction) => {
+                // Refused at the door by this version; a newer one may have accepted it.
+                Err(PrepareError::Unreadable(format!(
+                    "this build has no executor for tasks of kind {kind}; run a newer worker"
+                )))
+            }
+        }
+    }
+
+    async fn prepare_search(
+        &self,
+        claim: &Claim,
+        lane: &Lane,
+    ) -> Result<Arc<PreparedTask>, PrepareError> {
         let spec = TaskSpec::from_json(&claim.spec)
             .map_err(|error| PrepareError::Unreadable(error.to_string()))?;
         let spec = Arc::new(spec);

@@ -25,11 +25,9 @@ use trialmill_common::draft::{
 };
 use trialmill_common::fault::{Fault, Warning};
 use trialmill_common::spec::MAX_SEED;
-use trialmill_common::state::{Priority, TaskId, TaskKind};
+use trialmill_common::state::{TaskId, TaskKind};
 use trialmill_common::worker::DEFAULT_POOL;
-use trialmill_store::rows::{
-    self, Idempotency, NewTask, SeriesInfo, Submitted, TaskRow, WorkerRow,
-};
+use trialmill_store::rows::{Idempotency, NewTask, SeriesInfo, Submitted, TaskRow, WorkerRow};
 use uuid::Uuid;
 
 /// Header of a request that may be repeated.
@@ -225,20 +223,12 @@ fn new_task(accepted: Accepted, body: &Value, workers: &[WorkerRow]) -> NewTask 
         parallelism: spec.parallelism,
         direction: spec.objectives[0].direction,
         timeout: spec.timeout,
-        priority: stored_priority(priority),
+        priority,
         not_before,
         snapshot: series,
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         submitted_by: None,
         spec: spec.to_json(),
-    }
-}
-
-fn stored_priority(priority: Priority) -> rows::Priority {
-    match priority {
-        Priority::High => rows::Priority::High,
-        Priority::Normal => rows::Priority::Normal,
-        Priority::Low => rows::Priority::Low,
     }
 }
 
