@@ -334,9 +334,9 @@ impl Cluster {
             let (code, page) = self.get(&path).await;
             assert_eq!(code, 200, "{page:#}");
             trials.extend(page["items"].as_array().expect("items").iter().cloned());
-            match page["next_cursor"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => return trials,
+            match &page["next_cursor"] {
+                Value::Null => return trials,
+                next => cursor = format!("&cursor={}", next.to_string().trim_matches('"')),
             }
         }
     }
