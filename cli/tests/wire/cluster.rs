@@ -104,6 +104,13 @@ impl Cluster {
         self.env.insert(key.to_owned(), value.to_owned());
     }
 
+    /// Writes a file into the cluster's folder; its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().expect("UTF-8").to_owned()
+    }
+
     pub fn env(&self, key: &str) -> &str {
         &self.env[key]
     }

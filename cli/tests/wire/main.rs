@@ -205,6 +205,95 @@ async fn a_worker_that_is_asked_to_end_hands_its_units_back_uncharged() {
     assert_exact(&mut cluster, &id, n_trials, seed).await;
 }
 
+/// Three workers on real bars: 50 series and ten years, run again by hand at the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_on_real_bars_gives_what_its_best_parameters_give_again() {
+    use chrono::NaiveDate;
+    use std::sync::Arc;
+    use trialmill_backtest::{engine, metrics, strategy};
+
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../shared/data/ashare_daily_all.parquet"
+    );
+    if !std::path::Path::new(file).exists() {
+        eprintln!("skipped: the real bars are not here (../shared/data)");
+        return;
+    }
+    let (first, last) = ("2010-01-04", "2019-12-31");
+    let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+    let midnight = trialmill_backtest::bars::midnight;
+    let imported = trialmill_ingest::read_file(std::path::Path::new(file)).unwrap();
+    let series: Vec<_> = imported
+        .series
+        .into_iter()
+        .filter(|s| !["000001.SH", "000300.SH", "000016.SH"].contains(&s.symbol()))
+        .filter(|s| s.first_time() <= midnight(day("2009-01-05")))
+        .filter(|s| s.last_time() >= midnight(day(last)))
+        .take(50)
+        .map(Arc::new)
+        .collect();
+    let codes: Vec<&str> = series.iter().map(|s| s.symbol()).collect();
+    assert_eq!(codes.len(), 50);
+
+    let mut cluster = Cluster::start("bars", 3).await;
+    let stored = cluster.cli(&["data", "import", file]);
+    assert!(
+        stored.status.success(),
+        "{}",
+        String::from_utf8_lossy(&stored.stderr)
+    );
+    let request = json!({
+        "task_name": "real bars", "strategy_name": "moving_average", "stock_codes": codes,
+        "start_date": first, "end_date": last,
+        "param_space": {
+            "short_window": {"type": "int", "low": 5, "high": 50},
+            "long_window": {"type": "int", "low": 20, "high": 200},
+        },
+        "objective_config": {"objective_metric": "sharpe_ratio"},
+        "optimization_method": "random", "n_trials": 1000, "seed": 7,
+    });
+    let path = cluster.file("task.json", &request.to_string());
+    let watched = cluster.cli(&["submit", &path, "--watch", "--json"]);
+    let error = String::from_utf8_lossy(&watched.stderr);
+    assert!(watched.status.success(), "{error}");
+
+    let (_, page) = cluster.get("/api/v1/optimization/tasks").await;
+    let id = page["items"][0]["task_id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let status = cluster.ended(&id).await;
+    assert_eq!(status["completed_trials"], 1000, "{status:#}");
+    assert_eq!(status["stop_reason"], "n_trials");
+    let best = status["best_params"].as_object().expect("parameters");
+    let mut params = strategy::Params::new();
+    for (name, value) in best {
+        params = params.with(name, value.as_i64().expect("integers"));
+    }
+    let data = engine::Dataset::new(series, day(first), day(last)).unwrap();
+    let rule = strategy::find("moving_average").expect("built in");
+    let config = engine::BacktestConfig::default();
+    let report = engine::run(&data, rule, &params, &config, &|| false).unwrap();
+    let number = status["best_trial_number"].as_u64().expect("a number");
+    let (_, trial) = cluster
+        .get(&format!("/api/v1/optimization/tasks/{id}/trials/{number}"))
+        .await;
+    for (metric, value) in metrics::evaluate_all(&report) {
+        let recorded = &trial["metrics"][metric.name()];
+        match value {
+            Ok(value) => assert_eq!(recorded.as_f64(), Some(value), "{}", metric.name()),
+            Err(_) => assert!(
+                recorded["reason"].is_string(),
+                "{}: {recorded}",
+                metric.name()
+            ),
+        }
+    }
+    assert_eq!(trial["metrics"]["sharpe_ratio"], status["best_score"]);
+    cluster.verify();
+}
+
 /// What each misbehaving function's trials fail with, where its `x` is at least 8.
 #[cfg(feature = "misbehave")]
 const MISBEHAVING: [(&str, &str); 6] = [
