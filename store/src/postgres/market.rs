@@ -79,6 +79,15 @@ pub(super) async fn series_info(
     client: &mut Object,
     symbols: &[String],
 ) -> Result<Vec<SeriesInfo>, PgError> {
+    // A text with a NUL is in no column: PostgreSQL refuses even to compare it.
+    let known: Vec<&str> = symbols
+        .iter()
+        .map(String::as_str)
+        .filter(|symbol| !symbol.contains('\0'))
+        .collect();
+    if known.is_empty() && !symbols.is_empty() {
+        return Ok(Vec::new());
+    }
     let rows = client
         .query(
             "select y.symbol, s.hash, s.frequency, s.rows, s.first_day, s.last_day, s.source,
@@ -86,7 +95,7 @@ pub(super) async fn series_info(
              from symbols y join series s on s.hash = y.series_hash
              where cardinality($1::text[]) = 0 or y.symbol = any($1)
              order by y.symbol",
-            &[&symbols],
+            &[&known],
         )
         .await?;
     rows.iter()

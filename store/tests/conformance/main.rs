@@ -88,6 +88,7 @@ conformance! {
     pages:
         pages_of_tasks_hold_each_task_once_newest_first,
         filters_of_tasks_count_what_they_show,
+        what_no_column_can_hold_finds_nothing_and_breaks_nothing,
         an_ended_trial_reads_back_as_it_ended,
         trials_and_events_are_read_on_from_where_the_reader_stopped;
     market:

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use trialmill_common::protocol::Tally;
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::state::{StopReason, TaskId, TaskKind, TaskState, TrialEnd};
+use trialmill_common::trial::Outcome;
 use trialmill_store::UnitFlush;
 use trialmill_store::rows::{TaskFilter, TrialFilter};
 use uuid::Uuid;
@@ -95,6 +96,38 @@ pub async fn filters_of_tasks_count_what_they_show(database: Arc<Database>) {
             "{filter:?}"
         );
     }
+}
+
+pub async fn what_no_column_can_hold_finds_nothing_and_breaks_nothing(database: Arc<Database>) {
+    let given = Given::new(database).await;
+    let id = given.submit(task(4, Some(1))).await;
+    assert!(given.try_claim(id, u32::MAX).await.is_none());
+    assert!(given.store.trial(id, u32::MAX).await.unwrap().is_none());
+    let after = TrialFilter {
+        after: Some(u32::MAX),
+        limit: 10,
+        ..TrialFilter::default()
+    };
+    assert_eq!(given.store.trials(id, after).await.unwrap(), vec![]);
+    let nul = "a\0b".to_owned();
+    assert!(!given.store.ever_announced(&nul).await.unwrap());
+    let named = TaskFilter {
+        name_contains: Some(nul.clone()),
+        limit: 10,
+        ..TaskFilter::default()
+    };
+    assert_eq!(given.store.tasks(named).await.unwrap().total, 0);
+    assert_eq!(given.store.series_info(&[nul]).await.unwrap(), vec![]);
+    let claim = given.claim(id, 0).await;
+    let mut failed = flush(&claim, 1, UnitEnd::Keep);
+    failed.trials[0] = trial(0, Tally::Failed);
+    if let Outcome::Failed(failure) = &mut failed.trials[0].outcome {
+        failure.message = "a NUL \0 in it".to_owned();
+    }
+    given.record(failed).await;
+    let recorded = given.trials(id).await.remove(0).failure.unwrap();
+    assert_eq!(recorded.message, "a NUL \u{fffd} in it");
+    given.verify().await;
 }
 
 pub async fn an_ended_trial_reads_back_as_it_ended(database: Arc<Database>) {
