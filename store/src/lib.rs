@@ -21,9 +21,9 @@ pub use error::StoreError;
 
 use async_trait::async_trait;
 use rows::{
-    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, Idempotency, LeaseOutcome, NewTask,
-    RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow,
-    UnitRef, UnitSummary, WorkerRow,
+    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, Idempotency, LeaseOutcome, MadeBefore,
+    NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter,
+    TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -107,6 +107,10 @@ pub trait Store: Send + Sync + 'static {
         task: NewTask,
         idempotency: Option<Idempotency>,
     ) -> Result<Submitted, StoreError>;
+
+    /// What an idempotency key made within a day: the hash of its body and the task, if that is
+    /// still there. A repeated request is answered with it before anything of it is checked.
+    async fn idempotent(&self, scope: &str, key: &str) -> Result<Option<MadeBefore>, StoreError>;
 
     /// One task, or nothing.
     async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError>;

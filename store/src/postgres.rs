@@ -18,9 +18,9 @@ mod workers;
 
 use crate::error::StoreError;
 use crate::rows::{
-    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, Idempotency, LeaseOutcome, NewTask,
-    RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow,
-    UnitRef, UnitSummary, WorkerRow,
+    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, Idempotency, LeaseOutcome, MadeBefore,
+    NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter,
+    TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use crate::verify::Violation;
 use crate::{Leadership, Reaped, Recorded, Store, Timing, UnitFlush, migrate};
@@ -381,6 +381,10 @@ impl Store for PgStore {
         ))?;
         self.committed();
         Ok(answer)
+    }
+
+    async fn idempotent(&self, scope: &str, key: &str) -> Result<Option<MadeBefore>, StoreError> {
+        run!(self, |client| submit::made_before(client, scope, key))
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {

@@ -96,6 +96,9 @@ pub enum Submitted {
     KeyConflict,
 }
 
+/// What an idempotency key made: the hash of the body it came with, and the task.
+pub type MadeBefore = ([u8; 32], Box<TaskRow>);
+
 /// A task as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskRow {

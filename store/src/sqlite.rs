@@ -20,9 +20,9 @@ mod workers;
 
 use crate::error::StoreError;
 use crate::rows::{
-    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, Idempotency, LeaseOutcome, NewTask,
-    RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow,
-    UnitRef, UnitSummary, WorkerRow,
+    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, Idempotency, LeaseOutcome, MadeBefore,
+    NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter,
+    TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use crate::verify::{RULES, Violation};
 use crate::{Leadership, Reaped, Recorded, Store, Timing, UnitFlush};
@@ -253,6 +253,12 @@ impl Store for SqliteStore {
         idempotency: Option<Idempotency>,
     ) -> Result<Submitted, StoreError> {
         self.write(move |tx| tasks::submit(tx, &task, idempotency.as_ref()))
+            .await
+    }
+
+    async fn idempotent(&self, scope: &str, key: &str) -> Result<Option<MadeBefore>, StoreError> {
+        let (scope, key) = (scope.to_owned(), key.to_owned());
+        self.read(move |tx| tasks::made_before(tx, &scope, &key))
             .await
     }
 

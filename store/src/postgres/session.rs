@@ -46,16 +46,9 @@ impl Session {
         if let Some(client) = slot.as_ref().filter(|client| !client.is_closed()) {
             return Ok(client.clone());
         }
-        let (client, connection) = self.config.connect(NoTls).await.map_err(store_error)?;
-        tokio::spawn(async move {
-            if let Err(e) = connection.await {
-                tracing::debug!(error = %e, "the session connection ended");
-            }
-        });
-        client
-            .batch_execute(&format!("set idle_session_timeout = '{SILENCE}'"))
-            .await
-            .map_err(store_error)?;
+        // The time limit is on the whole of it: what accepts a connection may still not answer.
+        let opened = tokio::time::timeout(QUESTION, open_session(&self.config)).await;
+        let client = opened.map_err(|late| StoreError::Unavailable(Box::new(late)))??;
         let client = Arc::new(client);
         *slot = Some(client.clone());
         Ok(client)
@@ -97,13 +90,14 @@ impl Session {
     async fn try_lock(&self, pool: &str) -> Result<Option<Arc<Client>>, StoreError> {
         let client = self.client().await?;
         let lock = "select pg_try_advisory_lock($1, hashtext($2))";
-        match client.query_one(lock, &[&RELAY_LOCK, &pool]).await {
-            Ok(row) => Ok(row.get::<_, bool>(0).then_some(client)),
-            Err(e) => {
-                self.forget(&client).await;
-                Err(store_error(e))
-            }
-        }
+        let asked = async { client.query_one(lock, &[&RELAY_LOCK, &pool]).await };
+        let failure = match tokio::time::timeout(QUESTION, asked).await {
+            Ok(Ok(row)) => return Ok(row.get::<_, bool>(0).then_some(client)),
+            Ok(Err(e)) => store_error(e),
+            Err(late) => StoreError::Unavailable(Box::new(late)),
+        };
+        self.forget(&client).await;
+        Err(failure)
     }
 
     /// Renews in one statement; a unit whose row is locked at the moment is being written by its
@@ -187,6 +181,20 @@ impl PgError {
     }
 }
 
+async fn open_session(config: &Config) -> Result<Client, StoreError> {
+    let (client, connection) = config.connect(NoTls).await.map_err(store_error)?;
+    tokio::spawn(async move {
+        if let Err(e) = connection.await {
+            tracing::debug!(error = %e, "the session connection ended");
+        }
+    });
+    client
+        .batch_execute(&format!("set idle_session_timeout = '{SILENCE}'"))
+        .await
+        .map_err(store_error)?;
+    Ok(client)
+}
+
 /// The relay's advisory lock, tied to the session that took it.
 struct RelayLock {
     client: Arc<Client>,
@@ -225,7 +233,8 @@ impl Drop for RelayLock {
 pub(super) async fn listen(config: Config, changed: Arc<watch::Sender<u64>>) {
     let mut pause = Duration::from_millis(100);
     loop {
-        if let Ok((client, mut connection)) = config.connect(NoTls).await {
+        let opened = tokio::time::timeout(QUESTION, config.connect(NoTls)).await;
+        if let Ok(Ok((client, mut connection))) = opened {
             pause = Duration::from_millis(100);
             let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
             let driver = tokio::spawn(async move {

@@ -3,7 +3,7 @@
 use super::PgError;
 use super::task::{self, int};
 use crate::pack::{hex, snapshot_id};
-use crate::rows::{Idempotency, NewTask, Submitted, TaskRow};
+use crate::rows::{Idempotency, MadeBefore, NewTask, Submitted, TaskRow};
 use deadpool_postgres::{Object, Transaction};
 use std::time::Duration;
 use tokio_postgres::types::Json;
@@ -46,6 +46,25 @@ pub(super) async fn submit(
 async fn own_row(tx: &Transaction<'_>, id: TaskId) -> Result<TaskRow, PgError> {
     let row = task::read(&**tx, id).await?;
     Ok(row.expect("inserted in this transaction"))
+}
+
+/// What a key made within a day.
+pub(super) async fn made_before(
+    client: &mut Object,
+    scope: &str,
+    key: &str,
+) -> Result<Option<MadeBefore>, PgError> {
+    let row = client
+        .query_opt(
+            "select body_hash, task_id from idempotency_keys
+             where scope = $1 and key = $2 and created_at >= now() - interval '24 hours'",
+            &[&scope, &key],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let hash: Vec<u8> = row.get(0);
+    let task = task::find(client, TaskId(row.get(1))).await?;
+    Ok(hash.try_into().ok().zip(task.map(Box::new)))
 }
 
 /// Takes an idempotency key, or answers with what it made before.

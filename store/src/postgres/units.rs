@@ -204,14 +204,17 @@ pub(super) struct Loss {
 
 impl Loss {
     /// Charges the loss to the trial that the lost holder had announced, if that trial ran alone:
-    /// the unit was isolated already, or has no other. A unit runs its trials one at a time, so
-    /// the one announced under the lost lease is the one that ran.
+    /// the unit was isolated already, or has no other. A unit runs its trials one at a time and
+    /// in order, so the last one announced under the lost lease is the one that ran; those before
+    /// it had ended and were not recorded yet.
     pub async fn charge(&self, tx: &Transaction<'_>, unit: UnitRef) -> Result<(), PgError> {
         if self.crashes > 0 || self.count == 1 {
             let statement = tx
                 .prepare_cached(
                     "update running_trials set crashes = crashes + 1
-                     where task_id = $1 and unit = $2 and lease_token = $3",
+                     where task_id = $1 and unit = $2 and lease_token = $3
+                        and number = (select max(number) from running_trials
+                            where task_id = $1 and unit = $2 and lease_token = $3)",
                 )
                 .await?;
             tx.execute(&statement, &[&unit.task.0, &int(unit.unit), &self.token])

@@ -4,7 +4,9 @@ use super::columns::{json, maybe_named, micros, named, seconds, to_json};
 use super::{Tx, read, workers};
 use crate::error::StoreError;
 use crate::pack::{hex, snapshot_id};
-use crate::rows::{ControlOutcome, Idempotency, NewTask, Submitted, TaskError};
+use crate::rows::{
+    ControlOutcome, Idempotency, MadeBefore, NewTask, Submitted, TaskError, TaskRow,
+};
 use rusqlite::{OptionalExtension, Row, named_params, params};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -237,25 +239,38 @@ pub(super) fn submit(
     Ok(Submitted::Created(Box::new(present(tx, task.id)?)))
 }
 
-/// What the same key made before, if it still counts.
-fn repeated(tx: &Tx, key: &Idempotency) -> Result<Option<Submitted>, StoreError> {
-    let found: Option<(Vec<u8>, String)> = tx
+/// What a key made within a day: the hash of its body and the task.
+pub(super) fn made_before(
+    tx: &Tx,
+    scope: &str,
+    key: &str,
+) -> Result<Option<MadeBefore>, StoreError> {
+    let found: Option<([u8; 32], String)> = tx
         .connection
         .prepare_cached(
-            "select body_hash, task_id from idempotency_keys where scope = ?1 and key = ?2",
+            "select body_hash, task_id from idempotency_keys
+             where scope = ?1 and key = ?2 and created_at > ?3",
         )?
-        .query_row(params![key.scope, key.key], |row| {
+        .query_row(params![scope, key, tx.now - micros(KEY_AGE)], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
         .optional()?;
     let Some((body_hash, id)) = found else {
         return Ok(None);
     };
-    if body_hash != key.body_hash {
-        return Ok(Some(Submitted::KeyConflict));
-    }
     let task = present(tx, super::columns::task_id(&id)?)?;
-    Ok(Some(Submitted::Repeated(Box::new(task))))
+    Ok(Some((body_hash, Box::new(task))))
+}
+
+fn repeated(tx: &Tx, key: &Idempotency) -> Result<Option<Submitted>, StoreError> {
+    let made = made_before(tx, &key.scope, &key.key)?;
+    Ok(made.map(|(body_hash, task)| {
+        if body_hash == key.body_hash {
+            Submitted::Repeated(task)
+        } else {
+            Submitted::KeyConflict
+        }
+    }))
 }
 
 fn insert(

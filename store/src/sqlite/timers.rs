@@ -116,7 +116,8 @@ fn wait_after(crashes_before: u32) -> i64 {
 }
 
 /// Charges the loss of a worker to the trial it had announced under its lease, if that trial ran
-/// alone: the unit was isolated by an earlier loss, or has one trial only.
+/// alone: the unit was isolated by an earlier loss, or has one trial only. A unit runs its trials
+/// in order: the last one announced is the one that ran.
 pub(super) fn charge_lost(
     tx: &Tx,
     unit: UnitRef,
@@ -128,7 +129,9 @@ pub(super) fn charge_lost(
         tx.connection
             .prepare_cached(
                 "update running_trials set crashes = crashes + 1
-                 where task_id = ?1 and unit = ?2 and lease_token = ?3",
+                 where task_id = ?1 and unit = ?2 and lease_token = ?3
+                    and number = (select max(number) from running_trials
+                        where task_id = ?1 and unit = ?2 and lease_token = ?3)",
             )?
             .execute(params![unit.task.to_string(), unit.unit, token])?;
     }

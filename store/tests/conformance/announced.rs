@@ -105,9 +105,19 @@ pub async fn a_crash_is_charged_only_to_a_trial_that_ran_alone(database: Arc<Dat
     assert_eq!(third.announced[0].crashes, 0, "its holder never came to it");
     given.announce(&third, 0, 0).await;
     assert_eq!(given.announced(id).await, vec![(0, 0, 0)]);
+    given.announce(&third, 1, 0).await;
     given.lose(&third).await;
     let fourth = given.claim(id, 0).await;
-    assert_eq!(fourth.announced[0].crashes, 1, "the unit was isolated");
+    let crashes: Vec<_> = fourth
+        .announced
+        .iter()
+        .map(|a| (a.number, a.crashes))
+        .collect();
+    assert_eq!(
+        crashes,
+        vec![(0, 0), (1, 1)],
+        "the unit was isolated; trial 0 had ended"
+    );
 
     let single = given.submit(task(1, Some(1))).await;
     let only = given.claim(single, 0).await;

@@ -67,8 +67,16 @@ pub async fn a_submitted_task_reads_back_as_it_was_given(database: Arc<Database>
 pub async fn the_same_key_and_body_answer_with_the_task_they_made(database: Arc<Database>) {
     let given = Given::new(database).await;
     let first = task(10, None);
+    let sent = key(1).expect("a key");
+    let before = given.store.idempotent(&sent.scope, &sent.key).await;
+    assert_eq!(before.unwrap(), None);
     let created = given.store.submit(first.clone(), key(1)).await.unwrap();
     assert!(matches!(created, Submitted::Created(_)), "{created:?}");
+    let made = given.store.idempotent(&sent.scope, &sent.key).await;
+    let (body_hash, row) = made.unwrap().expect("made just now");
+    assert_eq!((body_hash, row.id), (sent.body_hash, first.id));
+    let elsewhere = given.store.idempotent("nobody", &sent.key).await;
+    assert_eq!(elsewhere.unwrap(), None);
     match given.store.submit(task(10, None), key(1)).await.unwrap() {
         Submitted::Repeated(row) => assert_eq!(row.id, first.id),
         other => panic!("a repeated submission was answered with {other:?}"),
