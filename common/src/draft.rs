@@ -46,7 +46,7 @@ pub use findings::MAX_FAULTS;
 pub use market::{
     Coverage, MAX_PERIOD_DAYS, MAX_STOCK_CODES, MIN_PERIOD_DAYS, MarketView, YEARS, stock_codes,
 };
-pub use schema::request_schema;
+pub use schema::{request_schema, task_request_schema};
 
 use crate::fault::{Fault, Warning};
 use crate::objective::TestFunction;

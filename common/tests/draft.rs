@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use trialmill_common::draft::{
     Accepted, Coverage, DEFAULT_TRIALS, MAX_FAULTS, MAX_PERIOD_DAYS, MIN_PERIOD_DAYS, MarketView,
     Surroundings, check_optimization, check_task, parse_body, request_schema, stock_codes,
+    task_request_schema,
 };
 use trialmill_common::fault::Fault;
 use trialmill_common::spec::{Comparison, MAX_SEED, TaskSpec};
@@ -805,6 +806,22 @@ fn the_first_trial_takes_the_defaults_only_when_all_are_given_and_never_in_a_gri
     assert_eq!(accept(&partial).spec.first_points, []);
     let grid = with(on_bars(), "/optimization_method", json!({"name": "grid"}));
     assert_eq!(accept(&grid).spec.first_points, []);
+    assert_eq!(
+        warned(&accept(&grid)),
+        [("default_not_first", "/param_space")]
+    );
+    let incomplete = accept(&partial);
+    assert_eq!(
+        warned(&incomplete),
+        [("default_incomplete", "/param_space")]
+    );
+    let detail = &incomplete.warnings[0].detail;
+    assert!(
+        detail.contains("long_window") && !detail.contains("short_window"),
+        "{detail}"
+    );
+    let none = with(partial, "/param_space/short_window/default", json!(null));
+    assert_eq!(warned(&accept(&none)), []);
     let null_choice = json!({"type": "categorical", "choices": ["a", null], "default": null});
     let chosen = accept(&with(
         on_sphere(),
@@ -826,7 +843,10 @@ fn a_grid_plans_its_points_and_refuses_what_it_cannot_cover() {
     assert_eq!(small.planned, 16 * 19);
     assert_eq!(
         warned(&small),
-        [("space_smaller_than_n_trials", "/n_trials")]
+        [
+            ("default_not_first", "/param_space"),
+            ("space_smaller_than_n_trials", "/n_trials")
+        ]
     );
     assert_eq!(small.resolved["trials_planned"], 304);
 
@@ -898,6 +918,49 @@ fn bars_outside_the_period_are_missing_bars() {
         expected(&[("/stock_codes/1", "missing_market_data")])
     );
     assert_eq!(found[0].limit, Some(json!("2018-06-11 to 2022-12-30")));
+}
+
+#[test]
+fn too_few_days_between_the_bars_and_the_period_are_missing_bars() {
+    // The bars end on 2022-12-30.
+    let from = |days: i64| {
+        let start = day(2022, 12, 30) - chrono::TimeDelta::days(days - 1);
+        let body = with(on_bars(), "/start_date", json!(start.to_string()));
+        with(body, "/end_date", json!("2023-12-31"))
+    };
+    assert_eq!(
+        warned(&accept(&from(MIN_PERIOD_DAYS))),
+        [("partial_market_data", "/stock_codes")]
+    );
+    let found = faults(&from(MIN_PERIOD_DAYS - 1));
+    assert_eq!(
+        told(&found),
+        expected(&[("/stock_codes/0", "missing_market_data")])
+    );
+    assert_eq!(found[0].limit, Some(json!("2003-01-02 to 2022-12-30")));
+}
+
+#[test]
+fn a_name_without_a_character_is_not_taken_for_the_document() {
+    let found = faults(&with(on_bars(), "/labels", json!({"": "x"})));
+    assert_eq!(told(&found), expected(&[("/labels/", "empty")]));
+    assert_eq!(found[0].detail, "\"\" is blank; give it a text");
+}
+
+#[test]
+fn a_choice_with_a_control_character_is_refused() {
+    for (text, code) in [
+        ("a\0b", "nul_character"),
+        ("a\nb", "control_character"),
+        ("\u{85}", "control_character"),
+    ] {
+        let space = json!({"k": {"type": "categorical", "choices": ["fine", text]}});
+        let found = faults(&with(on_sphere(), "/param_space", space));
+        assert_eq!(
+            told(&found),
+            expected(&[("/param_space/k/choices/1", code)])
+        );
+    }
 }
 
 #[test]
@@ -1091,6 +1154,46 @@ fn codes_are_found_in_any_document_without_complaint() {
         json!([["A"]]),
     ] {
         assert!(stock_codes(&odd).is_empty(), "{odd}");
+    }
+}
+
+#[test]
+fn the_schema_of_a_task_requires_what_the_check_requires_in_both_forms() {
+    let schema = task_request_schema();
+    let [flat, older] = schema["anyOf"].as_array().unwrap().as_slice() else {
+        panic!("{schema}");
+    };
+    let in_flat = with(
+        on_bars(),
+        "/task_type",
+        json!("hyperparameter_optimization"),
+    );
+    let inside = &older["properties"]["optimization_config"];
+    let required = |form: &Value, body: &Value, at: &str| {
+        let names = form["required"].as_array().unwrap();
+        for name in names.iter().map(|name| name.as_str().unwrap()) {
+            let mut lacking = body.clone();
+            let place = lacking.pointer_mut(at).unwrap().as_object_mut().unwrap();
+            place.remove(name).unwrap_or_else(|| panic!("{at}/{name}"));
+            check_with(&lacking, 2, check_task).expect_err(name);
+        }
+        names.len()
+    };
+    assert_eq!(required(flat, &in_flat, ""), 8);
+    assert_eq!(required(older, &nested(), ""), 6);
+    assert_eq!(required(inside, &nested(), "/optimization_config"), 3);
+    for (form, body, at) in [
+        (flat, in_flat, ""),
+        (older, nested(), ""),
+        (inside, nested(), "/optimization_config"),
+    ] {
+        for name in form["properties"].as_object().unwrap().keys() {
+            let pointer = format!("{at}/{name}");
+            let odd = with(body.clone(), &pointer, json!({"odd": 1}));
+            let found = check_with(&odd, 2, check_task).err().unwrap_or_default();
+            let unknown = (pointer, "unknown_field".to_owned());
+            assert!(!told(&found).contains(&unknown), "{unknown:?}");
+        }
     }
 }
 

@@ -608,6 +608,12 @@ impl Faults<'_> {
                 if text.contains('\0') {
                     let advice = "holds a NUL character, which no database keeps; remove it";
                     self.add("choices", "nul_character", &value, "no NUL", advice);
+                } else if text.contains(char::is_control) {
+                    let (limit, advice) = (
+                        "no control characters",
+                        "holds a control character (such as a line break); remove it",
+                    );
+                    self.add("choices", "control_character", &value, limit, advice);
                 }
             }
         }

@@ -111,7 +111,8 @@ pub(super) fn codes<'a>(
     codes
 }
 
-/// Looks each symbol up: the hashes to pin, and a fault for each that has no bars in the period.
+/// Looks each symbol up: the hashes to pin, and a fault for each that has no bars in the period, or
+/// so few that every trial would fail.
 pub(super) fn pin(
     codes: &[(Node<'_>, String)],
     period: Option<(NaiveDate, NaiveDate)>,
@@ -130,10 +131,19 @@ pub(super) fn pin(
         };
         if let Some((start, end)) = period {
             let Coverage { first, last, .. } = *coverage;
-            if last < start || first > end {
+            let days = (last.min(end) - first.max(start)).num_days() + 1;
+            if days < MIN_PERIOD_DAYS {
+                let common = if days < 1 {
+                    format!("none lies in {start} to {end}")
+                } else {
+                    format!(
+                        "only {days} days of {start} to {end} are among them, fewer than \
+                         {MIN_PERIOD_DAYS}"
+                    )
+                };
                 let detail = format!(
-                    "the bars of {code} run from {first} to {last} and none lies in {start} to \
-                     {end}; change the dates, or bring more in with `trialmill data import FILE`"
+                    "the bars of {code} run from {first} to {last} and {common}; change the \
+                     dates, or bring more in with `trialmill data import FILE`"
                 );
                 let fault = node.fault("missing_market_data", detail);
                 findings.fault(fault.limit(format!("{first} to {last}")));

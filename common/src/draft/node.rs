@@ -78,8 +78,11 @@ impl<'a> Node<'a> {
     pub(super) fn name(&self) -> String {
         let mut segments = self.pointer.rsplit('/');
         let last = segments.next().unwrap_or_default();
-        if last.is_empty() {
+        if self.pointer.is_empty() {
             "the document".to_owned()
+        } else if last.is_empty() {
+            // A member whose name is the empty text.
+            "\"\"".to_owned()
         } else if last.bytes().all(|b| b.is_ascii_digit()) {
             format!("{}[{last}]", shown(segments.next().unwrap_or_default()))
         } else {

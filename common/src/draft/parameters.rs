@@ -25,6 +25,9 @@ pub(super) const PARAMETER_TYPES: [&str; 3] = ["int", "float", "categorical"];
 /// The most corners of a space that are tried in search of a feasible point.
 const MAX_CORNERS: usize = 4_096;
 
+/// How many parameters a warning names.
+const NAMED: usize = 5;
+
 /// The random points that are tried after the corners.
 const RANDOM_PROBES: u32 = 1_000;
 
@@ -89,9 +92,18 @@ pub(super) fn read(
     if findings.count() > before {
         return None;
     }
+    let (given, without): (Vec<_>, Vec<_>) = parameters
+        .iter()
+        .filter(|(_, parameter)| parameter.enabled)
+        .partition(|(_, parameter)| parameter.default.is_some());
+    let without: Vec<String> = without.into_iter().map(|(name, _)| name.clone()).collect();
+    let any_default = !given.is_empty();
     let found = join(parameters);
     match found {
         Ok(found) => {
+            if any_default {
+                warn_of_defaults(node, &without, method, findings);
+            }
             if let Some(method) = method {
                 for fault in method.faults(&found.space) {
                     findings.fault(from_space(&object, &fault));
@@ -108,6 +120,36 @@ pub(super) fn read(
                 .for_each(|fault| findings.fault(from_space(&object, fault)));
             None
         }
+    }
+}
+
+/// Says so when defaults were given and no first trial is made of them.
+fn warn_of_defaults(
+    node: &Node<'_>,
+    without: &[String],
+    method: Option<Method>,
+    findings: &mut Findings,
+) {
+    match method {
+        Some(Method::Grid) => {
+            let detail = "a grid visits its points in its own shuffled order, so the defaults are \
+                          not tried first";
+            findings.warn("default_not_first", &node.pointer, detail);
+        }
+        Some(Method::Random) if !without.is_empty() => {
+            let names: Vec<String> = without.iter().take(NAMED).map(|name| shown(name)).collect();
+            let more = match without.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let detail = format!(
+                "no first trial is made of the defaults, because these parameters have none: \
+                 {}{more}",
+                names.join(", ")
+            );
+            findings.warn("default_incomplete", &node.pointer, detail);
+        }
+        Some(Method::Random) | None => {}
     }
 }
 

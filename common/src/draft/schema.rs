@@ -5,11 +5,12 @@ use super::parameters::{PARAMETER_FIELDS, PARAMETER_TYPES};
 use super::{
     DEFAULT_TRIAL_TIMEOUT, DEFAULT_TRIALS, FIELDS, MAX_CONSTRAINTS, MAX_EXPRESSION_CHARS,
     MAX_LABEL_CHARS, MAX_LABEL_NAME_CHARS, MAX_LABELS, MAX_PARALLELISM, MAX_STOCK_CODES,
-    MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, REQUIRED, method_names,
+    MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, NESTED, NESTED_FIELDS, REQUIRED,
+    method_names,
 };
 use crate::objective::{FUNCTION_METRIC, TestFunction};
 use crate::spec::{BacktestSettings, MAX_SEED, MAX_TRIALS};
-use crate::state::Priority;
+use crate::state::{Priority, TaskKind};
 use serde_json::{Map, Value, json};
 use trialmill_backtest::bars::MAX_SYMBOL_BYTES;
 use trialmill_backtest::config::{BacktestConfig, ConfigFault};
@@ -37,6 +38,59 @@ pub fn request_schema() -> Value {
         "properties": properties,
         "additionalProperties": false,
         "examples": [example()],
+    })
+}
+
+/// The JSON Schema (draft 2020-12) of the body of `POST /tasks`: the fields of [`request_schema`]
+/// with `task_type`, or the older form that keeps some of them in `optimization_config`.
+///
+/// The check also takes what lies between the two forms, each field in either place; the schema
+/// leaves that out.
+#[must_use]
+pub fn task_request_schema() -> Value {
+    let kind = json!({
+        "type": "string", "enum": [TaskKind::HyperparameterOptimization.name()],
+        "description": "the kind of the task",
+    });
+    let (inside, outside): (Vec<&str>, Vec<&str>) = FIELDS
+        .iter()
+        .partition(|field| NESTED_FIELDS.contains(field));
+    let required = |fields: &[&str]| -> Vec<String> {
+        let of_all = &FIELDS[..REQUIRED];
+        let some = fields.iter().filter(|field| of_all.contains(field));
+        some.map(|field| (*field).to_owned()).collect()
+    };
+    let properties = |fields: &[&str]| -> Map<String, Value> {
+        let described = fields
+            .iter()
+            .map(|name| ((*name).to_owned(), property(name)));
+        described.collect()
+    };
+    let form = |fields: &[&str], more: Option<Value>| {
+        let (mut required, mut properties) = (required(fields), properties(fields));
+        let more = more.map(|schema| (NESTED, schema)).into_iter();
+        for (name, schema) in more.chain([("task_type", kind.clone())]) {
+            required.push(name.to_owned());
+            properties.insert(name.to_owned(), schema);
+        }
+        json!({
+            "type": "object", "required": required, "properties": properties,
+            "additionalProperties": false,
+        })
+    };
+    let nested = json!({
+        "type": "object", "required": required(&inside), "properties": properties(&inside),
+        "additionalProperties": false,
+    });
+    let mut example = example();
+    example["task_type"] = json!(TaskKind::HyperparameterOptimization.name());
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "TaskRequest",
+        "description": "A task of any kind; so far a search for the parameters of a strategy. \
+                        Null in an optional field means that it is not given.",
+        "anyOf": [form(&FIELDS, None), form(&outside, Some(nested))],
+        "examples": [example],
     })
 }
 
