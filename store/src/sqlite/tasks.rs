@@ -4,9 +4,7 @@ use super::columns::{json, maybe_named, micros, named, seconds, to_json};
 use super::{Tx, read, workers};
 use crate::error::StoreError;
 use crate::pack::{hex, snapshot_id};
-use crate::rows::{
-    ControlOutcome, Idempotency, MadeBefore, NewTask, Submitted, TaskError, TaskRow,
-};
+use crate::rows::{ControlOutcome, Idempotency, MadeBefore, NewTask, Submitted, TaskError};
 use rusqlite::{OptionalExtension, Row, named_params, params};
 use std::collections::BTreeMap;
 use std::time::Duration;
