@@ -19,7 +19,7 @@ use trialmill_worker::config::{
 };
 use trialmill_worker::preflight::preflight;
 use trialmill_worker::status::{self, StatusFile};
-use trialmill_worker::{RunningWorker, WorkerFault, child};
+use trialmill_worker::{RunningWorker, child};
 
 fn main() -> ExitCode {
     // Before anything else: a child has no runtime, no log and no settings.
@@ -143,18 +143,24 @@ async fn work(config: &Config, settings: &Settings) -> anyhow::Result<()> {
         worker.card().clone(),
         worker.beat(),
     ));
-    let fault: Option<WorkerFault> = tokio::select! {
+    let mut relay_ended = false;
+    let fault: Option<anyhow::Error> = tokio::select! {
         name = ends.next() => {
             tracing::info!(signal = name, "asked to leave");
             None
         }
         fault = worker.failed() => {
             tracing::error!(%fault, "the worker cannot go on");
-            Some(fault)
+            Some(fault.into())
         }
         ended = &mut relay => {
-            ended.context("the relay ended badly")?;
-            anyhow::bail!("the relay ended by itself");
+            relay_ended = true;
+            let fault = match ended {
+                Ok(()) => anyhow::anyhow!("the relay ended by itself"),
+                Err(error) => anyhow::anyhow!("the relay ended badly: {error}"),
+            };
+            tracing::error!(%fault, "the worker leaves");
+            Some(fault)
         }
     };
     tokio::select! {
@@ -162,11 +168,13 @@ async fn work(config: &Config, settings: &Settings) -> anyhow::Result<()> {
         name = ends.next() => tracing::warn!(signal = name, "asked again: leaving at once"),
     }
     shutdown.cancel();
-    // It may have been cut off by a panic of its own; then there is nothing left to wait for.
-    let _ = relay.await;
+    if !relay_ended {
+        // It may have been cut off by a panic of its own; then there is nothing left to wait for.
+        let _ = relay.await;
+    }
     beats.abort();
     broker.close().await;
-    fault.map_or(Ok(()), |fault| Err(fault.into()))
+    fault.map_or(Ok(()), Err)
 }
 
 /// The signals that ask a worker to leave.
