@@ -1,15 +1,17 @@
 //! The isolated child: the same program, started again to run trials one at a time for a worker,
 //! under a limit of its address space. It may panic, abort or be killed; the worker goes on.
 //!
-//! It reads one line of JSON ([`Setup`]), then the bytes of the bars, then one line per trial
-//! ([`Ask`]), and answers each with one line ([`Answer`]). It knows no store and no broker.
+//! It reads one line of JSON ([`Setup`]), then the bytes of the bars, and says that it is ready
+//! with one line ([`Started`]); then it reads one line per trial ([`Ask`]), and answers each with
+//! one line ([`Answer`]). It knows no store and no broker.
 
 use crate::config;
-use crate::objective::Objective;
+use crate::objective::{Objective, panic_text};
 use crate::stop::{SignalCell, StopSource};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +34,15 @@ pub(crate) struct Setup {
     pub(crate) memory_bytes: u64,
     /// Names worker and slot in failures.
     pub(crate) worker: String,
+}
+
+/// What a child says after its setup: what ends it before is not a trial's fault.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Started {
+    Ready,
+    /// It cannot run trials, for this reason.
+    Failed(String),
 }
 
 /// A trial to run.
@@ -155,7 +166,53 @@ fn serve(mut asks: impl BufRead, mut answers: impl Write) -> io::Result<()> {
     if asks.read_line(&mut text)? == 0 {
         return Ok(());
     }
-    let setup: Setup = serde_json::from_str(&text)?;
+    let prepared = catch_unwind(AssertUnwindSafe(|| prepare(&text, &mut asks)))
+        .unwrap_or_else(|payload| Err(io::Error::other(panic_text(payload.as_ref()))));
+    let Prepared {
+        worker,
+        spec,
+        objective,
+        timeout,
+    } = match prepared {
+        Ok(prepared) => {
+            say(&mut answers, &Started::Ready)?;
+            prepared
+        }
+        Err(error) => {
+            say(&mut answers, &Started::Failed(error.to_string()))?;
+            return Err(error);
+        }
+    };
+    let signal = SignalCell::default();
+    for text in asks.lines() {
+        let ask: Ask = serde_json::from_str(&text?)?;
+        let point = spec.space.unpack(&ask.packed).map_err(io::Error::other)?;
+        let stop = StopSource::new(&signal, Instant::now() + timeout);
+        let outcome = objective
+            .evaluate(&point, &stop, &worker)
+            .expect("nobody raises the signal of a child");
+        say(&mut answers, &Answer::of(outcome))?;
+    }
+    Ok(())
+}
+
+fn say(answers: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *answers, line)?;
+    answers.write_all(b"\n")?;
+    answers.flush()
+}
+
+/// What a child has after its setup.
+struct Prepared {
+    worker: String,
+    spec: Arc<TaskSpec>,
+    objective: Objective,
+    timeout: Duration,
+}
+
+/// Takes the setup: its line is `text`, the bars follow in `asks`.
+fn prepare(text: &str, asks: &mut impl BufRead) -> io::Result<Prepared> {
+    let setup: Setup = serde_json::from_str(text)?;
     limit(Resource::As, setup.memory_bytes)?;
     limit(Resource::Core, 0)?;
     let mut series = Vec::with_capacity(setup.series_bytes.len());
@@ -169,19 +226,12 @@ fn serve(mut asks: impl BufRead, mut answers: impl Write) -> io::Result<()> {
     let spec = Arc::new(TaskSpec::from_json(&setup.spec).map_err(io::Error::other)?);
     let objective = Objective::prepare(Arc::clone(&spec), series);
     let timeout = Duration::try_from_secs_f64(spec.trial_timeout).map_err(io::Error::other)?;
-    let signal = SignalCell::default();
-    for text in asks.lines() {
-        let ask: Ask = serde_json::from_str(&text?)?;
-        let point = spec.space.unpack(&ask.packed).map_err(io::Error::other)?;
-        let stop = StopSource::new(&signal, Instant::now() + timeout);
-        let outcome = objective
-            .evaluate(&point, &stop, &setup.worker)
-            .expect("nobody raises the signal of a child");
-        serde_json::to_writer(&mut answers, &Answer::of(outcome))?;
-        answers.write_all(b"\n")?;
-        answers.flush()?;
-    }
-    Ok(())
+    Ok(Prepared {
+        worker: setup.worker,
+        spec,
+        objective,
+        timeout,
+    })
 }
 
 /// Lowers a limit; one that is lower already (inherited from the worker) stays.

@@ -2,99 +2,110 @@
 //!
 //! A flush whose fate is unknown is repeated as it is until it is known; meanwhile results wait in
 //! their units, and a unit at its bound waits with them. So an outage of the database loses
-//! nothing, and holds back no more than the bound.
+//! nothing, and holds back no more than the bound. Tasks do not wait for one another: one whose
+//! row is locked is passed over until its own flush is known.
 
 use crate::backoff::Backoff;
 use crate::running::{Phase, Shared};
 use crate::unit::HeldUnit;
-use std::collections::BTreeMap;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use trialmill_common::protocol::board::{UnitEnd, Written};
 use trialmill_common::state::TaskId;
-use trialmill_store::UnitFlush;
+use trialmill_store::{Recorded, StoreError, UnitFlush};
 
-/// Flushes until `slots_ended`; then once more for what is left.
+/// About the most bytes of one call of the store, so that each is short. A unit's part is never
+/// cut: one that is larger goes alone.
+const CALL_BYTES: usize = 8 << 20;
+
+/// Flushes until `slots_ended`; then until nothing is left.
 pub(crate) async fn run(shared: Arc<Shared>, mut slots_ended: watch::Receiver<bool>) {
+    let mut writes = FuturesUnordered::new();
+    // The tasks of `writes`, and whether a round has passed them over.
+    let mut in_flight: BTreeMap<TaskId, bool> = BTreeMap::new();
+    let mut due = Instant::now() + shared.options.flush;
+    let mut ended = false;
     loop {
-        let ended = tokio::select! {
-            biased;
-            _ = slots_ended.wait_for(|ended| *ended) => true,
-            () = shared.flush_now.notified() => false,
-            () = tokio::time::sleep(shared.options.flush) => false,
+        let round = tokio::select! {
+            _ = slots_ended.wait_for(|ended| *ended), if !ended => {
+                ended = true;
+                true
+            }
+            Some(task) = writes.next() => {
+                // Passed over meanwhile, it has waited long enough.
+                in_flight.remove(&task).unwrap_or(false) || ended
+            }
+            () = shared.flush_now.notified() => true,
+            () = tokio::time::sleep_until(due) => true,
         };
-        flush_all(&shared).await;
-        if ended {
+        if round {
+            due = Instant::now() + shared.options.flush;
+            for passed_over in in_flight.values_mut() {
+                *passed_over = true;
+            }
+            for (task, parts) in take(&shared, |task| in_flight.contains_key(&task)) {
+                in_flight.insert(task, false);
+                writes.push(write(Arc::clone(&shared), task, parts));
+            }
+        }
+        if ended && writes.is_empty() {
             return;
         }
     }
 }
 
-async fn flush_all(shared: &Shared) {
-    let mut tasks: BTreeMap<TaskId, Flushing> = BTreeMap::new();
+/// What is to be written now, by task, without the tasks to `pass_over`.
+fn take(shared: &Shared, pass_over: impl Fn(TaskId) -> bool) -> BTreeMap<TaskId, Vec<Part>> {
+    let mut tasks: BTreeMap<TaskId, Vec<Part>> = BTreeMap::new();
     for unit in shared.held.all() {
-        if let Some(flush) = unit.take_flush() {
-            let flushing = tasks.entry(unit.task()).or_default();
-            flushing.flushes.push(flush);
-            flushing.units.push(unit);
+        if pass_over(unit.task()) {
+            continue;
+        }
+        if let Some((flush, bytes)) = unit.take_flush() {
+            let part = Part { flush, bytes, unit };
+            tasks.entry(part.unit.task()).or_default().push(part);
         }
     }
-    futures::future::join_all(tasks.into_iter().map(|(task, f)| f.write(shared, task))).await;
+    tasks
 }
 
-/// The flush of one task: its parts and their units, in the same order.
+/// One unit's part of a flush.
+struct Part {
+    flush: UnitFlush,
+    bytes: usize,
+    unit: Arc<HeldUnit>,
+}
+
+/// What goes to the store in one call: flushes and their units, in the same order.
 #[derive(Default)]
-struct Flushing {
+struct Call {
     flushes: Vec<UnitFlush>,
     units: Vec<Arc<HeldUnit>>,
 }
 
-impl Flushing {
-    async fn write(self, shared: &Shared, task: TaskId) {
-        let mut backoff = Backoff::new();
-        let mut phase = shared.phase.subscribe();
-        let recorded = loop {
-            let error = match shared.store.record(task, &self.flushes).await {
-                Ok(recorded) => break recorded,
-                Err(error) => error,
-            };
-            let trials: usize = self.flushes.iter().map(|f| f.trials.len()).sum();
-            if !error.is_transient() {
-                // Ours to repair: the leases run out, and the trials run again elsewhere.
-                tracing::error!(task.id = %task, trials, %error, "results were refused and dropped");
-                return self.drop_all(shared);
-            }
-            tracing::warn!(task.id = %task, trials, %error, "results could not be recorded yet");
-            tokio::select! {
-                biased;
-                _ = phase.wait_for(|phase| *phase == Phase::GivingUp) => {
-                    tracing::warn!(task.id = %task, trials, "left with unrecorded results; they run again");
-                    return self.drop_all(shared);
-                }
-                () = tokio::time::sleep(backoff.delay()) => {}
-            }
-        };
-        for ((unit, flush), written) in self.units.iter().zip(&self.flushes).zip(&recorded.written)
-        {
-            match written {
-                Written::Recorded => {
-                    if flush.end != UnitEnd::Keep {
-                        shared.held.remove(unit.lease);
-                    }
-                    unit.flush_recorded(flush);
-                }
-                Written::Fenced => {
-                    tracing::info!(task.id = %task, unit = unit.lease.unit.unit, "the lease was superseded");
-                    shared.held.remove(unit.lease);
-                    unit.drop_results();
-                }
-            }
-        }
-        for unit in shared.held.all() {
-            if unit.task() == task {
-                unit.obey(recorded.control);
-            }
-        }
+impl Call {
+    fn push(&mut self, flush: UnitFlush, unit: Arc<HeldUnit>) {
+        self.flushes.push(flush);
+        self.units.push(unit);
+    }
+
+    /// The same, each unit in a call of its own.
+    fn each_alone(self) -> impl DoubleEndedIterator<Item = Self> {
+        self.flushes
+            .into_iter()
+            .zip(self.units)
+            .map(|(flush, unit)| Self {
+                flushes: vec![flush],
+                units: vec![unit],
+            })
+    }
+
+    fn trials(&self) -> usize {
+        self.flushes.iter().map(|f| f.trials.len()).sum()
     }
 
     fn drop_all(&self, shared: &Shared) {
@@ -102,5 +113,140 @@ impl Flushing {
             shared.held.remove(unit.lease);
             unit.drop_results();
         }
+    }
+}
+
+/// Cuts the parts into calls of at most `bound` bytes, between units only.
+fn calls(parts: Vec<Part>, bound: usize) -> VecDeque<Call> {
+    let mut calls = VecDeque::new();
+    let mut call = Call::default();
+    let mut bytes = 0;
+    for part in parts {
+        if !call.units.is_empty() && bytes + part.bytes > bound {
+            calls.push_back(std::mem::take(&mut call));
+            bytes = 0;
+        }
+        bytes += part.bytes;
+        call.push(part.flush, part.unit);
+    }
+    calls.push_back(call);
+    calls
+}
+
+/// Writes the parts of one task, call after call; returns the task.
+async fn write(shared: Arc<Shared>, task: TaskId, parts: Vec<Part>) -> TaskId {
+    let mut calls = calls(parts, CALL_BYTES);
+    while let Some(call) = calls.pop_front() {
+        let trials = call.trials();
+        match until_known(&shared, task, &call).await {
+            Known::Recorded(recorded) => settle(&shared, task, &call, &recorded),
+            Known::Refused(error) if call.units.len() > 1 => {
+                let units = call.units.len();
+                tracing::error!(task.id = %task, units, trials, %error, "results were refused; each unit is written alone");
+                for alone in call.each_alone().rev() {
+                    calls.push_front(alone);
+                }
+            }
+            Known::Refused(error) => {
+                // Ours to repair: the lease runs out, and the trials run again elsewhere.
+                let unit = call.units.first().map(|unit| unit.lease.unit.unit);
+                tracing::error!(task.id = %task, unit, trials, %error, "results were refused and dropped");
+                call.drop_all(&shared);
+            }
+            Known::GivingUp => {
+                tracing::warn!(task.id = %task, trials, "left with unrecorded results; they run again");
+                call.drop_all(&shared);
+            }
+        }
+    }
+    task
+}
+
+/// What repeating a call came to.
+enum Known {
+    Recorded(Recorded),
+    Refused(StoreError),
+    GivingUp,
+}
+
+async fn until_known(shared: &Shared, task: TaskId, call: &Call) -> Known {
+    let mut backoff = Backoff::new();
+    let mut phase = shared.phase.subscribe();
+    loop {
+        let error = match shared.store.record(task, &call.flushes).await {
+            Ok(recorded) => return Known::Recorded(recorded),
+            Err(error) if !error.is_transient() => return Known::Refused(error),
+            Err(error) => error,
+        };
+        let trials = call.trials();
+        tracing::warn!(task.id = %task, trials, %error, "results could not be recorded yet");
+        tokio::select! {
+            biased;
+            _ = phase.wait_for(|phase| *phase == Phase::GivingUp) => return Known::GivingUp,
+            () = tokio::time::sleep(backoff.delay()) => {}
+        }
+    }
+}
+
+/// Tells the units what became of their parts, and all units of the task what to do next.
+fn settle(shared: &Shared, task: TaskId, call: &Call, recorded: &Recorded) {
+    for ((unit, flush), written) in call.units.iter().zip(&call.flushes).zip(&recorded.written) {
+        match written {
+            Written::Recorded => {
+                if flush.end != UnitEnd::Keep {
+                    shared.held.remove(unit.lease);
+                }
+                unit.flush_recorded(flush);
+            }
+            Written::Fenced => {
+                tracing::info!(task.id = %task, unit = unit.lease.unit.unit, "the lease was superseded");
+                shared.held.remove(unit.lease);
+                unit.drop_results();
+            }
+        }
+    }
+    for unit in shared.held.all() {
+        if unit.task() == task {
+            unit.obey(recorded.control);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trialmill_common::state::TaskKind;
+    use trialmill_store::rows::{Claim, HeldLease, UnitRef};
+
+    #[test]
+    fn calls_are_cut_between_units_and_hold_no_more_than_the_bound() {
+        let part = |number: u32, bytes: usize| {
+            let unit = UnitRef {
+                task: TaskId(uuid::Uuid::from_u128(1)),
+                unit: number,
+            };
+            let claim = Claim {
+                lease: HeldLease { unit, token: 1 },
+                first: number,
+                count: 1,
+                recorded: 0,
+                crashes: 0,
+                kind: TaskKind::HyperparameterOptimization,
+                spec: serde_json::Value::Null,
+                snapshot: None,
+                announced: vec![],
+            };
+            let unit = Arc::new(HeldUnit::new(&claim));
+            drop(unit.end(UnitEnd::HandBack));
+            let (flush, _) = unit.take_flush().expect("its end is to be written");
+            Part { flush, bytes, unit }
+        };
+        let parts = [3, 3, 3, 10, 1].into_iter().zip(0..);
+        let parts = parts.map(|(bytes, number)| part(number, bytes)).collect();
+        let units: Vec<Vec<u32>> = calls(parts, 6)
+            .iter()
+            .map(|call| call.flushes.iter().map(|f| f.lease.unit.unit).collect())
+            .collect();
+        assert_eq!(units, [vec![0, 1], vec![2], vec![3], vec![4]]);
     }
 }

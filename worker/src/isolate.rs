@@ -2,12 +2,13 @@
 //! can die or be killed alone.
 
 use crate::backoff::Backoff;
-use crate::child::{Answer, Ask, CHILD_VARIABLE, Setup};
+use crate::child::{Answer, Ask, CHILD_VARIABLE, Setup, Started};
 use crate::objective::timed_out;
 use crate::running::{Phase, Shared};
 use crate::slot::start_trial;
 use crate::stop::Signal;
 use crate::trials::{Batch, Halt, Next};
+use crate::unit::HeldUnit;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
@@ -52,6 +53,12 @@ impl Isolated {
         let halt = loop {
             let mut trial = match self.batch.next() {
                 Next::Halt(halt) => break halt,
+                Next::Full => {
+                    let flush_now = &self.batch.flush_now;
+                    let bound = self.batch.limits.unrecorded_bytes;
+                    self.batch.unit.room(bound, || flush_now.notify_one()).await;
+                    continue;
+                }
                 Next::Trial(trial) => trial,
                 Next::Hopeless(trial) => {
                     let outcome = self.batch.crashed_too_often(None);
@@ -96,13 +103,12 @@ impl Isolated {
 
     /// One attempt: the child ends the trial, or its end ends it.
     async fn attempt(&mut self, trial: &RunningTrial) -> Attempt {
-        if self.child.is_none() {
-            match self.spawn().await {
-                Ok(child) => self.child = Some(child),
-                Err(error) => return self.cannot_start(&error).await,
-            }
+        if self.child.is_none()
+            && let Err(attempt) = self.start_child().await
+        {
+            return attempt;
         }
-        let running = self.child.as_mut().expect("spawned above");
+        let running = self.child.as_mut().expect("started above");
         let packed = self.batch.task.spec.space.pack(&trial.point);
         let ask = Ask {
             number: trial.number,
@@ -110,11 +116,7 @@ impl Isolated {
         };
         let patience = self.batch.task.trial_timeout() + self.shared.options.stuck_grace;
         let unit = Arc::clone(&self.batch.unit);
-        let interrupted = async {
-            while unit.signal.get() < Signal::Interrupt {
-                unit.changed.notified().await;
-            }
-        };
+        let interrupted = raised(&unit, Signal::Interrupt);
         let attempt = tokio::select! {
             biased;
             answer = exchange(running, &ask) => match answer {
@@ -147,7 +149,34 @@ impl Isolated {
         running.child.wait().await.ok()
     }
 
-    async fn spawn(&self) -> io::Result<Running> {
+    /// Starts a child and waits until it is ready, unless the unit is to be left before.
+    async fn start_child(&mut self) -> Result<(), Attempt> {
+        let mut running = match self.spawn() {
+            Ok(running) => running,
+            Err(error) => return Err(self.cannot_start(&error.to_string()).await),
+        };
+        let setup = self.setup();
+        let unit = Arc::clone(&self.batch.unit);
+        let started = tokio::select! {
+            biased;
+            started = set_up(&mut running, setup) => Some(started),
+            // Its trial has not begun, so any signal is reason enough.
+            () = raised(&unit, Signal::HandBack) => return Err(Attempt::Interrupted),
+            () = tokio::time::sleep(SETUP_LIMIT) => None,
+        };
+        self.child = Some(running);
+        let why = match started {
+            Some(Ok(Some(Started::Ready))) => return Ok(()),
+            Some(Ok(Some(Started::Failed(why)))) => why,
+            Some(Ok(None)) => "it ended during its setup".to_owned(),
+            Some(Err(error)) => error.to_string(),
+            None => format!("its setup took longer than {} s", SETUP_LIMIT.as_secs()),
+        };
+        let end = self.end_child().await.map_or_else(unknown_end, told);
+        Err(self.cannot_start(&format!("{why}; it ended {end}")).await)
+    }
+
+    fn spawn(&self) -> io::Result<Running> {
         let options = &self.shared.options;
         let program = match &options.child_program {
             Some(program) => program.clone(),
@@ -161,32 +190,8 @@ impl Isolated {
             // Ctrl-C at a terminal is for the worker, which decides what becomes of its children.
             .process_group(0)
             .spawn()?;
-        let mut asks = child.stdin.take().expect("piped above");
+        let asks = child.stdin.take().expect("piped above");
         let answers = BufReader::new(child.stdout.take().expect("piped above")).lines();
-        let series: Vec<Vec<u8>> = self
-            .batch
-            .task
-            .series
-            .iter()
-            .map(|s| s.to_bytes())
-            .collect();
-        let setup = Setup {
-            spec: self.batch.task.stored_spec.clone(),
-            series_bytes: series.iter().map(|bytes| bytes.len() as u64).collect(),
-            memory_bytes: options.trial_memory_bytes,
-            worker: self.batch.worker.to_string(),
-        };
-        let sent = async {
-            asks.write_all(&line(&setup)).await?;
-            for bytes in &series {
-                asks.write_all(bytes).await?;
-            }
-            asks.flush().await
-        };
-        // A child that dies during its setup is seen by the first question.
-        if let Err(error) = sent.await {
-            tracing::debug!(%error, "an isolated child took no setup");
-        }
         Ok(Running {
             child,
             asks,
@@ -194,12 +199,28 @@ impl Isolated {
         })
     }
 
+    /// What the child is told first: the line of the setup, and the bars.
+    fn setup(&self) -> (Setup, Vec<Vec<u8>>) {
+        let task = &self.batch.task;
+        let series: Vec<Vec<u8>> = task.series.iter().map(|s| s.to_bytes()).collect();
+        let setup = Setup {
+            spec: task.stored_spec.clone(),
+            series_bytes: series.iter().map(|bytes| bytes.len() as u64).collect(),
+            memory_bytes: self.shared.options.trial_memory_bytes,
+            worker: self.batch.worker.to_string(),
+        };
+        (setup, series)
+    }
+
     /// This process cannot start children now (no memory, no processes): not the trial's fault.
-    async fn cannot_start(&self, error: &io::Error) -> Attempt {
-        tracing::error!(%error, "no isolated child can be started; handing the unit back");
+    async fn cannot_start(&self, why: &str) -> Attempt {
+        tracing::error!(
+            why,
+            "no isolated child can be started; handing the unit back"
+        );
         tokio::select! {
             () = tokio::time::sleep(CANNOT_START_PAUSE) => {}
-            () = self.batch.unit.changed.notified() => {}
+            () = raised(&self.batch.unit, Signal::HandBack) => {}
         }
         self.batch.unit.raise(Signal::HandBack);
         Attempt::Interrupted
@@ -238,6 +259,39 @@ impl Isolated {
 const END_PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
 /// How long a unit is kept when no child can be started.
 const CANNOT_START_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long a child may take to read its bars and make its objective ready.
+const SETUP_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Waits until the unit's signal is at least `signal`.
+async fn raised(unit: &HeldUnit, signal: Signal) {
+    while unit.signal.get() < signal {
+        unit.changed.notified().await;
+    }
+}
+
+/// Gives the child its setup and reads what it says to it; nothing if it ended without a word.
+async fn set_up(
+    running: &mut Running,
+    (setup, series): (Setup, Vec<Vec<u8>>),
+) -> io::Result<Option<Started>> {
+    let sent = async {
+        running.asks.write_all(&line(&setup)).await?;
+        for bytes in &series {
+            running.asks.write_all(bytes).await?;
+        }
+        running.asks.flush().await
+    };
+    // A child that takes no setup may still have said why.
+    if let Err(error) = sent.await {
+        tracing::debug!(%error, "an isolated child took no setup");
+    }
+    let Some(text) = running.answers.next_line().await? else {
+        return Ok(None);
+    };
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(io::Error::other)
+}
 
 async fn exchange(running: &mut Running, ask: &Ask) -> io::Result<Option<Answer>> {
     running.asks.write_all(&line(ask)).await?;

@@ -67,7 +67,7 @@ impl Objective {
     /// An evaluator that fails each trial for want of its market data.
     #[must_use]
     pub fn without_data(spec: Arc<TaskSpec>, message: String) -> Self {
-        let hint = "import the bars again and clone the task";
+        let hint = "import the bars again and submit the task again";
         let kind = FailureKind::MarketData;
         Self {
             spec,
@@ -76,6 +76,19 @@ impl Objective {
                 message,
                 causes: Vec::new(),
                 hint,
+            },
+        }
+    }
+
+    /// An evaluator that fails each trial because preparing the task panicked, with this text.
+    pub(crate) fn panicked(spec: Arc<TaskSpec>, text: &str) -> Self {
+        Self {
+            spec,
+            work: Work::Unusable {
+                kind: FailureKind::Panic,
+                message: format!("preparing the task panicked: {text}"),
+                causes: Vec::new(),
+                hint: "report it with the task; no trial of it can run on this build",
             },
         }
     }
@@ -223,7 +236,7 @@ fn invalid(message: String) -> Trouble {
         kind: FailureKind::InvalidParameters,
         message,
         causes: Vec::new(),
-        hint: "clone the task with a space and a backtest_config that the strategy accepts",
+        hint: "submit it again with a space and a backtest_config that the strategy accepts",
     }
 }
 
@@ -248,13 +261,13 @@ fn backtest(spec: &TaskSpec, series: Vec<Arc<BarSeries>>) -> Work {
     };
     let Some(strategy) = strategy::find(&spec.strategy_name) else {
         let message = format!("this worker has no strategy named {}", spec.strategy_name);
-        let hint = "start workers of a build that announces it, and clone the task";
+        let hint = "start workers of a build that announces it, and submit the task again";
         return unusable(FailureKind::InvalidParameters, message, hint);
     };
     let config = match backtest_config(&spec.backtest) {
         Ok(config) => config,
         Err(message) => {
-            let hint = "clone the task with another backtest_config";
+            let hint = "submit it again with another backtest_config";
             return unusable(FailureKind::InvalidParameters, message, hint);
         }
     };
@@ -265,7 +278,7 @@ fn backtest(spec: &TaskSpec, series: Vec<Arc<BarSeries>>) -> Work {
             config,
         },
         Err(error) => {
-            let hint = "clone the task with other dates or symbols, or import more bars";
+            let hint = "submit it again with other dates or symbols, or import more bars";
             unusable(FailureKind::MarketData, error.to_string(), hint)
         }
     }
@@ -308,6 +321,13 @@ fn judge(
     spec: &TaskSpec,
     metrics: Vec<(String, Result<f64, String>)>,
 ) -> Result<Evaluation, Trouble> {
+    // The one place that every number passes: -0 + 0 is 0, so that no store has to keep a sign of
+    // zero and all give the same bits.
+    let unsigned_zero = |value: Result<f64, String>| value.map(|value| value + 0.0);
+    let metrics: Vec<_> = metrics
+        .into_iter()
+        .map(|(name, value)| (name, unsigned_zero(value)))
+        .collect();
     if let Some((name, value)) = metrics.iter().find_map(|(name, value)| match value {
         Ok(value) if !value.is_finite() => Some((name, value)),
         _ => None,
@@ -453,4 +473,73 @@ pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("without a message")
         .to_owned()
+}
+
+/// A search over the sphere, for unit tests.
+#[cfg(test)]
+pub(crate) fn sphere_spec() -> TaskSpec {
+    use trialmill_common::spec::Target;
+    use trialmill_common::state::Direction;
+    use trialmill_search::{Domain, Method, Space};
+    let x = Domain::Float {
+        low: -1.0,
+        high: 1.0,
+        step: None,
+        log: false,
+    };
+    TaskSpec {
+        task_name: "a sphere".to_owned(),
+        strategy_name: "sphere".to_owned(),
+        stock_codes: vec![],
+        start_date: "2020-01-01".parse().unwrap(),
+        end_date: "2022-12-31".parse().unwrap(),
+        space: Space::new(vec![("x".to_owned(), x)]).unwrap(),
+        fixed: BTreeMap::new(),
+        first_points: vec![],
+        method: Method::Random,
+        seed: 42,
+        n_trials: 10,
+        parallelism: None,
+        timeout: None,
+        trial_timeout: 300.0,
+        objectives: vec![Target {
+            metric: FUNCTION_METRIC.to_owned(),
+            direction: Direction::Minimize,
+        }],
+        result_constraints: vec![],
+        backtest: BacktestSettings::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_zero_is_recorded_as_zero() {
+        let metrics = vec![
+            (FUNCTION_METRIC.to_owned(), Ok(-0.0)),
+            ("other".to_owned(), Ok(-0.0)),
+            ("third".to_owned(), Ok(-1.5)),
+        ];
+        let Ok(evaluation) = judge(&sphere_spec(), metrics) else {
+            panic!("finite metrics are an evaluation");
+        };
+        let bits = |value: f64| value.to_bits();
+        assert_eq!(
+            evaluation
+                .values
+                .iter()
+                .copied()
+                .map(bits)
+                .collect::<Vec<_>>(),
+            [0]
+        );
+        let metrics: Vec<u64> = evaluation
+            .metrics
+            .into_iter()
+            .map(|(_, v)| bits(v.unwrap()))
+            .collect();
+        assert_eq!(metrics, [0, 0, bits(-1.5)]);
+    }
 }

@@ -32,8 +32,16 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 if std::mem::take(&mut failing) {
                     tracing::info!("the store answers again");
                     // The row of this worker may have been swept meanwhile.
-                    if let Err(error) = shared.store.announce(&shared.card).await {
-                        tracing::warn!(%error, "the worker could not be announced again");
+                    // A busy store must not cost the leases: it gets a moment only.
+                    let announce = shared.store.announce(&shared.card);
+                    let announced = tokio::time::timeout(lease / 10, announce).await;
+                    let fault = match announced {
+                        Ok(Ok(())) => None,
+                        Ok(Err(error)) => Some(error.to_string()),
+                        Err(_) => Some("the store did not answer in time".to_owned()),
+                    };
+                    if let Some(error) = fault {
+                        tracing::warn!(error, "the worker could not be announced again");
                         failing = true;
                     }
                 }

@@ -11,9 +11,8 @@ use crate::isolate::Isolated;
 use crate::running::{Phase, Shared, WorkerFault};
 use crate::stop::Signal;
 use crate::task::{PrepareError, PreparedTask};
-use crate::trials::{Batch, Halt, Limits};
+use crate::trials::{Announced, Batch, Halt, Limits};
 use crate::unit::{HeldUnit, Settled};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -23,7 +22,7 @@ use trialmill_broker::{Consumer, Delivery};
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::state::TaskId;
 use trialmill_common::trial::RunningTrial;
-use trialmill_search::Point;
+use trialmill_search::Space;
 use trialmill_store::StoreError;
 use trialmill_store::rows::{Claim, UnitRef};
 
@@ -143,10 +142,10 @@ impl Slot {
         let mut backoff = Backoff::new();
         loop {
             let error = match self.shared.tasks.get(claim, &self.lane).await {
-                Ok(task) => match announced(claim, &task) {
-                    Ok(announced) => return Some((task, Arc::new(announced))),
-                    Err(error) => error,
-                },
+                Ok(task) => {
+                    let announced = Arc::new(announced(claim, &task.spec.space));
+                    return Some((task, announced));
+                }
                 Err(error) => error,
             };
             let wait = match &error {
@@ -174,7 +173,7 @@ impl Slot {
         claim: &Claim,
         unit: &Arc<HeldUnit>,
         task: Arc<PreparedTask>,
-        announced: Arc<BTreeMap<u32, (Point, u32)>>,
+        announced: Arc<Announced>,
     ) -> UnitEnd {
         let options = &self.shared.options;
         let batch = Batch {
@@ -260,7 +259,7 @@ impl Slot {
     }
 }
 
-type Prepared = (Arc<PreparedTask>, Arc<BTreeMap<u32, (Point, u32)>>);
+type Prepared = (Arc<PreparedTask>, Arc<Announced>);
 
 enum Claimed {
     Unit(Box<Claim>),
@@ -277,15 +276,15 @@ fn left(halt: &Halt, unit: &HeldUnit) -> UnitEnd {
     }
 }
 
-/// The points of the trials that an earlier holder announced.
-fn announced(
-    claim: &Claim,
-    task: &PreparedTask,
-) -> Result<BTreeMap<u32, (Point, u32)>, PrepareError> {
+/// The trials that an earlier holder announced. Points that cannot be read are left out: they are
+/// drawn again, and a sampler without history gives the same.
+fn announced(claim: &Claim, space: &Space) -> Announced {
     let unpack = |trial: &trialmill_store::rows::AnnouncedTrial| {
-        let point = task.spec.space.unpack(&trial.params);
-        let point = point.map_err(|error| PrepareError::Unreadable(error.to_string()))?;
-        Ok((trial.number, (point, trial.crashes)))
+        let point = space.unpack(&trial.params);
+        if let Err(error) = &point {
+            tracing::warn!(trial.number = trial.number, %error, "an announced point cannot be read; it is drawn again");
+        }
+        (trial.number, (point.ok(), trial.crashes))
     };
     claim.announced.iter().map(unpack).collect()
 }
@@ -342,5 +341,49 @@ async fn until_known<T, F: Future<Output = Result<T, StoreError>>>(
             _ = phase.wait_for(|phase| *phase > Phase::Running) => return Known::Leaving,
             () = tokio::time::sleep(backoff.delay()) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objective::sphere_spec;
+    use trialmill_common::state::TaskKind;
+    use trialmill_search::{History, Study};
+    use trialmill_store::rows::{AnnouncedTrial, HeldLease};
+
+    #[test]
+    fn an_announced_point_that_cannot_be_read_is_left_to_the_sampler_with_its_crashes() {
+        let spec = sphere_spec();
+        let study = Study::new(spec.space.clone(), spec.method, spec.seed).unwrap();
+        let point = study.ask(&History::EMPTY, 3).unwrap();
+        let trial = |number, params, crashes| AnnouncedTrial {
+            number,
+            params,
+            crashes,
+        };
+        let claim = Claim {
+            lease: HeldLease {
+                unit: UnitRef {
+                    task: TaskId(uuid::Uuid::from_u128(1)),
+                    unit: 0,
+                },
+                token: 1,
+            },
+            first: 3,
+            count: 2,
+            recorded: 0,
+            crashes: 1,
+            kind: TaskKind::HyperparameterOptimization,
+            spec: spec.to_json(),
+            snapshot: None,
+            announced: vec![
+                trial(3, spec.space.pack(&point), 0),
+                trial(4, b"no point".to_vec(), 2),
+            ],
+        };
+        let announced = announced(&claim, &spec.space);
+        assert_eq!(announced[&3], (Some(point), 0));
+        assert_eq!(announced[&4], (None, 2));
     }
 }

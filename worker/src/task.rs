@@ -1,9 +1,10 @@
 //! What the units of a task share in this process: its study, its objective, its bars, its pace.
 
 use crate::cpu::Lane;
-use crate::objective::Objective;
+use crate::objective::{Objective, panic_text};
 use moka::future::Cache;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -85,8 +86,27 @@ pub(crate) enum PrepareError {
     Store(Arc<StoreError>),
     #[error("{0}")]
     Unreadable(String),
-    #[error("preparing the task panicked")]
+    /// Only the sampler's part, which the submission has run on the same input; what else panics
+    /// becomes the failure of each trial.
+    #[error("preparing the task's sampler panicked")]
     Panicked,
+}
+
+/// Why a task has no bars: each of its trials fails for it.
+#[derive(Debug)]
+enum NoBars {
+    Absent(String),
+    Panicked(String),
+}
+
+/// The objective that `prepare` gives; one that fails each trial with the panic's text, if it
+/// panics.
+fn guarded(spec: &Arc<TaskSpec>, prepare: impl FnOnce() -> Objective) -> Objective {
+    catch_unwind(AssertUnwindSafe(prepare)).unwrap_or_else(|payload| {
+        let text = panic_text(payload.as_ref());
+        tracing::error!(text, "preparing a task panicked; its trials fail");
+        Objective::panicked(Arc::clone(spec), &text)
+    })
 }
 
 /// The prepared tasks and the bars of this process, both bounded in bytes.
@@ -168,14 +188,18 @@ impl TaskCache {
                     PrepareError::Unreadable(faults.join("; "))
                 })?;
             let (objective, series) = match bars {
-                Ok(series) => (
-                    Objective::prepare(Arc::clone(&spec), series.clone()),
-                    series,
-                ),
-                Err(reason) => (
+                Ok(series) => {
+                    let copy = series.clone();
+                    let prepare = || Objective::prepare(Arc::clone(&spec), copy);
+                    (guarded(&spec, prepare), series)
+                }
+                Err(NoBars::Absent(reason)) => (
                     Objective::without_data(Arc::clone(&spec), reason),
                     Vec::new(),
                 ),
+                Err(NoBars::Panicked(text)) => {
+                    (Objective::panicked(Arc::clone(&spec), &text), Vec::new())
+                }
             };
             let pace = Pace::default();
             Ok(Arc::new(PreparedTask {
@@ -196,19 +220,20 @@ impl TaskCache {
         claim: &Claim,
         spec: &TaskSpec,
         lane: &Lane,
-    ) -> Result<Result<Vec<Arc<BarSeries>>, String>, PrepareError> {
+    ) -> Result<Result<Vec<Arc<BarSeries>>, NoBars>, PrepareError> {
         let stored = |error| PrepareError::Store(Arc::new(error));
+        let absent_because = |reason: String| Ok(Err(NoBars::Absent(reason)));
         let Some(id) = claim.snapshot else {
-            return Ok(Err("the task pins no market data".to_owned()));
+            return absent_because("the task pins no market data".to_owned());
         };
         let Some(snapshot) = self.store.snapshot(id).await.map_err(stored)? else {
-            return Ok(Err("the pinned snapshot is not in the database".to_owned()));
+            return absent_because("the pinned snapshot is not in the database".to_owned());
         };
         let mut found: BTreeMap<[u8; 32], Arc<BarSeries>> = BTreeMap::new();
         let mut absent: Vec<[u8; 32]> = Vec::new();
         for symbol in &spec.stock_codes {
             let Some(hash) = snapshot.get(symbol) else {
-                return Ok(Err(format!("the pinned snapshot has no bars of {symbol}")));
+                return absent_because(format!("the pinned snapshot has no bars of {symbol}"));
             };
             match self.series.get(hash).await {
                 Some(series) => drop(found.insert(*hash, series)),
@@ -219,17 +244,21 @@ impl TaskCache {
             let read = match self.store.series_bytes(hashes).await {
                 Ok(read) => read,
                 Err(error) if error.is_transient() => return Err(stored(error)),
-                Err(error) => return Ok(Err(error.to_string())),
+                Err(error) => return absent_because(error.to_string()),
             };
             let decoded = lane.run(move || {
-                let series = read
-                    .iter()
-                    .map(|bytes| BarSeries::from_bytes(bytes).map(Arc::new));
-                series.collect::<Result<Vec<_>, _>>()
+                let decode = || {
+                    let series = read
+                        .iter()
+                        .map(|bytes| BarSeries::from_bytes(bytes).map(Arc::new));
+                    series.collect::<Result<Vec<_>, _>>()
+                };
+                catch_unwind(AssertUnwindSafe(decode)).map_err(|p| panic_text(p.as_ref()))
             });
             let decoded = match decoded.await.map_err(|_| PrepareError::Panicked)? {
-                Ok(decoded) => decoded,
-                Err(error) => return Ok(Err(error.to_string())),
+                Ok(Ok(decoded)) => decoded,
+                Ok(Err(error)) => return absent_because(error.to_string()),
+                Err(text) => return Ok(Err(NoBars::Panicked(text))),
             };
             for (hash, series) in hashes.iter().zip(decoded) {
                 self.series.insert(*hash, Arc::clone(&series)).await;
@@ -238,6 +267,34 @@ impl TaskCache {
         }
         let hashes = spec.stock_codes.iter().map(|symbol| snapshot[symbol]);
         let series: Option<Vec<_>> = hashes.map(|hash| found.get(&hash).cloned()).collect();
-        Ok(series.ok_or_else(|| "pinned bars are missing in the database".to_owned()))
+        let missing = || NoBars::Absent("pinned bars are missing in the database".to_owned());
+        Ok(series.ok_or_else(missing))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objective::sphere_spec;
+    use crate::stop::{SignalCell, StopSource};
+    use std::time::Instant;
+    use trialmill_common::trial::{FailureKind, Outcome};
+    use trialmill_search::Method;
+
+    #[test]
+    fn a_preparation_that_panics_fails_each_trial_with_its_text() {
+        let spec = Arc::new(sphere_spec());
+        let objective = guarded(&spec, || panic!("no bar at {}", 7));
+        let study = Study::new(spec.space.clone(), Method::Random, 1).unwrap();
+        let signal = SignalCell::default();
+        let stop = StopSource::new(&signal, Instant::now() + Duration::from_secs(3600));
+        let point = study.ask(&History::EMPTY, 0).unwrap();
+        let outcome = objective.evaluate(&point, &stop, "here").unwrap();
+        let Outcome::Failed(failure) = outcome else {
+            panic!("the trial fails, not {outcome:?}");
+        };
+        assert_eq!(failure.kind, FailureKind::Panic);
+        assert_eq!(failure.message, "preparing the task panicked: no bar at 7");
+        assert!(!objective.can_be_isolated());
     }
 }

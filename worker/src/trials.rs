@@ -28,13 +28,16 @@ pub(crate) enum Halt {
     Announce(RunningTrial),
 }
 
+/// Trials that an earlier holder announced: their crashes, and their points unless these cannot
+/// be read; then they are drawn again.
+pub(crate) type Announced = BTreeMap<u32, (Option<Point>, u32)>;
+
 /// What a slot runs on its thread.
 #[derive(Clone)]
 pub(crate) struct Batch {
     pub(crate) unit: Arc<HeldUnit>,
     pub(crate) task: Arc<PreparedTask>,
-    /// Trials that an earlier holder announced: their points and crashes.
-    pub(crate) announced: Arc<BTreeMap<u32, (Point, u32)>>,
+    pub(crate) announced: Arc<Announced>,
     /// Names worker and slot in failures.
     pub(crate) worker: Arc<str>,
     pub(crate) limits: Limits,
@@ -52,6 +55,8 @@ pub(crate) struct Limits {
 /// What comes next in a unit.
 pub(crate) enum Next {
     Halt(Halt),
+    /// No trial until there is room for its result.
+    Full,
     /// This trial, which was not started.
     Trial(RunningTrial),
     /// This trial is not run any more: its process died too often.
@@ -65,6 +70,12 @@ impl Batch {
         loop {
             let trial = match self.next() {
                 Next::Halt(halt) => return halt,
+                Next::Full => {
+                    let bound = self.limits.unrecorded_bytes;
+                    self.unit
+                        .wait_for_room(bound, || self.flush_now.notify_one());
+                    continue;
+                }
                 Next::Trial(trial) => trial,
                 Next::Hopeless(trial) => {
                     self.push(trial, self.crashed_too_often(None), Duration::ZERO);
@@ -94,24 +105,25 @@ impl Batch {
         }
     }
 
-    /// The next trial of the unit, or why there is none now. May wait for room.
+    /// The next trial of the unit, or why there is none now. Waits for nothing.
     pub(crate) fn next(&self) -> Next {
         let Some(number) = self.unit.next_trial() else {
             return Next::Halt(Halt::Done);
         };
-        let full = || self.flush_now.notify_one();
-        if self.unit.signal.get() > Signal::Run
-            || !self.unit.wait_for_room(self.limits.unrecorded_bytes, full)
-        {
+        if self.unit.signal.get() > Signal::Run {
             return Next::Halt(Halt::Signalled);
+        }
+        if self.unit.is_full(self.limits.unrecorded_bytes) {
+            return Next::Full;
         }
         if number > self.unit.first && self.unit.worked() >= self.limits.unit {
             return Next::Halt(Halt::WorkedLong);
         }
         let (point, crashes) = match self.announced.get(&number) {
             Some((point, crashes)) => (point.clone(), *crashes),
-            None => (self.task.point(number), 0),
+            None => (None, 0),
         };
+        let point = point.unwrap_or_else(|| self.task.point(number));
         let trial = RunningTrial {
             number,
             unit: self.unit.lease.unit.unit,

@@ -29,7 +29,10 @@ pub(crate) struct HeldUnit {
     /// Start of the running trial in nanoseconds after `claimed_at`, plus 1; 0 between trials.
     trial_started: AtomicU64,
     results: Mutex<Results>,
+    /// The computing thread waits on it for room.
     room: Condvar,
+    /// An isolated run waits on it for room: it runs on the runtime, which must not be blocked.
+    freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +80,7 @@ impl HeldUnit {
                 ..Results::default()
             }),
             room: Condvar::new(),
+            freed: Notify::new(),
         }
     }
 
@@ -101,6 +105,7 @@ impl HeldUnit {
             }
             drop(results);
             self.room.notify_all();
+            self.freed.notify_one();
             self.changed.notify_one();
         }
     }
@@ -122,9 +127,14 @@ impl HeldUnit {
         (ended < self.count).then(|| self.first + ended)
     }
 
-    /// Waits until the unrecorded results are below `bound` bytes, or the signal is raised.
-    /// Returns whether there is room. Blocks the thread: only for the CPU pool.
-    pub(crate) fn wait_for_room(&self, bound: usize, full: impl Fn()) -> bool {
+    /// Whether the unrecorded results are at `bound` bytes and nobody is told to leave.
+    pub(crate) fn is_full(&self, bound: usize) -> bool {
+        self.results().bytes >= bound && self.signal.get() == Signal::Run
+    }
+
+    /// Waits until the unrecorded results are below `bound` bytes, or the signal is raised; `full`
+    /// is told at every turn. Blocks the thread: only for the CPU pool.
+    pub(crate) fn wait_for_room(&self, bound: usize, full: impl Fn()) {
         let mut results = self.results();
         while results.bytes >= bound && self.signal.get() == Signal::Run {
             full();
@@ -133,7 +143,14 @@ impl HeldUnit {
                 .wait(results)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        self.signal.get() == Signal::Run
+    }
+
+    /// The same on the runtime. For one waiter.
+    pub(crate) async fn room(&self, bound: usize, full: impl Fn()) {
+        while self.is_full(bound) {
+            full();
+            self.freed.notified().await;
+        }
     }
 
     pub(crate) fn trial_begins(&self, at: Instant) {
@@ -202,19 +219,20 @@ impl HeldUnit {
 
     // ---- the flusher's side ------------------------------------------------------------------
 
-    /// What is to be written now, if anything.
-    pub(crate) fn take_flush(&self) -> Option<UnitFlush> {
+    /// What is to be written now, if anything, and about how many bytes it is.
+    pub(crate) fn take_flush(&self) -> Option<(UnitFlush, usize)> {
         let mut results = self.results();
         if results.waiting.is_empty() && results.end.is_none() {
             return None;
         }
         results.flushing_bytes = results.bytes;
-        Some(UnitFlush {
+        let flush = UnitFlush {
             lease: self.lease,
             recorded_before: results.recorded,
             trials: std::mem::take(&mut results.waiting),
             end: results.end.unwrap_or(UnitEnd::Keep),
-        })
+        };
+        Some((flush, results.flushing_bytes))
     }
 
     /// A flush is known to be recorded.
@@ -231,6 +249,7 @@ impl HeldUnit {
         };
         drop(results);
         self.room.notify_all();
+        self.freed.notify_one();
         if let Some(settled) = settled {
             let _ = settled.send(Settled::Recorded);
         }

@@ -4,15 +4,17 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use support::doubling::Doubling;
 use support::{Mill, PATIENCE, float, function, int, options, with_fixed};
 use trialmill_backtest::synthetic::{Kind, series};
+use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::spec::{Comparison, ResultConstraint, Target, TaskSpec};
-use trialmill_common::state::{Direction, StopReason, TaskState};
+use trialmill_common::state::{Direction, StopReason, TaskId, TaskState, WorkerId};
 use trialmill_search::{Choice, Method};
-use trialmill_store::Store;
 use trialmill_store::rows::ControlOutcome;
+use trialmill_store::{Store, UnitFlush};
 use trialmill_worker::WorkerOptions;
 
 fn sphere(n_trials: u32) -> TaskSpec {
@@ -410,4 +412,180 @@ async fn a_backtest_runs_on_its_pinned_bars_with_reasons_for_what_is_infeasible(
     assert_eq!(failure.kind.name(), "market_data");
     assert!(failure.worker.contains("/slot-0"), "{failure:?}");
     worker.drain().await;
+}
+
+/// Waits until the line has refused that many flushes.
+async fn until_refused(mill: &Mill, count: u32) {
+    let mut refused = mill.line.refused_flushes.subscribe();
+    let several = refused.wait_for(|refused| *refused >= count);
+    tokio::time::timeout(PATIENCE, several)
+        .await
+        .expect("flushes are refused")
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_whose_row_is_locked_holds_up_no_other_task() {
+    let spec = TaskSpec {
+        parallelism: Some(1),
+        ..sphere(300)
+    };
+    let mill = Mill::relaying();
+    let locked = mill.submit(&spec, BTreeMap::new()).await;
+    *mill.line.locked.lock().unwrap() = Some(locked);
+    let worker = mill.worker(options(2)).await;
+    until_refused(&mill, 1).await;
+    let other = mill.submit(&spec, BTreeMap::new()).await;
+    let row = mill.until_ended(other).await;
+    assert_eq!(row.ledger.completed, 300);
+    let row = mill.store.task(locked).await.unwrap().unwrap();
+    assert_eq!(row.ledger.ended(), 0, "its flush is still unknown");
+    *mill.line.locked.lock().unwrap() = None;
+    let row = mill.until_ended(locked).await;
+    assert_eq!(row.ledger.completed, 300);
+    worker.drain().await;
+    mill.assert_sound(locked).await;
+    assert_eq!(mill.results(locked).await, mill.results(other).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn units_that_are_refused_together_are_written_alone() {
+    let nap = function("sleep", 100, vec![float("x", -5.0, 5.0)]);
+    let spec = with_fixed(nap, "seconds", 0.005);
+    let mill = Mill::relaying();
+    mill.line.refuse_together.store(true, Ordering::SeqCst);
+    let worker = mill.worker(options(4)).await;
+    let id = mill.submit(&spec, BTreeMap::new()).await;
+    let row = mill.until_ended(id).await;
+    assert_eq!(row.ledger.completed, 100);
+    worker.drain().await;
+    assert!(
+        *mill.line.refused_flushes.borrow() > 0,
+        "nothing was refused"
+    );
+    mill.assert_sound(id).await;
+    let units = mill.store.unit_summary(id).await.unwrap();
+    assert_eq!(units.crashes, 0, "no lease ran out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announcement_without_an_answer_does_not_keep_leases_from_renewal() {
+    let mill = Mill::new();
+    let quick = WorkerOptions {
+        lease: Duration::from_millis(300),
+        ..options(1)
+    };
+    let worker = mill.worker(quick).await;
+    let mut beat = worker.beat();
+    mill.line.cut(true);
+    let away = beat.wait_for(|beat| !beat.database);
+    tokio::time::timeout(PATIENCE, away).await.unwrap().unwrap();
+    mill.line.silent_announcements.store(true, Ordering::SeqCst);
+    mill.line.cut(false);
+    let back = beat.wait_for(|beat| beat.database);
+    let turns = tokio::time::timeout(PATIENCE, back)
+        .await
+        .unwrap()
+        .unwrap()
+        .turns;
+    let on = beat.wait_for(|beat| beat.turns >= turns + 3);
+    tokio::time::timeout(Duration::from_secs(10), on)
+        .await
+        .expect("the renewal goes on")
+        .unwrap();
+    worker.drain().await;
+}
+
+/// Queues every unit of the task again as one that a worker was lost with.
+async fn isolate(mill: &Mill, id: TaskId) {
+    let worker = WorkerId(uuid::Uuid::new_v4());
+    for due in mill.store.take_due("default").await.unwrap() {
+        let claim = mill.store.claim(due.unit, worker).await.unwrap().unwrap();
+        let flush = UnitFlush {
+            lease: claim.lease,
+            recorded_before: 0,
+            trials: vec![],
+            end: UnitEnd::Isolate,
+        };
+        mill.store.record(id, &[flush]).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn isolated_slots_at_their_bound_leave_the_runtime_free() {
+    let spec = TaskSpec {
+        parallelism: Some(2),
+        ..sphere(24)
+    };
+    let mut mill = Mill::new();
+    let id = mill.submit(&spec, BTreeMap::new()).await;
+    isolate(&mill, id).await;
+    let broker = Arc::clone(&mill.broker);
+    mill.relay(broker);
+    // Every result fills it, so that each trial waits for the flush of the one before.
+    let tiny = WorkerOptions {
+        unrecorded_bytes: 1,
+        ..options(2)
+    };
+    let worker = mill.worker(tiny).await;
+    let row = mill.until_ended(id).await;
+    assert_eq!(row.ledger.completed, 24);
+    worker.drain().await;
+    mill.assert_sound(id).await;
+    assert_eq!(mill.results(id).await, undisturbed(&spec).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_dies_before_it_is_ready_is_no_fault_of_the_trial() {
+    let spec = TaskSpec {
+        parallelism: Some(1),
+        ..sphere(3)
+    };
+    let mut mill = Mill::new();
+    let id = mill.submit(&spec, BTreeMap::new()).await;
+    isolate(&mill, id).await;
+    let broker = Arc::clone(&mill.broker);
+    mill.relay(broker);
+    let childless = WorkerOptions {
+        child_program: Some("false".into()),
+        ..options(1)
+    };
+    let worker = mill.worker(childless).await;
+    mill.until_announced().await;
+    // After its pause the unit is handed back, and taken again.
+    mill.until(id, |row| row.leased_units == 0).await;
+    worker.drain().await;
+    let row = mill.store.task(id).await.unwrap().unwrap();
+    assert_eq!((row.ledger.ended(), row.leased_units), (0, 0));
+    let worker = mill.worker(options(1)).await;
+    let row = mill.until_ended(id).await;
+    assert_eq!(row.ledger.completed, 3);
+    worker.drain().await;
+    mill.assert_sound(id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_does_not_wait_for_a_child_that_never_gets_ready() {
+    let spec = TaskSpec {
+        parallelism: Some(1),
+        ..sphere(3)
+    };
+    let mut mill = Mill::new();
+    let id = mill.submit(&spec, BTreeMap::new()).await;
+    isolate(&mill, id).await;
+    let broker = Arc::clone(&mill.broker);
+    mill.relay(broker);
+    // It reads until the end of its input and says nothing before.
+    let mute = WorkerOptions {
+        child_program: Some("wc".into()),
+        drain: PATIENCE,
+        ..options(1)
+    };
+    let worker = mill.worker(mute).await;
+    mill.until_announced().await;
+    tokio::time::timeout(PATIENCE / 4, worker.drain())
+        .await
+        .expect("the child is killed");
+    let row = mill.store.task(id).await.unwrap().unwrap();
+    assert_eq!((row.ledger.ended(), row.leased_units), (0, 0));
 }

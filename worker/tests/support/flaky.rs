@@ -1,10 +1,11 @@
 //! A real store behind a line that can be cut: every operation fails as unavailable while it is,
-//! and, if asked, a flush is done but its answer lost.
+//! and, if asked, a flush is done but its answer lost. It can also lock one task's row, refuse
+//! several units in one flush, and leave announcements without an answer.
 
 use async_trait::async_trait;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use trialmill_backtest::bars::BarSeries;
@@ -28,6 +29,12 @@ pub struct Flaky {
     lost_answers: AtomicU32,
     /// How many flushes were refused because the line was cut, or lost their answer.
     pub refused_flushes: watch::Sender<u32>,
+    /// The task whose flushes fail as if its row were locked.
+    pub locked: Mutex<Option<TaskId>>,
+    /// Whether flushes of more than one unit are refused for good.
+    pub refuse_together: AtomicBool,
+    /// Whether announcements of workers get no answer.
+    pub silent_announcements: AtomicBool,
     /// How many slow trials were announced.
     pub announced: watch::Sender<u32>,
 }
@@ -39,6 +46,9 @@ impl Flaky {
             cut: AtomicBool::new(false),
             lost_answers: AtomicU32::new(0),
             refused_flushes: watch::Sender::new(0),
+            locked: Mutex::new(None),
+            refuse_together: AtomicBool::new(false),
+            silent_announcements: AtomicBool::new(false),
             announced: watch::Sender::new(0),
         }
     }
@@ -72,6 +82,14 @@ impl Store for Flaky {
         idempotency: Option<Idempotency>,
     ) -> Result<Submitted, StoreError> {
         self.line()?.submit(task, idempotency).await
+    }
+
+    async fn idempotent(
+        &self,
+        scope: &str,
+        key: &str,
+    ) -> Result<Option<([u8; 32], Box<TaskRow>)>, StoreError> {
+        self.line()?.idempotent(scope, key).await
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
@@ -166,6 +184,14 @@ impl Store for Flaky {
         if self.cut.load(Ordering::SeqCst) {
             self.refused_flushes.send_modify(|count| *count += 1);
         }
+        if *self.locked.lock().unwrap() == Some(task) {
+            self.refused_flushes.send_modify(|count| *count += 1);
+            return Err(StoreError::Conflict("the row is locked".into()));
+        }
+        if flushes.len() > 1 && self.refuse_together.load(Ordering::SeqCst) {
+            self.refused_flushes.send_modify(|count| *count += 1);
+            return Err(StoreError::Refused("not these together".into()));
+        }
         let recorded = self.line()?.record(task, flushes).await?;
         let lose = |left: u32| left.checked_sub(1);
         if self
@@ -192,6 +218,9 @@ impl Store for Flaky {
     }
 
     async fn announce(&self, card: &WorkerCard) -> Result<(), StoreError> {
+        if self.silent_announcements.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.line()?.announce(card).await
     }
 
