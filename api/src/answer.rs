@@ -221,6 +221,8 @@ pub struct TaskSummary {
     pub best_trial_number: Option<u32>,
     /// `high`, `normal` or `low`.
     pub priority: String,
+    /// The user's own labels.
+    pub labels: BTreeMap<String, String>,
     /// When it was accepted.
     pub created_at: DateTime<Utc>,
     /// When its first unit was claimed.
@@ -306,6 +308,8 @@ pub struct TaskAnswer {
     pub stock_codes: Vec<String>,
     /// `high`, `normal` or `low`.
     pub priority: String,
+    /// The user's own labels.
+    pub labels: BTreeMap<String, String>,
     /// The request as it came in.
     pub request: Value,
     /// What was decided for the user.

@@ -1,15 +1,17 @@
 //! Reading a body within its bound.
 
-use crate::limits::{DISCARD_BYTES, MAX_BODY_BYTES};
+use crate::limits::{BODY_TIME, DISCARD_BYTES, MAX_BODY_BYTES};
 use crate::problem::{Class, Problem};
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
+use tokio::time::{Instant, timeout_at};
 
 /// Reads the body of a request that must be JSON.
 ///
 /// # Errors
-/// 415 for another content type, 413 above [`MAX_BODY_BYTES`], 422 when the client stopped sending.
+/// 415 for another content type, 413 above [`MAX_BODY_BYTES`], 422 when the client stopped sending,
+/// 408 when the body is not complete after [`BODY_TIME`].
 pub(crate) async fn read_json(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
     check_content_type(headers)?;
     let announced = content_length(headers);
@@ -19,7 +21,14 @@ pub(crate) async fn read_json(headers: &HeaderMap, body: Body) -> Result<Vec<u8>
     if announced.is_some_and(|length| length > DISCARD_BYTES) {
         return Err(too_large());
     }
-    while let Some(chunk) = chunks.next().await {
+    let end = Instant::now() + BODY_TIME;
+    loop {
+        let chunk = match timeout_at(end, chunks.next()).await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            Err(_) if discarded > 0 => break,
+            Err(_) => return Err(too_slow()),
+        };
         let chunk = chunk.map_err(|error| {
             Problem::new(
                 Class::InvalidRequest,
@@ -41,6 +50,14 @@ pub(crate) async fn read_json(headers: &HeaderMap, body: Body) -> Result<Vec<u8>
     } else {
         Ok(bytes)
     }
+}
+
+fn too_slow() -> Problem {
+    let seconds = BODY_TIME.as_secs();
+    Problem::new(
+        Class::BodyTooSlow,
+        format!("the body was not complete after {seconds} s; nothing was stored; send it again"),
+    )
 }
 
 fn too_large() -> Problem {

@@ -26,6 +26,10 @@ pub const DEFAULT_PAGE: u32 = 100;
 /// answered at once and are not cut by it.
 pub const REQUEST_TIME: Duration = Duration::from_secs(30);
 
+/// Longest time from the request's head to the end of its body. Shorter than [`REQUEST_TIME`], so
+/// that a slow sender is told what was slow: 20 s are 50 kB/s for the largest body.
+pub const BODY_TIME: Duration = Duration::from_secs(20);
+
 /// How long a connection may refuse to take bytes that are ready for it before it is dropped.
 pub const WRITE_STALL: Duration = Duration::from_secs(30);
 

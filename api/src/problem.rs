@@ -32,6 +32,8 @@ pub enum Class {
     MethodNotAllowed,
     /// The state of the task, or an earlier request, forbids it.
     Conflict,
+    /// The body was not complete in time.
+    BodyTooSlow,
     /// The body is too large.
     BodyTooLarge,
     /// The body is not JSON.
@@ -48,12 +50,13 @@ pub enum Class {
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Conflict,
+        Self::BodyTooSlow,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::HeadersTooLarge,
@@ -71,6 +74,7 @@ impl Class {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -89,6 +93,7 @@ impl Class {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict => "conflict",
+            Self::BodyTooSlow => "body_too_slow",
             Self::BodyTooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::HeadersTooLarge => "headers_too_large",
@@ -105,6 +110,7 @@ impl Class {
             Self::NotFound => "There is no such resource",
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::Conflict => "The present state does not allow it",
+            Self::BodyTooSlow => "The body came too slowly",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
             Self::HeadersTooLarge => "The headers are too large",

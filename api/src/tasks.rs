@@ -9,23 +9,22 @@ mod view;
 
 pub(crate) use view::snapshot_name;
 
-use crate::answer::Accepted;
 use crate::docs::operation;
 use crate::extract::{OPTIMIZATION_TASKS, Scope};
 use crate::problem::Problem;
 use crate::state::AppState;
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
-use axum::Json;
+use trialmill_common::draft::{request_schema, task_request_schema};
 use trialmill_common::state::TaskId;
 use trialmill_store::rows::TaskRow;
 
 /// The routes under one prefix.
 pub(crate) fn routes(prefix: &'static str) -> ApiRouter<AppState> {
-    let (tag, id_prefix) = if prefix == OPTIMIZATION_TASKS {
-        ("Optimizations", "optimization")
+    let (tag, id_prefix, schema) = if prefix == OPTIMIZATION_TASKS {
+        ("Optimizations", "optimization", request_schema())
     } else {
-        ("Tasks", "task")
+        ("Tasks", "task", task_request_schema())
     };
     let doc = move |name: &str, summary| operation(format!("{id_prefix}_{name}"), tag, summary);
     let at = |rest: &str| format!("{prefix}{rest}");
@@ -33,18 +32,7 @@ pub(crate) fn routes(prefix: &'static str) -> ApiRouter<AppState> {
         .api_route(
             prefix,
             post_with(submission::submit, move |op| {
-                doc("submit", "Submit a task")(op)
-                    .description(
-                        "The task is stored when this answers, whether the broker is up or not. \
-                         The same Idempotency-Key and body (byte for byte) give the same task \
-                         again for 24 hours; another body gives 409.",
-                    )
-                    .response_with::<201, Json<Accepted>, _>(|r| {
-                        r.description("Accepted; Location is the path of the task.")
-                    })
-                    .response_with::<200, Json<Accepted>, _>(|r| {
-                        r.description("Repeated; Idempotent-Replayed: true.")
-                    })
+                submission::describe(doc("submit", "Submit a task")(op), schema)
             })
             .get_with(read::list, doc("list", "List tasks, newest first")),
         )

@@ -2,10 +2,11 @@
 //! stored; the answer is given after the commit, whether the broker is up or not.
 
 use super::view;
+use crate::answer::Accepted as AcceptedAnswer;
 use crate::body::read_json;
 use crate::extract::Scope;
 use crate::limits::MAX_IDEMPOTENCY_KEY;
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Problem, ProblemAnswer};
 use crate::state::AppState;
 use aide::OperationInput;
 use aide::generate::GenContext;
@@ -13,6 +14,7 @@ use aide::openapi::{
     MediaType, Operation, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr,
     RequestBody, SchemaObject,
 };
+use aide::transform::{TransformOperation, TransformResponse};
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -21,7 +23,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use trialmill_common::draft::{
     Accepted, Coverage, MarketView, Surroundings, check_optimization, check_task, parse_body,
-    request_schema, stock_codes,
+    stock_codes,
 };
 use trialmill_common::fault::{Fault, Warning};
 use trialmill_common::spec::MAX_SEED;
@@ -87,6 +89,20 @@ pub(super) async fn submit(
     scope: Scope,
     draft: Draft,
 ) -> Result<Response, Problem> {
+    if let Some(Idempotency {
+        scope: keys,
+        key,
+        body_hash,
+    }) = &draft.idempotency
+        && let Some((first_hash, row)) = state.store.idempotent(keys, key).await?
+    {
+        // Before the check: what was accepted once is answered, whatever the store holds by now.
+        return if first_hash == *body_hash {
+            Ok(replayed(&row, scope))
+        } else {
+            Err(key_conflict())
+        };
+    }
     let task = check(&state, scope, &draft.body).await?;
     let id = task.id;
     match state.store.submit(task, draft.idempotency).await? {
@@ -94,19 +110,26 @@ pub(super) async fn submit(
             tracing::info!(task.id = %id, task.name = %row.name, "a task was accepted");
             Ok(answer(StatusCode::CREATED, &row, scope))
         }
-        Submitted::Repeated(row) => {
-            let mut response = answer(StatusCode::OK, &row, scope);
-            response
-                .headers_mut()
-                .insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
-            Ok(response)
-        }
-        Submitted::KeyConflict => Err(Problem::new(
-            Class::Conflict,
-            "this Idempotency-Key was used with another body within 24 hours; use a new key for a \
-             new task, or repeat the first body byte for byte",
-        )),
+        // Two requests with one key at the same time: both looked before either was stored.
+        Submitted::Repeated(row) => Ok(replayed(&row, scope)),
+        Submitted::KeyConflict => Err(key_conflict()),
     }
+}
+
+fn replayed(row: &TaskRow, scope: Scope) -> Response {
+    let mut response = answer(StatusCode::OK, row, scope);
+    response
+        .headers_mut()
+        .insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+fn key_conflict() -> Problem {
+    Problem::new(
+        Class::Conflict,
+        "this Idempotency-Key was used with another body within 24 hours; use a new key for a new \
+         task, or repeat the first body byte for byte",
+    )
 }
 
 fn answer(status: StatusCode, row: &TaskRow, scope: Scope) -> Response {
@@ -268,26 +291,66 @@ fn with_worker_warning(
     warnings
 }
 
-impl OperationInput for Draft {
-    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        let schema = schemars::Schema::try_from(request_schema())
-            .expect("the request's schema is a JSON object, as its own tests check");
-        let schema = SchemaObject {
+/// Describes the submission of the form that `schema` has.
+pub(super) fn describe(op: TransformOperation<'_>, schema: Value) -> TransformOperation<'_> {
+    let schema = schemars::Schema::try_from(schema)
+        .expect("the request's schema is a JSON object, as its own tests check");
+    let media = MediaType {
+        schema: Some(SchemaObject {
             json_schema: schema,
             example: None,
             external_docs: None,
-        };
-        let media = MediaType {
-            schema: Some(schema),
-            ..MediaType::default()
-        };
-        let mut body = RequestBody {
-            required: true,
-            ..RequestBody::default()
-        };
-        body.content.insert("application/json".to_owned(), media);
-        operation.request_body = Some(ReferenceOr::Item(body));
+        }),
+        ..MediaType::default()
+    };
+    let mut body = RequestBody {
+        required: true,
+        ..RequestBody::default()
+    };
+    body.content.insert("application/json".to_owned(), media);
+    let mut op = op
+        .description(
+            "The task is stored when this answers, whether the broker is up or not. The same \
+             Idempotency-Key and body (byte for byte) give the same task again for 24 hours; \
+             another body gives 409.",
+        )
+        .response_with::<201, Json<AcceptedAnswer>, _>(|r| {
+            r.description("Accepted; Location is the path of the task.")
+        })
+        .response_with::<200, Json<AcceptedAnswer>, _>(|r| {
+            r.description("Repeated; Idempotent-Replayed: true.")
+        })
+        .response_with::<400, (), _>(|r| r.description("What was sent is not HTTP."))
+        .response_with::<401, Problem, _>(|r| refusal(r, "A key is set and was not sent."))
+        .response_with::<408, Problem, _>(|r| {
+            refusal(r, "The body was not complete in time; nothing was stored.")
+        })
+        .response_with::<409, Problem, _>(|r| {
+            refusal(r, "The Idempotency-Key was used with another body.")
+        })
+        .response_with::<413, Problem, _>(|r| refusal(r, "The body is too large."))
+        .response_with::<415, Problem, _>(|r| refusal(r, "The body is not sent as JSON."))
+        .response_with::<422, Problem, _>(|r| {
+            refusal(r, "The request has faults; each is listed in errors.")
+        })
+        .response_with::<503, Problem, _>(|r| {
+            r.description("The database is away; the same request may succeed later.")
+        });
+    op.inner_mut().request_body = Some(ReferenceOr::Item(body));
+    op
+}
 
+/// A refusal after which waiting changes nothing.
+fn refusal<'a>(
+    mut response: TransformResponse<'a, ProblemAnswer>,
+    description: &str,
+) -> TransformResponse<'a, ProblemAnswer> {
+    response.inner().headers.clear();
+    response.description(description)
+}
+
+impl OperationInput for Draft {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         let json_schema = ctx.schema.subschema_for::<String>();
         let format = ParameterSchemaOrContent::Schema(SchemaObject {
             json_schema,

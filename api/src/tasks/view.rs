@@ -26,6 +26,16 @@ pub(crate) fn snapshot_name(hash: &[u8; 32]) -> String {
     format!("b3:{}", blake3::Hash::from_bytes(*hash).to_hex())
 }
 
+/// The user's labels: the request was checked, so each is a string; without any, there are none.
+fn labels(task: &TaskRow) -> BTreeMap<String, String> {
+    let labels = task.request.get("labels").and_then(Value::as_object);
+    labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
 fn progress(task: &TaskRow) -> f64 {
     let (ended, planned) = (task.ledger.ended(), task.ledger.planned);
     if planned == 0 {
@@ -127,6 +137,7 @@ pub(super) fn summary(task: &TaskRow) -> TaskSummary {
         best_score: ledger.best.map(|best| best.value),
         best_trial_number: ledger.best.map(|best| best.number),
         priority: task.priority.name().to_owned(),
+        labels: labels(task),
         created_at: task.created_at,
         started_at: task.started_at,
         completed_at: task.completed_at,
@@ -176,6 +187,7 @@ pub(super) fn task(
         strategy_name: task.strategy.clone(),
         stock_codes: task.stock_codes.clone(),
         priority: task.priority.name().to_owned(),
+        labels: labels(task),
         request: task.request.clone(),
         resolved: resolved(task),
         warnings: task.warnings.iter().map(WarningAnswer::from).collect(),

@@ -91,8 +91,58 @@ async fn every_operation_has_an_id_a_summary_and_the_problem_it_may_answer() {
             );
         }
     }
-    let request = &document["paths"][TASKS]["post"]["requestBody"]["content"]["application/json"];
-    assert!(request["schema"]["properties"]["param_space"].is_object());
+    for path in [TASKS, "/api/v1/tasks"] {
+        let responses = &document["paths"][path]["post"]["responses"];
+        for code in ["401", "408", "409", "413", "415", "422", "503"] {
+            let problem = &responses[code]["content"]["application/problem+json"];
+            assert!(problem.is_object(), "{path} {code}");
+            let waits = responses[code]["headers"]["Retry-After"].is_object();
+            assert_eq!(waits, code == "503", "{path} {code}");
+        }
+        assert!(responses["400"]["description"].is_string(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_accepted_where_the_schema_of_the_route_takes_it() {
+    let service = Service::start().await;
+    let document = service.get("/openapi.json").await.body;
+    let plain = sphere(2);
+    let mut typed = plain.clone();
+    typed["task_type"] = "hyperparameter_optimization".into();
+    let mut nested = typed.clone();
+    let fields = nested.as_object_mut().unwrap();
+    let moved: serde_json::Map<String, Value> = [
+        "strategy_name",
+        "param_space",
+        "objective_config",
+        "optimization_method",
+        "n_trials",
+    ]
+    .into_iter()
+    .map(|name| (name.to_owned(), fields.remove(name).unwrap()))
+    .collect();
+    fields.insert("optimization_config".to_owned(), moved.into());
+    let mut unbuilt = typed.clone();
+    unbuilt["task_type"] = "training".into();
+    for (path, body, fits) in [
+        (TASKS, &plain, true),
+        (TASKS, &typed, false),
+        (TASKS, &nested, false),
+        ("/api/v1/tasks", &plain, false),
+        ("/api/v1/tasks", &typed, true),
+        ("/api/v1/tasks", &nested, true),
+        ("/api/v1/tasks", &unbuilt, false),
+    ] {
+        let post = &document["paths"][path]["post"];
+        let schema = &post["requestBody"]["content"]["application/json"]["schema"];
+        let found = departures(&document, schema, body, path);
+        assert_eq!(found.is_empty(), fits, "{found:#?}\n{body:#}");
+        let request = service.http.post(format!("{}{path}", service.base));
+        let answer = Answer::of(request.json(body).send().await.unwrap()).await;
+        let status = if fits { 201 } else { 422 };
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 use crate::faulty_store::{FaultyStore, Mood};
 use crate::service::{Service, TASKS, sphere};
-use axum::body::Body;
+use axum::body::{Body, Bytes};
+use futures::StreamExt;
 use std::sync::Arc;
 use tower::ServiceExt;
 use trialmill_api::{AppState, Class, router};
@@ -126,6 +127,28 @@ async fn a_request_that_takes_too_long_is_given_up() {
     let response = router(state).oneshot(request).await.unwrap();
     assert_eq!(response.status(), 504);
     assert_eq!(begun.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_not_complete_in_time_is_a_problem_of_its_own() {
+    let store = SqliteStore::open_in_memory(Timing::default()).unwrap();
+    let state = AppState::new(Arc::new(store), Arc::new(InProcessBroker::new(8)));
+    let begun = Bytes::from_static(b"{\"task_name\": ");
+    let body = futures::stream::iter([Ok::<_, std::io::Error>(begun)]);
+    let body = Body::from_stream(body.chain(futures::stream::pending()));
+    let request = axum::http::Request::post(TASKS)
+        .header("content-type", "application/json")
+        .body(body)
+        .unwrap();
+    let begun = tokio::time::Instant::now();
+    let response = router(state).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 408);
+    assert_eq!(begun.elapsed().as_secs(), 20);
+    let bytes = axum::body::to_bytes(response.into_body(), 10_000).await;
+    let problem: serde_json::Value = serde_json::from_slice(&bytes.unwrap()).unwrap();
+    assert_eq!(problem["type"], "urn:trialmill:problem:body_too_slow");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("not complete after 20 s"), "{detail}");
 }
 
 #[test]

@@ -82,6 +82,7 @@ macro_rules! gated {
 
 gated! {
     submit(task: NewTask, idempotency: Option<Idempotency>) -> Submitted;
+    idempotent(scope: &str, key: &str) -> Option<([u8; 32], Box<TaskRow>)>;
     task(id: TaskId) -> Option<TaskRow>;
     tasks(filter: TaskFilter) -> TaskPage;
     stop(id: TaskId, reason: StopReason) -> ControlOutcome;

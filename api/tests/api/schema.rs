@@ -50,6 +50,11 @@ pub fn departures(document: &Value, schema: &Value, value: &Value, at: &str) -> 
     if !type_fits(&schema["type"], value) {
         return vec![format!("{at}: {value} is not of type {}", schema["type"])];
     }
+    if let Some(values) = schema["enum"].as_array()
+        && !values.contains(value)
+    {
+        return vec![format!("{at}: {value} is not one of {values:?}")];
+    }
     match value {
         Value::Object(fields) => {
             let listed = schema["properties"].as_object();
@@ -57,6 +62,9 @@ pub fn departures(document: &Value, schema: &Value, value: &Value, at: &str) -> 
                 let at = format!("{at}/{name}");
                 match listed.and_then(|listed| listed.get(name)) {
                     Some(schema) => found.extend(departures(document, schema, field, &at)),
+                    None if schema["additionalProperties"] == false => {
+                        found.push(format!("{at} is not in the schema"));
+                    }
                     None if schema.get("additionalProperties").is_some() => {
                         let schema = &schema["additionalProperties"];
                         found.extend(departures(document, schema, field, &at));

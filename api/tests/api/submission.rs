@@ -1,7 +1,9 @@
 use crate::faulty_store::Mood;
 use crate::service::{Answer, Service, TASKS, announce, sphere};
 use serde_json::{Value, json};
+use trialmill_backtest::synthetic::{self, Kind};
 use trialmill_broker::Broker;
+use trialmill_store::Store;
 
 #[tokio::test]
 async fn a_sound_request_is_stored_and_answered_with_its_place() {
@@ -92,6 +94,70 @@ async fn the_same_key_and_body_give_the_same_task_and_another_body_is_refused() 
         .await
         .problem(409, "conflict");
     assert_eq!(service.get(TASKS).await.body["total"], 1);
+}
+
+#[tokio::test]
+async fn a_repeated_request_is_answered_even_when_it_would_be_refused_now() {
+    let service = Service::start().await;
+    let bars = |year| {
+        let day = |month, day| chrono::NaiveDate::from_ymd_opt(year, month, day).unwrap();
+        synthetic::series(Kind::RandomWalk, 7, 0, day(1, 1), day(12, 31)).unwrap()
+    };
+    service
+        .store
+        .put_series(&[bars(2022)], "a test")
+        .await
+        .unwrap();
+    let mut request = sphere(10);
+    request["strategy_name"] = json!("moving_average");
+    request["stock_codes"] = json!([bars(2022).symbol()]);
+    request["start_date"] = json!("2022-01-01");
+    request["end_date"] = json!("2022-12-31");
+    request["param_space"] = json!({
+        "short_window": {"type": "int", "low": 2, "high": 5},
+        "long_window": {"type": "int", "low": 6, "high": 20},
+    });
+    request["objective_config"] = json!({"objective_metric": "sharpe_ratio"});
+    let key = [("Idempotency-Key", "once")];
+    let first = service.submit_with(&request, &key).await;
+    assert_eq!(first.status, 201, "{}", first.text);
+    service
+        .store
+        .put_series(&[bars(2010)], "a test")
+        .await
+        .unwrap();
+    service
+        .submit(&request)
+        .await
+        .problem(422, "invalid_request");
+    let again = service.submit_with(&request, &key).await;
+    assert_eq!(again.status, 200, "{}", again.text);
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(again.header("location"), first.header("location"));
+    assert_eq!(again.body["task_id"], first.body["task_id"]);
+    service
+        .submit_with(&json!({"n_trials": 0}), &key)
+        .await
+        .problem(409, "conflict");
+    assert_eq!(service.get(TASKS).await.body["total"], 1);
+}
+
+#[tokio::test]
+async fn labels_come_back_with_the_task_and_in_the_list() {
+    let service = Service::start().await;
+    let mut request = sphere(2);
+    request["labels"] = json!({"team": "quant", "阶段": "一"});
+    let labelled = service.accepted(&request).await;
+    assert_eq!(
+        service.get(&labelled).await.body["labels"],
+        request["labels"]
+    );
+    request["labels"] = Value::Null;
+    let bare = service.accepted(&request).await;
+    assert_eq!(service.get(&bare).await.body["labels"], json!({}));
+    let listed = service.get(TASKS).await.body;
+    assert_eq!(listed["items"][0]["labels"], json!({}));
+    assert_eq!(listed["items"][1]["labels"]["team"], "quant");
 }
 
 #[tokio::test]
