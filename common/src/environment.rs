@@ -6,7 +6,9 @@ pub const VARIABLES: &[&str] = &[
     // API, worker and CLI.
     "TRIALMILL_LEASE_SECONDS",
     "TRIALMILL_LOG",
+    // API and worker.
     "TRIALMILL_LOG_FORMAT",
+    // Worker and `trialmill up`.
     "TRIALMILL_SLOTS",
     // API.
     "TRIALMILL_LISTEN",
