@@ -176,7 +176,9 @@ fn rabbit_options(config: &Config) -> RabbitOptions {
 
 /// What operators see in the database and the broker.
 fn process_name() -> String {
-    format!("trialmill-api:{}", std::process::id())
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    format!("trialmill-api@{host}:{}", std::process::id())
 }
 
 /// Ends at SIGTERM or SIGINT.

@@ -104,7 +104,7 @@ impl CallError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::NoAnswer(_) => true,
-            Self::Refused(problem) => matches!(problem.status, 502..=504),
+            Self::Refused(problem) => matches!(problem.status, 408 | 502..=504),
         }
     }
 }
