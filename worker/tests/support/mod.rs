@@ -96,7 +96,11 @@ impl Mill {
                 if wanted(&row) {
                     return row;
                 }
-                changed.changed().await.unwrap();
+                // A unit handed back without results is no news of its task, so nothing wakes us.
+                let woken = tokio::time::timeout(Duration::from_millis(100), changed.changed());
+                if let Ok(woken) = woken.await {
+                    woken.unwrap();
+                }
             }
         };
         match tokio::time::timeout(PATIENCE, waiting).await {
