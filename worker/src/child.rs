@@ -1,9 +1,9 @@
 //! The isolated child: the same program, started again to run trials one at a time for a worker,
 //! under a limit of its address space. It may panic, abort or be killed; the worker goes on.
 //!
-//! It reads one line of JSON ([`Setup`]), then the bytes of the bars, and says that it is ready
-//! with one line ([`Started`]); then it reads one line per trial ([`Ask`]), and answers each with
-//! one line ([`Answer`]). It knows no store and no broker.
+//! It reads one line of JSON (`Setup`), then the bytes of the bars, and says that it is ready
+//! with one line (`Started`); then it reads one line per trial (`Ask`), and answers each with
+//! one line (`Answer`). It knows no store and no broker.
 
 use crate::config;
 use crate::objective::{Objective, panic_text};

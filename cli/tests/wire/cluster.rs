@@ -99,7 +99,6 @@ impl Cluster {
         cluster
     }
 
-    #[cfg(feature = "misbehave")]
     pub fn set(&mut self, key: &str, value: &str) {
         self.env.insert(key.to_owned(), value.to_owned());
     }

@@ -205,6 +205,37 @@ async fn a_worker_that_is_asked_to_end_hands_its_units_back_uncharged() {
     assert_exact(&mut cluster, &id, n_trials, seed).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_unit_is_acknowledged_early_and_its_slot_consumes_again_afterwards() {
+    let mut cluster = Cluster::start("early", 0).await;
+    cluster.set("TRIALMILL_ACK_EARLY_SECONDS", "1");
+    cluster.start_worker();
+    let (n_trials, seed) = (300, 16);
+    let mut request = sleeping(n_trials, 0.02, seed);
+    request["parallelism"] = json!(1);
+    let consumers = async |cluster: &Cluster| {
+        let (_, queues) = cluster.get("/api/v1/queues").await;
+        queues["items"][0]["consumers"].as_u64()
+    };
+    cluster
+        .wait("both slots consume", async |c| {
+            consumers(c).await == Some(2)
+        })
+        .await;
+    let id = cluster.submit(&request).await;
+    // The message is gone, the work goes on: no acknowledgement timeout can touch it.
+    cluster
+        .wait("the busy slot has left", async |c| {
+            consumers(c).await == Some(1)
+        })
+        .await;
+    assert_eq!(cluster.status(&id).await["status"], "running");
+    cluster
+        .wait("it consumes again", async |c| consumers(c).await == Some(2))
+        .await;
+    assert_exact(&mut cluster, &id, n_trials, seed).await;
+}
+
 /// Three workers on real bars: 50 series and ten years, run again by hand at the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_on_real_bars_gives_what_its_best_parameters_give_again() {
