@@ -55,7 +55,7 @@ pub struct Settings {
     /// File that holds AMQP_URL.
     #[arg(long, env = "AMQP_URL_FILE")]
     pub amqp_url_file: Option<PathBuf>,
-    /// Key that requests carry as 'Authorization: Bearer <key>', at least 32 characters.
+    /// Key that requests carry as `Authorization: Bearer KEY`, at least 32 characters.
     #[arg(long, env = "TRIALMILL_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
     /// File that holds TRIALMILL_API_KEY.

@@ -123,7 +123,7 @@ impl Class {
 
 /// A failure on its way to the client.
 ///
-/// As a response it is empty and carries itself; [`render`] writes the document, which needs the
+/// As a response it is empty and carries itself; `render` writes the document, which needs the
 /// path of the request.
 #[derive(Debug, Clone)]
 pub struct Problem {

@@ -7,7 +7,7 @@
 //! acknowledgement (that is how queues get into loops).
 //!
 //! It is the only crate that names the AMQP client. Both implementations, [`InProcessBroker`] and
-//! [`RabbitBroker`](rabbit::RabbitBroker), pass the same conformance suite.
+//! [`RabbitBroker`], pass the same conformance suite.
 
 mod contract;
 mod error;
