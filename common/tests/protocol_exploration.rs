@@ -2,7 +2,7 @@
 //! Kills, duplicates, reordered messages, expiring leases, unknown commits, pause and cancel are
 //! moves like any other; after each the rows must be right, and from everywhere the task must end.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use trialmill_common::protocol::board::{Board, Flush, LeaseToken, Unit, UnitEnd, Written};
 use trialmill_common::protocol::{Control, Ledger, Tally};
@@ -11,6 +11,8 @@ use trialmill_common::state::{Direction, StopReason, TaskState, UnitState};
 /// What a worker slot knows.
 #[derive(Clone, Debug)]
 struct Held {
+    /// Which claim of the walk this is: who is whom, without the model's tokens.
+    claim: u64,
     lease: LeaseToken,
     next: u32,
     left: u32,
@@ -25,6 +27,10 @@ struct Held {
 struct World {
     board: Board,
     slots: Vec<Option<Held>>,
+    /// The rightful holder of each unit: the last claim that was neither reaped nor handed back.
+    /// Kept apart from the model, which must come to the same answer by its tokens.
+    holders: BTreeMap<u32, u64>,
+    claims: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,15 +115,20 @@ impl World {
         let was = (self.board.ledger.state, self.board.trials.len());
         match step {
             Move::Deliver(slot, unit) => {
-                self.slots[slot] = self.board.claim(unit).map(|claim| Held {
-                    lease: claim.lease,
-                    next: claim.first,
-                    left: claim.count,
-                    recorded: claim.recorded,
-                    pending: Vec::new(),
-                    told: Control::Run,
-                    unknown: None,
-                });
+                if let Some(claim) = self.board.claim(unit) {
+                    self.claims += 1;
+                    self.holders.insert(unit, self.claims);
+                    self.slots[slot] = Some(Held {
+                        claim: self.claims,
+                        lease: claim.lease,
+                        next: claim.first,
+                        left: claim.count,
+                        recorded: claim.recorded,
+                        pending: Vec::new(),
+                        told: Control::Run,
+                        unknown: None,
+                    });
+                }
             }
             Move::Work(slot) => {
                 let held = self.slots[slot].as_mut().expect("offered for a holder");
@@ -131,7 +142,7 @@ impl World {
             }
             Move::FlushUnknown(slot, end) => {
                 let flush = self.flush(slot, end);
-                self.board.record(std::slice::from_ref(&flush));
+                self.send(slot, &flush);
                 self.slots[slot].as_mut().expect("holder").unknown = Some(flush);
             }
             Move::Repeat(slot) => {
@@ -141,7 +152,13 @@ impl World {
             }
             Move::Renew(slot) => {
                 let held = self.slots[slot].as_mut().expect("holder");
-                match self.board.renew(held.lease) {
+                let rightful = self.holders.get(&held.lease.unit) == Some(&held.claim);
+                let renewed = self.board.renew(held.lease);
+                assert!(
+                    rightful || renewed.is_none(),
+                    "a superseded lease was renewed"
+                );
+                match renewed {
                     Some(control) => held.told = control,
                     None => self.slots[slot] = None,
                 }
@@ -149,6 +166,11 @@ impl World {
             Move::Kill(slot) => self.slots[slot] = None,
             Move::Expire(unit) => self.board.expire(unit),
             Move::Reap => {
+                for (number, unit) in &self.board.units {
+                    if unit.state == UnitState::Leased && unit.expired {
+                        self.holders.remove(number);
+                    }
+                }
                 self.board.reap();
             }
             Move::Pause => drop(self.board.pause()),
@@ -185,8 +207,33 @@ impl World {
         }
     }
 
-    fn write(&mut self, slot: usize, flush: &Flush) {
+    /// One flush to the model, which must accept it from the rightful holder and from nobody else.
+    fn send(&mut self, slot: usize, flush: &Flush) -> Written {
+        let unit = flush.lease.unit;
+        let claim = self.slots[slot].as_ref().expect("holder").claim;
+        let rightful = self.holders.get(&unit) == Some(&claim);
         let written = self.board.record(std::slice::from_ref(flush))[0];
+        if rightful {
+            assert_eq!(
+                written,
+                Written::Recorded,
+                "the holder of {unit} was fenced"
+            );
+        } else {
+            assert_eq!(
+                written,
+                Written::Fenced,
+                "a superseded lease wrote to {unit}"
+            );
+        }
+        if self.board.units[&unit].state == UnitState::Queued {
+            self.holders.remove(&unit);
+        }
+        written
+    }
+
+    fn write(&mut self, slot: usize, flush: &Flush) {
+        let written = self.send(slot, flush);
         let held = self.slots[slot].as_mut().expect("holder");
         if written == Written::Fenced || flush.end != UnitEnd::Keep {
             self.slots[slot] = None;
@@ -231,7 +278,7 @@ impl World {
         }
     }
 
-    /// Everything the future depends on, with tokens reduced to "current or superseded".
+    /// Everything the future depends on, with claims reduced to "rightful or superseded".
     fn fingerprint(&self) -> u64 {
         let mut h = DefaultHasher::new();
         let l = &self.board.ledger;
@@ -256,7 +303,7 @@ impl World {
         }
         for held in &self.slots {
             if let Some(held) = held {
-                let current = self.board.units[&held.lease.unit].token == held.lease.token;
+                let current = self.holders.get(&held.lease.unit) == Some(&held.claim);
                 (
                     1,
                     held.lease.unit,
@@ -296,6 +343,8 @@ fn two_units() -> World {
     World {
         board,
         slots: vec![None, None],
+        holders: BTreeMap::new(),
+        claims: 0,
     }
 }
 
@@ -362,6 +411,8 @@ fn a_million_random_steps_break_no_invariant() {
         let mut world = World {
             board: Board::submit(submitted, 2),
             slots: vec![None; slots],
+            holders: BTreeMap::new(),
+            claims: 0,
         };
         for _ in 0..200 {
             steps += 1;

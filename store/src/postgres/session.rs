@@ -65,7 +65,7 @@ impl Session {
         }
     }
 
-    /// Tries to take the relay's lock of a pool, which lives as long as this session.
+    /// Tries to take the relay's lock of a pool, which lives as long as the connection.
     pub async fn lead(&self, pool: &str) -> Result<Option<Box<dyn Leadership>>, StoreError> {
         // A session may take its own lock twice; this process must not.
         let fresh = self
