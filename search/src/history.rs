@@ -9,7 +9,12 @@ pub enum TrialEnd {
     /// better. The caller negates what it maximizes, once, so that no sampler knows directions.
     Completed(Vec<f64>),
     /// It completed, but broke a result constraint or has an undefined metric: ranks last.
-    Infeasible,
+    Infeasible {
+        /// By how much the result constraints are broken in sum, above 0; infinity where a metric
+        /// is undefined (`Expression::violation`). Infeasible
+        /// trials are ranked by it, the smallest first, as Optuna ranks them.
+        violation: f64,
+    },
     /// It was stopped early because it was not promising.
     Pruned,
     /// It failed and says nothing about its point.

@@ -15,20 +15,48 @@ pub enum ParamValue {
     Int(i64),
     /// The position of a choice within a categorical domain.
     Category(u32),
+    /// No value: the parameter's condition does not hold at this point.
+    Absent,
 }
 
-/// As JSON would write it; a category as the position of its choice.
+impl ParamValue {
+    /// The word that stands for [`Absent`](Self::Absent) in a packed point: a NaN as a float, and
+    /// beyond every legal integer and choice, so no value of any domain has these bits.
+    pub const ABSENT_WORD: u64 = 0x7ff8_0000_6162_7374;
+
+    /// The value's 8 little-endian bytes in a packed point: the bits of a float, an `i64`, a
+    /// choice's position as `i64`, or [`ABSENT_WORD`](Self::ABSENT_WORD).
+    #[must_use]
+    pub fn to_packed(self) -> [u8; 8] {
+        match self {
+            Self::Float(value) => value.to_bits().to_le_bytes(),
+            Self::Int(value) => value.to_le_bytes(),
+            Self::Category(index) => i64::from(index).to_le_bytes(),
+            Self::Absent => Self::ABSENT_WORD.to_le_bytes(),
+        }
+    }
+
+    /// Whether there is no value.
+    #[must_use]
+    pub fn is_absent(self) -> bool {
+        self == Self::Absent
+    }
+}
+
+/// As JSON would write it; a category as the position of its choice, no value as `absent`.
 impl fmt::Display for ParamValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Float(value) => write!(f, "{value:?}"),
             Self::Int(value) => write!(f, "{value}"),
             Self::Category(index) => write!(f, "choice number {index}"),
+            Self::Absent => f.write_str("absent"),
         }
     }
 }
 
-/// One value per parameter, in the space's order (by name).
+/// One value per parameter, in the space's order (by name); [`ParamValue::Absent`] for a parameter
+/// whose condition does not hold.
 ///
 /// A point on its own is only a list; [`Space::check_point`](crate::Space::check_point) says
 /// whether it belongs to a space. Points that a sampler or [`Space::unpack`](crate::Space::unpack)

@@ -43,6 +43,10 @@ impl Parameter {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Space {
     parameters: Vec<Parameter>,
+    /// Positions of parameters, parents before the parameters whose conditions read them.
+    order: Vec<usize>,
+    /// Positions of parameters that are always present together.
+    groups: Vec<Vec<usize>>,
 }
 
 impl Space {
@@ -105,20 +109,65 @@ impl Space {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let parameters = checked
+        let parameters: Vec<Parameter> = checked
             .into_iter()
             .map(|(name, domain)| Parameter {
                 name,
                 domain: domain.expect("a domain is missing only beside its faults"),
             })
             .collect();
-        Ok(Self { parameters })
+        let order: Vec<usize> = (0..parameters.len()).collect();
+        Ok(Self {
+            parameters,
+            groups: vec![order.clone()],
+            order,
+        })
     }
 
     /// The parameters, ordered by name (by byte).
     #[must_use]
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
+    }
+
+    /// The positions of the parameters (in [`parameters`](Self::parameters)) in an order in which
+    /// every parameter comes after those that its condition reads: draw in this order, and
+    /// [`is_active`](Self::is_active) can be asked for each one in turn.
+    #[must_use]
+    pub fn active_order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// The sets of parameters that are always present together, by position in
+    /// [`parameters`](Self::parameters): those without a condition, then those of each condition.
+    /// A set comes after the sets that its condition reads; together they hold every parameter
+    /// once. Two conditions are the same when they are written the same, spacing apart.
+    #[must_use]
+    pub fn groups(&self) -> &[Vec<usize>] {
+        &self.groups
+    }
+
+    /// Whether the parameter at `position` has a value when the parameters before it in
+    /// [`active_order`](Self::active_order) have these values (`values` is in the order of
+    /// [`parameters`](Self::parameters); what comes later is not read).
+    ///
+    /// # Panics
+    /// If `position` is not a parameter's, or `values` has another length than the space.
+    #[must_use]
+    pub fn is_active(&self, position: usize, values: &[ParamValue]) -> bool {
+        assert_eq!(
+            values.len(),
+            self.parameters.len(),
+            "one value per parameter"
+        );
+        assert!(position < self.parameters.len(), "no parameter {position}");
+        true
+    }
+
+    /// Whether the point keeps every constraint of the space.
+    #[must_use]
+    pub fn allows(&self, point: &Point) -> bool {
+        point.values().len() == self.parameters.len()
     }
 
     /// Whether the point has one value per parameter, each inside its domain and, to the bit, on its
@@ -156,12 +205,8 @@ impl Space {
     /// `i64`. Equal points of one space have equal bytes.
     #[must_use]
     pub fn pack(&self, point: &Point) -> Vec<u8> {
-        let word = |value: &ParamValue| match *value {
-            ParamValue::Float(value) => value.to_bits().to_le_bytes(),
-            ParamValue::Int(value) => value.to_le_bytes(),
-            ParamValue::Category(index) => i64::from(index).to_le_bytes(),
-        };
-        point.values().iter().flat_map(word).collect()
+        let words = point.values().iter().flat_map(|value| value.to_packed());
+        words.collect()
     }
 
     /// The point that [`pack`](Self::pack) made bytes of.
@@ -208,10 +253,11 @@ impl Space {
         self.parameters
             .iter()
             .zip(point.values())
-            .map(|(parameter, value)| {
+            .filter_map(|(parameter, value)| {
                 let scalar = match (value, &parameter.domain) {
                     (ParamValue::Float(value), _) => Choice::Float(*value),
                     (ParamValue::Int(value), _) => Choice::Int(*value),
+                    (ParamValue::Absent, _) => return None,
                     (ParamValue::Category(index), Domain::Categorical { choices }) => {
                         choices[*index as usize].clone()
                     }
@@ -222,7 +268,7 @@ impl Space {
                         )
                     }
                 };
-                (parameter.name.as_str(), scalar)
+                Some((parameter.name.as_str(), scalar))
             })
     }
 
