@@ -394,6 +394,7 @@ fn check(
         objectives: vec![objective],
         result_constraints,
         backtest,
+        pairs: BTreeMap::new(),
     };
     let planned = spec.planned(size_limit(&spec));
     if planned < spec.n_trials {

@@ -3,6 +3,10 @@
 //! The only way to one is [`crate::draft`] (a request) or [`TaskSpec::from_json`] (a row that was
 //! written from one), so past these two nobody re-checks.
 
+mod run;
+
+pub use run::{RecordedTrial, Replay, RunSpec};
+
 use crate::state::Direction;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -51,6 +55,8 @@ pub struct TaskSpec {
     pub result_constraints: Vec<ResultConstraint>,
     /// How a backtest is done.
     pub backtest: BacktestSettings,
+    /// Symbol to partner, for strategies with two legs; the snapshot pins both series.
+    pub pairs: BTreeMap<String, String>,
 }
 
 /// One objective.
@@ -207,6 +213,8 @@ struct SpecForm {
     objectives: Vec<Target>,
     result_constraints: Vec<ResultConstraint>,
     backtest: BacktestSettings,
+    #[serde(default)]
+    pairs: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -284,6 +292,7 @@ impl From<&TaskSpec> for SpecForm {
             objectives: spec.objectives.clone(),
             result_constraints: spec.result_constraints.clone(),
             backtest: spec.backtest.clone(),
+            pairs: spec.pairs.clone(),
         }
     }
 }
@@ -357,6 +366,7 @@ impl TryFrom<SpecForm> for TaskSpec {
             objectives: form.objectives,
             result_constraints: form.result_constraints,
             backtest: form.backtest,
+            pairs: form.pairs,
         })
     }
 }
@@ -416,6 +426,7 @@ mod tests {
                 bound: 1e300,
             }],
             backtest: BacktestSettings::default(),
+            pairs: BTreeMap::new(),
         }
     }
 
