@@ -10,7 +10,7 @@
 pub use crate::config::{BacktestConfig, ConfigFault, Fill};
 pub use crate::dataset::{Dataset, DatasetError};
 
-use crate::strategy::{BarView, ParamFault, Params, Rule, Signal, Strategy};
+use crate::strategy::{BarView, ParamFault, Params, Rule, Signal, Strategy, TradingRule};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -141,8 +141,13 @@ pub fn run(
     config: &BacktestConfig,
     stop: &dyn Fn() -> bool,
 ) -> Result<Report, RunError> {
-    let rule = strategy.rule(params).map_err(RunError::Params)?;
-    run_rule(data, rule.as_ref(), config, stop)
+    match strategy.rule(params).map_err(RunError::Params)? {
+        TradingRule::Single(rule) => run_rule(data, rule.as_ref(), config, stop),
+        TradingRule::Pair(_) => Err(RunError::Config(vec![ConfigFault::NotBuilt {
+            field: "partners",
+            detail: "the strategy trades pairs and the data has none",
+        }])),
+    }
 }
 
 /// Runs a rule whose parameters are read already.

@@ -1,7 +1,8 @@
-//! Strategies: named trading rules that turn the bars of one symbol into entries and exits.
+//! Strategies: named trading rules that turn the bars of one symbol, or of a pair of symbols, into
+//! entries and exits.
 //!
-//! A strategy knows nothing of cash, costs or other symbols. Row `t` of its signals may depend on
-//! rows at or before `t` only; a test over every strategy holds it to that.
+//! A strategy knows nothing of cash, costs or the rest of the book. Row `t` of its signals may
+//! depend on rows at or before `t` only; a test over every strategy holds it to that.
 
 mod moving_average;
 
@@ -64,6 +65,9 @@ pub struct StrategyInfo {
     pub description: &'static str,
     /// The rule as a formula.
     pub formula: &'static str,
+    /// How many symbols one position of it concerns: 1, or 2 for a pair strategy, which needs a
+    /// partner for each stock code. [`Strategy::rule`] gives the [`TradingRule`] that goes with it.
+    pub legs: u8,
     /// Its parameters, in the order of importance.
     pub parameters: &'static [ParamInfo],
 }
@@ -244,7 +248,90 @@ impl BarView<'_> {
     }
 }
 
+/// The side of a pair that a rule wants to be long of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    /// The stock code, the dependent variable of the regression.
+    Y,
+    /// Its partner.
+    X,
+}
+
+/// What a pair rule wants after the close of a joint row.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum PairSignal {
+    /// Nothing.
+    #[default]
+    None,
+    /// To be long of one leg (and, where short sales are allowed, short of the other), and out of
+    /// the opposite position. Ignored while that position is held.
+    Enter {
+        /// The leg to be long of.
+        long: Leg,
+        /// Value of `x` for one unit of value of `y`: the slope of `ln y` on `ln x`.
+        hedge_ratio: f64,
+        /// Whether the position may be opened. A refused entry closes the opposite position, is
+        /// counted, and opens nothing.
+        admitted: bool,
+    },
+    /// To be out of both legs; ignored while out.
+    Exit,
+}
+
+/// The joint rows of a pair that a rule sees, warm-up rows first: days on which both legs traded.
+/// All slices have one length.
+#[derive(Clone, Copy, Debug)]
+pub struct PairView<'a> {
+    /// Exchange-local seconds.
+    pub time: &'a [i64],
+    /// Closing prices of the stock code.
+    pub y_close: &'a [f64],
+    /// Closing prices of its partner.
+    pub x_close: &'a [f64],
+}
+
+impl PairView<'_> {
+    /// The number of joint rows.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        self.time.len()
+    }
+}
+
+/// A strategy over two symbols with its parameters read and checked.
+pub trait PairRule: Send + Sync {
+    /// How many joint rows before the first traded one are needed so that this one can already
+    /// signal.
+    fn warm_up_rows(&self) -> usize;
+
+    /// Writes the signal of every joint row of `pair` to the same row of `signals`, which has as
+    /// many rows and holds [`PairSignal::None`] throughout.
+    fn signals(&self, pair: &PairView<'_>, signals: &mut [PairSignal]);
+}
+
 /// A strategy with its parameters read and checked.
+pub enum TradingRule {
+    /// Trades each symbol by itself.
+    Single(Box<dyn Rule>),
+    /// Trades pairs of symbols.
+    Pair(Box<dyn PairRule>),
+}
+
+impl TradingRule {
+    /// A rule for single symbols.
+    #[must_use]
+    pub fn single(rule: impl Rule + 'static) -> Self {
+        Self::Single(Box::new(rule))
+    }
+
+    /// A rule for pairs.
+    #[must_use]
+    pub fn pair(rule: impl PairRule + 'static) -> Self {
+        Self::Pair(Box::new(rule))
+    }
+}
+
+/// A strategy over one symbol with its parameters read and checked.
 pub trait Rule: Send + Sync {
     /// How many rows before the first traded row are needed so that this row can already signal.
     fn warm_up_rows(&self) -> usize;
@@ -264,21 +351,22 @@ pub trait Strategy: Send + Sync {
     /// # Errors
     /// Every fault. A sole [`ParamFault::Unsuitable`] means that each value is in range but that
     /// they do not go together.
-    fn rule(&self, params: &Params) -> Result<Box<dyn Rule>, Vec<ParamFault>>;
+    fn rule(&self, params: &Params) -> Result<TradingRule, Vec<ParamFault>>;
 }
 
-static ALL: [&dyn Strategy; 1] = [&MovingAverage];
+static ALL: &[&dyn Strategy] = &[&MovingAverage];
 
 /// Every strategy.
 #[must_use]
 pub fn all() -> &'static [&'static dyn Strategy] {
-    &ALL
+    ALL
 }
 
 /// The strategy of that key.
 #[must_use]
 pub fn find(key: &str) -> Option<&'static dyn Strategy> {
-    ALL.into_iter().find(|strategy| strategy.info().key == key)
+    let named = |strategy: &&&dyn Strategy| strategy.info().key == key;
+    ALL.iter().find(named).copied()
 }
 
 /// Values of the declared parameters in their order, each of its kind and within its range.
@@ -373,11 +461,11 @@ mod tests {
                 );
                 assert!(!p.description.is_empty(), "{}.{}", info.key, p.name);
             }
-            assert!(
-                strategy.rule(&Params::new()).is_ok(),
-                "{}: defaults must do",
-                info.key
-            );
+            match strategy.rule(&Params::new()) {
+                Ok(TradingRule::Single(_)) => assert_eq!(info.legs, 1, "{}", info.key),
+                Ok(TradingRule::Pair(_)) => assert_eq!(info.legs, 2, "{}", info.key),
+                Err(faults) => panic!("{}: defaults must do: {faults:?}", info.key),
+            }
         }
         assert!(find("golden_goose").is_none());
     }

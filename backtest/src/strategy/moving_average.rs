@@ -1,8 +1,8 @@
 //! Two simple moving averages that cross.
 
 use super::{
-    BarView, ParamFault, ParamInfo, ParamKind, Params, Rule, Signal, Strategy, StrategyInfo, read,
-    rows,
+    BarView, ParamFault, ParamInfo, ParamKind, Params, Rule, Signal, Strategy, StrategyInfo,
+    TradingRule, read, rows,
 };
 
 /// Long while the short average is above the long one, judged at the crossing.
@@ -26,6 +26,7 @@ static INFO: StrategyInfo = StrategyInfo {
     formula: "d[t] = (SMA(close, short_window)[t] - SMA(close, long_window)[t]) / \
               SMA(close, long_window)[t]; enter: d[t-1] <= 0 and d[t] > 0 and |d[t]| > \
               signal_threshold; exit: d[t-1] >= 0 and d[t] < 0 and |d[t]| > signal_threshold",
+    legs: 1,
     parameters: &[
         ParamInfo {
             name: "short_window",
@@ -66,7 +67,7 @@ impl Strategy for MovingAverage {
         &INFO
     }
 
-    fn rule(&self, params: &Params) -> Result<Box<dyn Rule>, Vec<ParamFault>> {
+    fn rule(&self, params: &Params) -> Result<TradingRule, Vec<ParamFault>> {
         let values = read(&INFO, params)?;
         let rule = Crossover {
             short: rows(values[0]),
@@ -80,7 +81,7 @@ impl Strategy for MovingAverage {
             );
             return Err(vec![ParamFault::Unsuitable { reason }]);
         }
-        Ok(Box::new(rule))
+        Ok(TradingRule::single(rule))
     }
 }
 
