@@ -1,0 +1,210 @@
+//! Candidates for the next point, and which of them is the most promising.
+
+use super::axis::Axis;
+use super::parzen::Parzen;
+use super::split::Split;
+use crate::point::{ParamValue, Point};
+use crate::space::Space;
+use crate::stream::Stream;
+
+/// Candidates compared per suggestion.
+const CANDIDATES: usize = 24;
+
+/// The most candidates drawn for them where some break a constraint.
+const DRAWS: usize = 10 * CANDIDATES;
+
+/// Parameters that are always present together, as the model sees them.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// A member: present when all are.
+    member: usize,
+    /// Parameters of a single value.
+    fixed: Vec<(usize, ParamValue)>,
+    /// Positions in the space of the parameters below.
+    positions: Vec<usize>,
+    axes: Vec<Axis>,
+}
+
+impl Group {
+    /// The groups of a space, those that a condition reads before the ones that it decides on.
+    pub(super) fn all(space: &Space) -> Vec<Self> {
+        let groups = space.groups().iter().filter_map(|positions| {
+            let mut group = Self {
+                member: *positions.first()?,
+                fixed: Vec::new(),
+                positions: Vec::new(),
+                axes: Vec::new(),
+            };
+            for &position in positions {
+                let domain = space.parameters()[position].domain();
+                match Axis::of(domain) {
+                    Some(axis) => {
+                        group.positions.push(position);
+                        group.axes.push(axis);
+                    }
+                    None => group.fixed.push((position, domain.value_at(0))),
+                }
+            }
+            Some(group)
+        });
+        groups.collect()
+    }
+
+    /// The places of the points that have this group's parameters, one list per axis.
+    fn observed(&self, points: &[(u32, &Point)]) -> Vec<Vec<f64>> {
+        let mut columns = vec![Vec::with_capacity(points.len()); self.axes.len()];
+        let mut row = vec![0.0; self.axes.len()];
+        for (_, point) in points {
+            let places = self.axes.iter().zip(&self.positions);
+            let present = places.zip(&mut row).all(|((axis, position), place)| {
+                let known = axis.place(point.values()[*position]);
+                known.map(|known| *place = known).is_some()
+            });
+            if present {
+                for (column, place) in columns.iter_mut().zip(&row) {
+                    column.push(*place);
+                }
+            }
+        }
+        columns
+    }
+
+    fn write(&self, places: &[f64], values: &mut [ParamValue]) {
+        for (position, value) in &self.fixed {
+            values[*position] = *value;
+        }
+        for ((axis, position), place) in self.axes.iter().zip(&self.positions).zip(places) {
+            values[*position] = axis.value(*place);
+        }
+    }
+}
+
+/// What the trials so far say about a group: where the good ones are, and where the others.
+#[derive(Debug)]
+pub(super) struct Densities<'a> {
+    group: &'a Group,
+    good: Parzen<'a>,
+    bad: Parzen<'a>,
+}
+
+impl<'a> Densities<'a> {
+    pub(super) fn of(group: &'a Group, split: &Split<'_>) -> Self {
+        Self {
+            group,
+            good: Parzen::of(&group.axes, &group.observed(&split.good)),
+            bad: Parzen::of(&group.axes, &group.observed(&split.bad)),
+        }
+    }
+
+    /// ln(good / bad) at each candidate, that is at every so many places as there are axes.
+    fn scores(&self, places: &[f64]) -> Vec<f64> {
+        let count = places.len().checked_div(self.group.axes.len());
+        let mut scores = vec![0.0; count.unwrap_or(0)];
+        self.good.add_ln_density(places, 1.0, &mut scores);
+        self.bad.add_ln_density(places, -1.0, &mut scores);
+        scores
+    }
+}
+
+/// Some candidates that the space allows, drawn from the good densities, and their scores.
+#[derive(Debug)]
+pub(super) struct Candidates<'a> {
+    space: &'a Space,
+    densities: &'a [Densities<'a>],
+    count: usize,
+    /// Per group: the places of each candidate in turn.
+    places: Vec<Vec<f64>>,
+    /// Per group: the score of each candidate; empty where there is nothing to choose.
+    scores: Vec<Vec<f64>>,
+}
+
+impl<'a> Candidates<'a> {
+    /// Draws until there are 24 allowed ones, or 240 have been drawn.
+    pub(super) fn draw(
+        space: &'a Space,
+        densities: &'a [Densities<'a>],
+        stream: &mut Stream,
+    ) -> Self {
+        let widths = densities.iter().map(|of| of.group.axes.len());
+        let places = widths.map(|width| vec![0.0; width * CANDIDATES]);
+        let mut candidates = Self {
+            space,
+            densities,
+            count: 0,
+            places: places.collect(),
+            scores: Vec::new(),
+        };
+        for _ in 0..DRAWS {
+            let row = candidates.count;
+            for (of, places) in densities.iter().zip(&mut candidates.places) {
+                let width = of.group.axes.len();
+                of.good.draw(stream, &mut places[row * width..][..width]);
+            }
+            if space.allows(&candidates.point(|_| row)) {
+                candidates.count += 1;
+                if candidates.count == CANDIDATES {
+                    break;
+                }
+            }
+        }
+        let both = densities.iter().zip(&mut candidates.places);
+        let scores = both.map(|(of, places)| {
+            places.truncate(candidates.count * of.group.axes.len());
+            of.scores(places)
+        });
+        candidates.scores = scores.collect();
+        candidates
+    }
+
+    /// Allowed points, the most promising first: the best candidate of each group, which with several
+    /// groups may be a new combination, then the candidates as they were drawn by the sum of their
+    /// groups' scores.
+    pub(super) fn points(&self) -> impl Iterator<Item = Point> + '_ {
+        let best: Vec<usize> = self.scores.iter().map(|scores| highest(scores)).collect();
+        let combined = (self.count > 0 && self.densities.len() > 1)
+            .then(|| self.point(|group| best[group]))
+            .filter(|point| self.space.allows(point));
+        let mut drawn: Vec<(f64, Point)> = (0..self.count)
+            .map(|row| {
+                let point = self.point(|_| row);
+                (self.score(row, &point), point)
+            })
+            .collect();
+        // Stable: of equal scores the one drawn first.
+        drawn.sort_by(|a, b| b.0.total_cmp(&a.0));
+        combined
+            .into_iter()
+            .chain(drawn.into_iter().map(|(_, point)| point))
+    }
+
+    fn score(&self, row: usize, point: &Point) -> f64 {
+        let groups = self.densities.iter().zip(&self.scores);
+        let present = groups.filter(|(of, _)| !point.values()[of.group.member].is_absent());
+        present.filter_map(|(_, scores)| scores.get(row)).sum()
+    }
+
+    /// The point that takes each group from one of the candidates; groups whose condition does not hold
+    /// then are absent.
+    fn point(&self, candidate: impl Fn(usize) -> usize) -> Point {
+        let mut values = vec![ParamValue::Absent; self.space.parameters().len()];
+        for (at, (of, places)) in self.densities.iter().zip(&self.places).enumerate() {
+            if self.space.is_active(of.group.member, &values) {
+                let width = of.group.axes.len();
+                let places = &places[candidate(at) * width..][..width];
+                of.group.write(places, &mut values);
+            }
+        }
+        Point::new(values)
+    }
+}
+
+/// The position of the largest score, the first of equals; 0 where there is none.
+fn highest(scores: &[f64]) -> usize {
+    let mut best = 0;
+    for (at, score) in scores.iter().enumerate() {
+        if *score > scores[best] {
+            best = at;
+        }
+    }
+    best
+}

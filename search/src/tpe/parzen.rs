@@ -1,0 +1,392 @@
+//! The Parzen estimator: a density made of one kernel per observation and a wide one for the
+//! prior.
+
+use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI};
+
+use super::axis::{Axis, Lattice};
+use super::{bandwidth, normal};
+use crate::stream::Stream;
+
+/// A mixture of product kernels over the axes of one group of parameters.
+///
+/// With `n` observations `x_1 .. x_n`, in the order of their trials, and the prior as kernel `n + 1`:
+///
+/// ```text
+/// density(x) = sum over k of w_k * product over axes of K_k(x)
+/// ```
+///
+/// - weights before normalizing: 1 for the prior and, with n < 25, for all; else a ramp from 1/n to 1
+///   over the n - 25 oldest, then 25 ones;
+/// - line: a normal around the observation, cut to the range and renormalized, with the bandwidths of
+///   [`bandwidth::of`]; the prior has mean 1/2 and bandwidth 1 (of the range);
+/// - lattice: the probability that the same kernel, on the widened range, gives to the cell;
+/// - choices, C of them: 1 + 1/(n+1) on the observed one and 1/(n+1) on each other, normalized; the
+///   prior is even.
+///
+/// This is `_ParzenEstimator` of Optuna 5.0 (`optuna/samplers/_tpe/parzen_estimator.py` and
+/// `probability_distributions.py`), but for the unit: densities here are per range of each line, so
+/// they are larger than Optuna's by the product of the lengths of the lines, the same for every `x`.
+#[derive(Debug)]
+pub(super) struct Parzen<'a> {
+    axes: &'a [Axis],
+    columns: Vec<Column>,
+    /// Sums of the weights of the kernels up to each one.
+    cumulated: Vec<f64>,
+    /// What of each kernel's logarithm does not depend on `x`: weight and normalizers.
+    base: Vec<f64>,
+}
+
+/// The kernels on one axis, in the order of the observations, the prior last.
+#[derive(Debug)]
+enum Column {
+    /// `scale` is 1 / (bandwidth sqrt 2).
+    Line { mean: Vec<f64>, scale: Vec<f64> },
+    /// Many kernels are alike where there are few cells: `kind` says which each one is.
+    Lattice { kinds: Vec<Normal>, kind: Vec<u32> },
+    /// The observed choice, or [`NO_CHOICE`] for the prior, and by how much the logarithm is larger there.
+    Choices { seen: Vec<f64>, gain: f64 },
+}
+
+const NO_CHOICE: f64 = -1.0;
+
+/// A kernel on the unit range.
+#[derive(Debug, Clone, Copy)]
+struct Normal {
+    mean: f64,
+    width: f64,
+}
+
+impl Normal {
+    /// What is spread evenly enough to stand for no knowledge.
+    const PRIOR: Self = Self {
+        mean: 0.5,
+        width: 1.0,
+    };
+
+    /// The probability of the range before it is cut.
+    fn mass(self) -> f64 {
+        normal::around_mean(-self.mean / self.width, (1.0 - self.mean) / self.width)
+    }
+
+    /// A draw from the kernel cut to the range, for a `unit` that is uniform in `[0, 1)`.
+    fn draw(self, unit: f64) -> f64 {
+        let low = normal::below(-self.mean / self.width);
+        let z = normal::inverse(low + unit * self.mass());
+        (self.mean + self.width * z).clamp(0.0, 1.0)
+    }
+}
+
+/// How many kernels are summed at a time: their columns stay in the nearest cache over all candidates.
+const BLOCK: usize = 256;
+
+impl<'a> Parzen<'a> {
+    /// The density of observations: `observed` holds one list of places per axis, all of one
+    /// length.
+    pub(super) fn of(axes: &'a [Axis], observed: &[Vec<f64>]) -> Self {
+        let count = observed.first().map_or(0, Vec::len);
+        let mut cumulated = weights(count);
+        // The product of what lines and lattices divide by: between 1e-210 and 1e40 for a
+        // hundred axes, so that one logarithm per kernel is enough.
+        let mut factors = cumulated.clone();
+        let mut sum = 0.0;
+        for weight in &mut cumulated {
+            sum += *weight;
+            *weight = sum;
+        }
+        let (mut ln_missed, mut ln_prior) = (0.0, 0.0);
+        let columns = axes.iter().zip(observed).map(|(axis, places)| match axis {
+            Axis::Line(_) => line(places, &mut factors),
+            Axis::Lattice(lattice) => cells(lattice, places, &mut factors),
+            Axis::Choices(choices) => {
+                let all = count as f64 + 1.0 + choices;
+                ln_missed -= libm::log(all);
+                ln_prior -= libm::log(*choices);
+                let gain = libm::log(count as f64 + 2.0);
+                let seen = places.iter().copied().chain([NO_CHOICE]).collect();
+                Column::Choices { seen, gain }
+            }
+        });
+        let columns = columns.collect();
+        let mut base = factors;
+        for (k, factor) in base.iter_mut().enumerate() {
+            *factor = libm::log(*factor) + if k < count { ln_missed } else { ln_prior };
+        }
+        Self {
+            axes,
+            columns,
+            cumulated,
+            base,
+        }
+    }
+
+    /// Draws a place on every axis: one kernel for all of them, then each axis from that kernel.
+    pub(super) fn draw(&self, stream: &mut Stream, places: &mut [f64]) {
+        let last = self.base.len() - 1;
+        let at = stream.unit_f64() * self.cumulated[last];
+        let k = self.cumulated.partition_point(|sum| *sum <= at).min(last);
+        for ((axis, column), place) in self.axes.iter().zip(&self.columns).zip(places) {
+            let unit = stream.unit_f64();
+            *place = match (axis, column) {
+                (_, Column::Line { mean, scale }) => {
+                    let (mean, width) = (mean[k], FRAC_1_SQRT_2 / scale[k]);
+                    Normal { mean, width }.draw(unit)
+                }
+                (Axis::Lattice(lattice), Column::Lattice { kinds, kind }) => {
+                    lattice.nearest(kinds[kind[k] as usize].draw(unit))
+                }
+                (Axis::Choices(choices), Column::Choices { seen, .. }) => {
+                    // In units of 1/(n+1): n+1 for the observed choice, then 1 for each.
+                    let own = if k < last {
+                        self.base.len() as f64
+                    } else {
+                        0.0
+                    };
+                    let at = unit * (own + choices) - own;
+                    if at < 0.0 {
+                        seen[k]
+                    } else {
+                        libm::floor(at).min(choices - 1.0)
+                    }
+                }
+                _ => unreachable!("a column is made from its axis"),
+            };
+        }
+    }
+
+    /// Adds the logarithm of the density at each candidate to `sums`, times `sign`; `candidates`
+    /// holds one place per axis for each of them in turn.
+    pub(super) fn add_ln_density(&self, candidates: &[f64], sign: f64, sums: &mut [f64]) {
+        let width = self.axes.len();
+        let tables = self.tables(candidates);
+        let mut logs = vec![LnSum::EMPTY; sums.len()];
+        let mut terms = [0.0; BLOCK];
+        for from in (0..self.base.len()).step_by(BLOCK) {
+            let range = from..self.base.len().min(from + BLOCK);
+            let terms = &mut terms[..range.len()];
+            for (c, (places, log)) in candidates.chunks_exact(width).zip(&mut logs).enumerate() {
+                terms.copy_from_slice(&self.base[range.clone()]);
+                for ((column, table), place) in self.columns.iter().zip(&tables).zip(places) {
+                    column.add(range.clone(), *place, table.row(c), terms);
+                }
+                log.add(terms);
+            }
+        }
+        for (sum, log) in sums.iter_mut().zip(&logs) {
+            *sum += sign * log.value();
+        }
+    }
+
+    /// The terms of lattice kernels: one table per axis, empty for the others.
+    fn tables(&self, candidates: &[f64]) -> Vec<Table> {
+        let width = self.axes.len();
+        let of = |(at, (axis, column)): (usize, (&Axis, &Column))| match (axis, column) {
+            (Axis::Lattice(lattice), Column::Lattice { kinds, .. }) => {
+                let places = candidates.iter().skip(at).step_by(width);
+                Table::of(lattice, kinds, places.copied())
+            }
+            _ => Table::default(),
+        };
+        let both = self.axes.iter().zip(&self.columns);
+        both.enumerate().map(of).collect()
+    }
+}
+
+impl Column {
+    /// Adds to the `terms` of the kernels in `range` what this axis contributes at `place`.
+    fn add(&self, range: std::ops::Range<usize>, place: f64, row: &[f64], terms: &mut [f64]) {
+        match self {
+            Self::Line { mean, scale } => {
+                let kernels = mean[range.clone()].iter().zip(&scale[range]);
+                for (term, (mean, scale)) in terms.iter_mut().zip(kernels) {
+                    let z = (place - mean) * scale;
+                    *term -= z * z;
+                }
+            }
+            Self::Lattice { kind, .. } => {
+                for (term, kind) in terms.iter_mut().zip(&kind[range]) {
+                    *term += row[*kind as usize];
+                }
+            }
+            Self::Choices { seen, gain } => {
+                for (term, seen) in terms.iter_mut().zip(&seen[range]) {
+                    *term += if *seen == place { *gain } else { 0.0 };
+                }
+            }
+        }
+    }
+}
+
+/// The kernels of a line; divides `factors` by their normalizers.
+fn line(places: &[f64], factors: &mut [f64]) -> Column {
+    let root_of_two_pi = (2.0 * PI).sqrt();
+    let mean: Vec<f64> = places.iter().copied().chain([Normal::PRIOR.mean]).collect();
+    let mut scale = bandwidth::of(places);
+    scale.push(Normal::PRIOR.width);
+    for ((mean, width), factor) in mean.iter().zip(&mut scale).zip(factors) {
+        let kernel = Normal {
+            mean: *mean,
+            width: *width,
+        };
+        *factor /= *width * root_of_two_pi * kernel.mass();
+        *width = FRAC_1_SQRT_2 / *width;
+    }
+    Column::Line { mean, scale }
+}
+
+/// The kernels of a lattice; divides `factors` by their normalizers.
+fn cells(lattice: &Lattice, places: &[f64], factors: &mut [f64]) -> Column {
+    /// A table of this many cells is small beside the kernels that it saves.
+    const FEW_CELLS: u64 = 1 << 16;
+    const UNKNOWN: u32 = u32::MAX;
+
+    let means: Vec<f64> = places.iter().map(|cell| lattice.middle(*cell)).collect();
+    let widths = bandwidth::of(&means);
+    let smallest = bandwidth::smallest(places.len());
+    let known = if lattice.size() <= FEW_CELLS {
+        usize::try_from(lattice.size()).expect("at most FEW_CELLS")
+    } else {
+        0
+    };
+    // Almost all kernels have the smallest bandwidth: those of one cell are one kind.
+    let mut narrow = vec![UNKNOWN; known];
+    let mut kinds: Vec<Normal> = Vec::new();
+    let mut masses: Vec<f64> = Vec::new();
+    let mut kind = Vec::with_capacity(places.len() + 1);
+    let kernels = means.iter().zip(&widths).map(|(mean, width)| Normal {
+        mean: *mean,
+        width: *width,
+    });
+    let cells = places.iter().map(|cell| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a cell's number, below 2^55"
+        )]
+        let cell = *cell as usize;
+        cell
+    });
+    // The prior is of no cell.
+    let all = kernels.zip(cells).chain([(Normal::PRIOR, usize::MAX)]);
+    for ((kernel, cell), factor) in all.zip(factors) {
+        let new = u32::try_from(kinds.len()).expect("no more kinds than trials, which u32 numbers");
+        let own = match narrow.get_mut(cell) {
+            Some(known) if kernel.width == smallest => {
+                if *known == UNKNOWN {
+                    *known = new;
+                }
+                *known
+            }
+            _ => new,
+        };
+        if own == new {
+            kinds.push(kernel);
+            masses.push(kernel.mass());
+        }
+        *factor /= masses[own as usize];
+        kind.push(own);
+    }
+    Column::Lattice { kinds, kind }
+}
+
+/// The logarithm of what each kind of kernel gives to the cell of each candidate.
+#[derive(Default)]
+struct Table {
+    /// Row of each candidate; candidates of one cell share it.
+    row: Vec<usize>,
+    kinds: usize,
+    terms: Vec<f64>,
+}
+
+impl Table {
+    fn of(lattice: &Lattice, kinds: &[Normal], cells: impl Iterator<Item = f64>) -> Self {
+        let mut table = Self {
+            kinds: kinds.len(),
+            ..Self::default()
+        };
+        let mut known: Vec<f64> = Vec::new();
+        for cell in cells {
+            let row = known.iter().position(|known| *known == cell);
+            table.row.push(row.unwrap_or(known.len()));
+            if row.is_some() {
+                continue;
+            }
+            known.push(cell);
+            let (low, high) = lattice.ends(cell);
+            let term = |kind: &Normal| {
+                normal::ln_between(
+                    (low - kind.mean) / kind.width,
+                    (high - kind.mean) / kind.width,
+                )
+            };
+            table.terms.extend(kinds.iter().map(term));
+        }
+        table
+    }
+
+    fn row(&self, candidate: usize) -> &[f64] {
+        match self.row.get(candidate) {
+            Some(row) => &self.terms[row * self.kinds..][..self.kinds],
+            None => &[],
+        }
+    }
+}
+
+/// The weights of `count` observations and of the prior; their sum is 1.
+fn weights(count: usize) -> Vec<f64> {
+    /// The latest observations that have full weight.
+    const FULL: usize = 25;
+    let mut weights = vec![1.0; count + 1];
+    let ramp = count.saturating_sub(FULL);
+    let first = 1.0 / count as f64;
+    for (k, weight) in weights[..ramp].iter_mut().enumerate() {
+        // From 1/n for the oldest to 1; a ramp of one is 1/n.
+        let part = k as f64 / (ramp as f64 - 1.0).max(1.0);
+        *weight = first + part * (1.0 - first);
+    }
+    let sum: f64 = weights.iter().sum();
+    for weight in &mut weights {
+        *weight /= sum;
+    }
+    weights
+}
+
+/// ln(exp(t_1) + exp(t_2) + ...), gathered in parts.
+#[derive(Debug, Clone, Copy)]
+struct LnSum {
+    largest: f64,
+    /// Sum of exp(t - largest).
+    sum: f64,
+}
+
+impl LnSum {
+    const EMPTY: Self = Self {
+        largest: f64::NEG_INFINITY,
+        sum: 0.0,
+    };
+
+    /// Terms this far below the largest add nothing that a float would keep: a million of them change the
+    /// sum by 1e-20.
+    const NEGLIGIBLE: f64 = -86.0 * LN_2;
+
+    fn add(&mut self, terms: &[f64]) {
+        let largest =
+            terms.iter().fold(
+                self.largest,
+                |largest, term| if *term > largest { *term } else { largest },
+            );
+        if largest > self.largest {
+            self.sum *= libm::exp(self.largest - largest);
+            self.largest = largest;
+        }
+        for term in terms {
+            let below = term - largest;
+            if below > Self::NEGLIGIBLE {
+                self.sum += libm::exp(below);
+            }
+        }
+    }
+
+    fn value(&self) -> f64 {
+        self.largest + libm::log(self.sum)
+    }
+}

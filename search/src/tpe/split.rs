@@ -1,0 +1,91 @@
+//! Which trials count as good.
+
+use std::cmp::Ordering;
+
+use crate::history::{FinishedTrial, History, TrialEnd};
+use crate::point::Point;
+
+/// The most trials in the good set.
+const MOST_GOOD: usize = 25;
+
+/// The trials before, divided into good and bad, each in the order of their numbers.
+#[derive(Debug, PartialEq)]
+pub(super) struct Split<'a> {
+    /// The best tenth of the finished trials, rounded up, at most 25.
+    pub(super) good: Vec<(u32, &'a Point)>,
+    /// The other finished trials and all that are running: a worker keeps away from where others
+    /// are already looking ("constant liar").
+    pub(super) bad: Vec<(u32, &'a Point)>,
+}
+
+/// Where a trial stands among the finished ones: the smaller, the better.
+///
+/// Completed by cost, then pruned, then infeasible by how much they are so; the earlier of equals first. An
+/// undefined cost is worse than every other.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    class: u8,
+    cost: f64,
+    number: u32,
+}
+
+impl Standing {
+    /// `None` for a failed trial, which says nothing.
+    fn of(trial: &FinishedTrial) -> Option<Self> {
+        let (class, cost) = match &trial.end {
+            TrialEnd::Completed(costs) => (0, costs.first().copied().unwrap_or(f64::NAN)),
+            TrialEnd::Pruned => (1, 0.0),
+            TrialEnd::Infeasible { violation } => (2, *violation),
+            TrialEnd::Failed => return None,
+        };
+        // One NaN and one zero: the signs of both would make an order where none is meant.
+        let cost = if cost.is_nan() { f64::NAN } else { cost + 0.0 };
+        Some(Self {
+            class,
+            cost,
+            number: trial.number,
+        })
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        self.class
+            .cmp(&other.class)
+            .then(self.cost.total_cmp(&other.cost))
+            .then(self.number.cmp(&other.number))
+    }
+}
+
+impl<'a> Split<'a> {
+    /// How many finished trials say something: all but the failed ones.
+    pub(super) fn informative(history: &History<'_>) -> usize {
+        let trials = history.finished.iter();
+        trials.filter(|trial| trial.end != TrialEnd::Failed).count()
+    }
+
+    /// Divides a history as Optuna 5.0 does (`_split_trials`), whatever the order in which it lists
+    /// the trials. Trial `asking` itself is left out of the running ones.
+    pub(super) fn of(history: &History<'a>, asking: u32) -> Self {
+        let mut ranked: Vec<(Standing, &Point)> = history
+            .finished
+            .iter()
+            .filter_map(|trial| Some((Standing::of(trial)?, &trial.point)))
+            .collect();
+        let good = ranked.len().div_ceil(10).min(MOST_GOOD);
+        if good > 0 {
+            ranked.select_nth_unstable_by(good - 1, |a, b| a.0.compare(&b.0));
+        }
+        let numbered = |(standing, point): &(Standing, &'a Point)| (standing.number, *point);
+        let running = history.running.iter();
+        let running = running
+            .filter(|trial| trial.number != asking)
+            .map(|trial| (trial.number, &trial.point));
+        let mut split = Self {
+            good: ranked[..good].iter().map(numbered).collect(),
+            bad: ranked[good..].iter().map(numbered).chain(running).collect(),
+        };
+        for set in [&mut split.good, &mut split.bad] {
+            set.sort_unstable_by_key(|(number, _)| *number);
+        }
+        split
+    }
+}
