@@ -23,6 +23,7 @@
 //! ```
 
 pub mod bars;
+pub mod cointegration;
 pub mod config;
 pub mod dataset;
 pub mod engine;
