@@ -402,6 +402,8 @@ impl Faults<'_> {
             param: self.name.to_owned(),
             field,
             index: None,
+            position: None,
+            allowed: Vec::new(),
             code,
             detail: format!("parameter {}: {field} {value} {advice}", shown(self.name)),
             value,

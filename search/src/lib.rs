@@ -43,8 +43,10 @@
 //! assert_eq!(study.space().unpack(&packed).expect("packed by this space"), point);
 //! ```
 
+mod builder;
 mod choice;
 mod domain;
+mod expression;
 mod fault;
 mod grid;
 mod history;
@@ -54,9 +56,15 @@ mod sampler;
 mod space;
 mod stream;
 mod study;
+mod tpe;
 
+pub use builder::{MAX_CONSTRAINTS, SpaceBuilder};
 pub use choice::Choice;
 pub use domain::{Domain, MAX_CHOICE_CHARS, MAX_CHOICES, MAX_INT, MIN_RELATIVE_STEP};
+pub use expression::{
+    Expression, ExpressionFault, MAX_EXPRESSION_CHARS, MAX_EXPRESSION_DEPTH, MAX_EXPRESSION_NODES,
+    NameValues, Names, Outcome, Value,
+};
 pub use fault::{PointFault, SpaceFault};
 pub use grid::{Grid, MAX_GRID_POINTS};
 pub use history::{FinishedTrial, History, RunningTrial, TrialEnd};
@@ -66,3 +74,4 @@ pub use sampler::{HistoryNeed, Method, Sampler, UnknownMethod};
 pub use space::{MAX_NAME_CHARS, MAX_PARAMETERS, Parameter, Space};
 pub use stream::Stream;
 pub use study::Study;
+pub use tpe::Tpe;

@@ -1,11 +1,12 @@
 //! A space: the parameters of a search, ordered by name, checked once.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
+use crate::builder::SpaceBuilder;
 use crate::choice::Choice;
 use crate::domain::Domain;
-use crate::fault::{PointFault, SpaceFault, shown};
+use crate::expression::{Expression, Value};
+use crate::fault::{PointFault, SpaceFault, closest, shown};
 use crate::point::{ParamValue, Point, UnpackError};
 
 /// The most parameters of a space: no sampler learns anything in more dimensions from a million
@@ -18,11 +19,12 @@ pub const MAX_NAME_CHARS: usize = 64;
 /// Bytes that each parameter takes in a packed point.
 const PACKED_BYTES: usize = 8;
 
-/// A parameter of a space: a checked name with a checked domain.
+/// A parameter of a space: a checked name with a checked domain and, perhaps, a condition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameter {
-    name: String,
-    domain: Domain,
+    pub(crate) name: String,
+    pub(crate) domain: Domain,
+    pub(crate) when: Option<Expression>,
 }
 
 impl Parameter {
@@ -37,20 +39,36 @@ impl Parameter {
     pub fn domain(&self) -> &Domain {
         &self.domain
     }
+
+    /// The condition under which it has a value; `None` when it always has one.
+    #[must_use]
+    pub fn when(&self) -> Option<&Expression> {
+        self.when.as_ref()
+    }
 }
 
 /// The parameters of a search, ordered by name. Cannot exist with a fault in it.
+///
+/// A parameter with a condition (`when`) has a value only where the condition holds over the values
+/// of other parameters; elsewhere it is [`ParamValue::Absent`]. It is absent, too, wherever a
+/// parameter that its condition names is absent. A **constraint** is a condition that every point
+/// must keep; one that names an absent parameter says nothing about the point, and holds.
+/// Samplers give allowed points only ([`allows`](Self::allows)). [`SpaceBuilder`] makes spaces with
+/// conditions and constraints, [`new`](Self::new) those without.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Space {
-    parameters: Vec<Parameter>,
+    pub(crate) parameters: Vec<Parameter>,
+    /// Values that never change, by names that expressions may use.
+    pub(crate) constants: BTreeMap<String, Choice>,
+    pub(crate) constraints: Vec<Expression>,
     /// Positions of parameters, parents before the parameters whose conditions read them.
-    order: Vec<usize>,
+    pub(crate) order: Vec<usize>,
     /// Positions of parameters that are always present together.
-    groups: Vec<Vec<usize>>,
+    pub(crate) groups: Vec<Vec<usize>>,
 }
 
 impl Space {
-    /// Checks the parameters and orders them by name. `-0.0` in a bound or choice becomes `0.0`.
+    /// A space without conditions and constraints. Checks the parameters and orders them by name. `-0.0` in a bound or choice becomes `0.0`.
     ///
     /// ```
     /// use trialmill_search::{Domain, Space};
@@ -74,54 +92,11 @@ impl Space {
     pub fn new(
         parameters: impl IntoIterator<Item = (String, Domain)>,
     ) -> Result<Self, Vec<SpaceFault>> {
-        let mut faults = Vec::new();
-        let mut checked = BTreeMap::new();
-        let mut count = 0_usize;
+        let mut builder = SpaceBuilder::default();
         for (name, domain) in parameters {
-            count += 1;
-            if !is_name(&name) {
-                faults.push(bad_name(&name));
-            }
-            let domain = match domain.checked(&name) {
-                Ok(domain) => Some(domain),
-                Err(found) => {
-                    faults.extend(found);
-                    None
-                }
-            };
-            match checked.entry(name) {
-                Entry::Occupied(first) => faults.push(duplicate_parameter(first.key())),
-                Entry::Vacant(place) => {
-                    place.insert(domain);
-                }
-            }
+            builder = builder.parameter(name, domain);
         }
-        if count == 0 {
-            faults.push(wrong_count(
-                "empty_space",
-                count,
-                "needs at least 1; add a parameter",
-            ));
-        } else if count > MAX_PARAMETERS {
-            let advice = format!("may have {MAX_PARAMETERS}; fix or drop the unimportant ones");
-            faults.push(wrong_count("too_many_parameters", count, &advice));
-        }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        let parameters: Vec<Parameter> = checked
-            .into_iter()
-            .map(|(name, domain)| Parameter {
-                name,
-                domain: domain.expect("a domain is missing only beside its faults"),
-            })
-            .collect();
-        let order: Vec<usize> = (0..parameters.len()).collect();
-        Ok(Self {
-            parameters,
-            groups: vec![order.clone()],
-            order,
-        })
+        builder.build()
     }
 
     /// The parameters, ordered by name (by byte).
@@ -152,7 +127,7 @@ impl Space {
     /// [`parameters`](Self::parameters); what comes later is not read).
     ///
     /// # Panics
-    /// If `position` is not a parameter's, or `values` has another length than the space.
+    /// If `position` is no parameter's, or `values` has another length than the space.
     #[must_use]
     pub fn is_active(&self, position: usize, values: &[ParamValue]) -> bool {
         assert_eq!(
@@ -160,18 +135,98 @@ impl Space {
             self.parameters.len(),
             "one value per parameter"
         );
-        assert!(position < self.parameters.len(), "no parameter {position}");
-        true
+        match &self.parameters[position].when {
+            None => true,
+            Some(when) => {
+                !self.names_absent(when, values) && when.holds(&|name| self.value(name, values))
+            }
+        }
     }
 
-    /// Whether the point keeps every constraint of the space.
+    /// The point that has these values where its conditions hold, and [`ParamValue::Absent`] where
+    /// they do not.
+    ///
+    /// # Panics
+    /// If `values` has another length than the space.
+    #[must_use]
+    pub fn without_inactive(&self, mut values: Vec<ParamValue>) -> Point {
+        for &position in &self.order {
+            if !self.is_active(position, &values) {
+                values[position] = ParamValue::Absent;
+            }
+        }
+        Point::new(values)
+    }
+
+    /// The conditions that every point keeps, in the order given.
+    #[must_use]
+    pub fn constraints(&self) -> &[Expression] {
+        &self.constraints
+    }
+
+    /// Whether the point keeps every constraint of the space. A constraint that names an absent
+    /// parameter is kept; one that is undefined for another reason (a division by zero) is not.
+    ///
+    /// # Panics
+    /// If the point has another number of values than the space has parameters.
     #[must_use]
     pub fn allows(&self, point: &Point) -> bool {
-        point.values().len() == self.parameters.len()
+        self.broken_constraint(point).is_none()
+    }
+
+    /// The first constraint that the point does not keep.
+    ///
+    /// # Panics
+    /// As [`allows`](Self::allows).
+    #[must_use]
+    pub fn broken_constraint(&self, point: &Point) -> Option<&Expression> {
+        self.first_broken(point.values())
+    }
+
+    pub(crate) fn first_broken(&self, values: &[ParamValue]) -> Option<&Expression> {
+        assert_eq!(
+            values.len(),
+            self.parameters.len(),
+            "one value per parameter"
+        );
+        self.constraints.iter().find(|constraint| {
+            !self.names_absent(constraint, values)
+                && !constraint.holds(&|name| self.value(name, values))
+        })
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.parameters
+            .binary_search_by(|parameter| parameter.name.as_str().cmp(name))
+            .ok()
+    }
+
+    fn names_absent(&self, expression: &Expression, values: &[ParamValue]) -> bool {
+        let mut positions = expression.names().filter_map(|name| self.position(name));
+        positions.any(|position| values[position].is_absent())
+    }
+
+    /// What a name in an expression stands for. Values that do not fit their domain are undefined.
+    fn value<'a>(&'a self, name: &str, values: &[ParamValue]) -> Value<'a> {
+        let Some(position) = self.position(name) else {
+            return self
+                .constants
+                .get(name)
+                .map_or(Value::Undefined, Value::from);
+        };
+        match (values[position], &self.parameters[position].domain) {
+            (ParamValue::Float(value), _) => Value::Number(value),
+            (ParamValue::Int(value), _) => Value::Number(value as f64),
+            (ParamValue::Category(index), Domain::Categorical { choices }) => choices
+                .get(index as usize)
+                .map_or(Value::Undefined, Value::from),
+            (ParamValue::Category(_) | ParamValue::Absent, _) => Value::Undefined,
+        }
     }
 
     /// Whether the point has one value per parameter, each inside its domain and, to the bit, on its
-    /// step lattice.
+    /// step lattice, and [`ParamValue::Absent`] exactly where the parameter's condition does not
+    /// hold. Constraints are another matter: see [`allows`](Self::allows).
     ///
     /// # Errors
     /// Everything that does not fit.
@@ -188,11 +243,8 @@ impl Space {
                 ),
             }]);
         }
-        let faults: Vec<PointFault> = self
-            .parameters
-            .iter()
-            .zip(point.values())
-            .filter_map(|(parameter, value)| parameter.domain.check(&parameter.name, *value).err())
+        let faults: Vec<PointFault> = (0..expected)
+            .filter_map(|position| self.check_value(position, point.values()).err())
             .collect();
         if faults.is_empty() {
             Ok(())
@@ -201,8 +253,20 @@ impl Space {
         }
     }
 
-    /// 8 little-endian bytes per parameter: the bits of a float, an `i64`, or a choice's position as
-    /// `i64`. Equal points of one space have equal bytes.
+    /// Whether the value at `position` fits, with all the others at hand.
+    fn check_value(&self, position: usize, values: &[ParamValue]) -> Result<(), PointFault> {
+        let parameter = &self.parameters[position];
+        let value = values[position];
+        match (self.is_active(position, values), value) {
+            (true, ParamValue::Absent) => Err(missing_parameter(&parameter.name)),
+            (false, ParamValue::Absent) => Ok(()),
+            (false, value) => Err(inactive_parameter(parameter, &value.to_string())),
+            (true, value) => parameter.domain.check(&parameter.name, value),
+        }
+    }
+
+    /// 8 little-endian bytes per parameter: the bits of a float, an `i64`, a choice's position as
+    /// `i64`, or [`ParamValue::ABSENT_WORD`]. Equal points of one space have equal bytes.
     #[must_use]
     pub fn pack(&self, point: &Point) -> Vec<u8> {
         let words = point.values().iter().flat_map(|value| value.to_packed());
@@ -212,7 +276,8 @@ impl Space {
     /// The point that [`pack`](Self::pack) made bytes of.
     ///
     /// # Errors
-    /// If the length is wrong, or a value lies outside its domain (the first such is named).
+    /// If the length is wrong, or a value lies outside its domain, is missing, or is there where its
+    /// parameter is absent (the first such is named).
     pub fn unpack(&self, bytes: &[u8]) -> Result<Point, UnpackError> {
         let expected = self.parameters.len() * PACKED_BYTES;
         if bytes.len() != expected {
@@ -227,6 +292,7 @@ impl Space {
                 .try_into()
                 .expect("chunks_exact gives chunks of this length");
             let value = match parameter.domain {
+                _ if u64::from_le_bytes(word) == ParamValue::ABSENT_WORD => ParamValue::Absent,
                 Domain::Float { .. } => ParamValue::Float(f64::from_le_bytes(word)),
                 Domain::Int { .. } => ParamValue::Int(i64::from_le_bytes(word)),
                 // A position beyond u32 becomes u32::MAX, which the check below refuses.
@@ -234,13 +300,16 @@ impl Space {
                     u32::try_from(i64::from_le_bytes(word)).unwrap_or(u32::MAX),
                 ),
             };
-            parameter.domain.check(&parameter.name, value)?;
             values.push(value);
+        }
+        for position in 0..values.len() {
+            self.check_value(position, &values)?;
         }
         Ok(Point::new(values))
     }
 
     /// The point as (name, scalar) pairs in the space's order: what JSON shows and objectives read.
+    /// Absent parameters are left out.
     ///
     /// # Panics
     /// If the point is not one of this space (see [`check_point`](Self::check_point)).
@@ -296,28 +365,39 @@ impl Space {
     /// ```
     ///
     /// # Errors
-    /// Every missing, unknown or unfitting value at once.
+    /// Every missing, unknown or unfitting value at once, and every value for a parameter that is
+    /// absent at this point.
     pub fn point_from_named(
         &self,
         named: &BTreeMap<String, Choice>,
     ) -> Result<Point, Vec<PointFault>> {
-        let mut faults = Vec::new();
-        let mut values = Vec::with_capacity(self.parameters.len());
-        for parameter in &self.parameters {
-            let value = match named.get(&parameter.name) {
-                Some(choice) => parameter.domain.value_of(&parameter.name, choice),
-                None => Err(missing_parameter(&parameter.name)),
+        let mut values = vec![ParamValue::Absent; self.parameters.len()];
+        // By position, so that the faults come in the order of the parameters.
+        let mut found: Vec<Option<PointFault>> = vec![None; self.parameters.len()];
+        for &position in &self.order {
+            let parameter = &self.parameters[position];
+            let given = named.get(&parameter.name);
+            // Nothing can be said about a parameter whose condition reads a faulty value.
+            let unsure = parameter.when.iter().any(|when| {
+                let mut parents = when.names().filter_map(|name| self.position(name));
+                parents.any(|parent| found[parent].is_some())
+            });
+            let value = match (self.is_active(position, &values), given) {
+                (_, None) if unsure => continue,
+                (active, Some(choice)) if active || unsure => {
+                    parameter.domain.value_of(&parameter.name, choice)
+                }
+                (true, _) => Err(missing_parameter(&parameter.name)),
+                (false, None) => continue,
+                (false, Some(choice)) => Err(inactive_parameter(parameter, &choice.to_string())),
             };
             match value {
-                Ok(value) => values.push(value),
-                Err(fault) => faults.push(fault),
+                Ok(value) => values[position] = value,
+                Err(fault) => found[position] = Some(fault),
             }
         }
-        let known = |name: &str| {
-            self.parameters
-                .binary_search_by(|parameter| parameter.name.as_str().cmp(name))
-                .is_ok()
-        };
+        let mut faults: Vec<PointFault> = found.into_iter().flatten().collect();
+        let known = |name: &str| self.position(name).is_some();
         let unknown = named.iter().filter(|(name, _)| !known(name));
         faults.extend(unknown.map(|(name, choice)| self.unknown_parameter(name, choice)));
         if faults.is_empty() {
@@ -330,73 +410,20 @@ impl Space {
     fn unknown_parameter(&self, name: &str, choice: &Choice) -> PointFault {
         let short = shown(name);
         let names = || self.parameters.iter().map(Parameter::name);
-        let close = names()
-            .map(|known| (strsim::osa_distance(&short, known), known))
-            .filter(|(distance, known)| *distance <= 2.min(known.len() / 2))
-            .min();
+        let close = closest(name, names());
         let list = names().collect::<Vec<_>>().join(", ");
         PointFault {
             param: name.to_owned(),
             code: "unknown_parameter",
             value: shown(&choice.to_string()),
             detail: match close {
-                Some((_, close)) => {
+                Some(close) => {
                     format!("{short} is not a parameter; did you mean {close}?")
                 }
                 None => format!("{short} is not a parameter; use {list}"),
             },
             limit: list,
         }
-    }
-}
-
-fn is_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && name.len() <= MAX_NAME_CHARS
-}
-
-fn bad_name(name: &str) -> SpaceFault {
-    let limit = format!("1 to {MAX_NAME_CHARS} of [A-Za-z_][A-Za-z0-9_]*");
-    SpaceFault {
-        param: name.to_owned(),
-        field: "",
-        index: None,
-        code: "bad_name",
-        value: shown(name),
-        detail: format!(
-            "parameter name {:?} must be 1 to {MAX_NAME_CHARS} letters, digits or underscores and \
-             not start with a digit",
-            shown(name)
-        ),
-        limit,
-    }
-}
-
-fn duplicate_parameter(name: &str) -> SpaceFault {
-    SpaceFault {
-        param: name.to_owned(),
-        field: "",
-        index: None,
-        code: "duplicate_parameter",
-        value: shown(name),
-        limit: "each name once".to_owned(),
-        detail: format!("parameter {} is given twice; keep one", shown(name)),
-    }
-}
-
-fn wrong_count(code: &'static str, count: usize, advice: &str) -> SpaceFault {
-    SpaceFault {
-        param: String::new(),
-        field: "",
-        index: None,
-        code,
-        value: count.to_string(),
-        limit: format!("1 to {MAX_PARAMETERS}"),
-        detail: format!("the space has {count} parameters and {advice}"),
     }
 }
 
@@ -407,5 +434,23 @@ fn missing_parameter(name: &str) -> PointFault {
         value: String::new(),
         limit: "a value for every parameter".to_owned(),
         detail: format!("parameter {name} has no value; give one"),
+    }
+}
+
+fn inactive_parameter(parameter: &Parameter, value: &str) -> PointFault {
+    let (name, value) = (&parameter.name, shown(value));
+    let when = parameter
+        .when
+        .as_ref()
+        .map_or_else(String::new, Expression::to_string);
+    PointFault {
+        param: name.clone(),
+        code: "inactive_parameter",
+        detail: format!(
+            "parameter {name}: {value} is given, and {name} has a value only when {when}; leave it \
+             out"
+        ),
+        value,
+        limit: format!("a value only when {when}"),
     }
 }
