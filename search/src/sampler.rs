@@ -11,6 +11,7 @@ use crate::history::History;
 use crate::point::Point;
 use crate::random::Random;
 use crate::space::Space;
+use crate::tpe::Tpe;
 
 /// How much history a sampler reads. The store loads no more than this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +49,13 @@ pub enum Method {
     Random,
     /// Every combination once, in a shuffled order: [`Grid`].
     Grid,
+    /// A model of where good trials lie against the others: [`Tpe`].
+    Tpe,
 }
 
 impl Method {
     /// Every method, in the order in which a catalogue lists them.
-    pub const ALL: [Self; 2] = [Self::Random, Self::Grid];
+    pub const ALL: [Self; 3] = [Self::Random, Self::Grid, Self::Tpe];
 
     /// The name used in requests, columns and logs.
     #[must_use]
@@ -60,6 +63,7 @@ impl Method {
         match self {
             Self::Random => "random",
             Self::Grid => "grid",
+            Self::Tpe => "tpe",
         }
     }
 
@@ -68,7 +72,7 @@ impl Method {
     #[must_use]
     pub fn faults(self, space: &Space) -> Vec<SpaceFault> {
         match self {
-            Self::Random => Vec::new(),
+            Self::Random | Self::Tpe => Vec::new(),
             Self::Grid => Grid::faults(space),
         }
     }
@@ -81,6 +85,7 @@ impl Method {
         Ok(match self {
             Self::Random => Box::new(Random),
             Self::Grid => Box::new(Grid::new(space, seed)?),
+            Self::Tpe => Box::new(Tpe),
         })
     }
 }

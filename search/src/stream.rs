@@ -9,6 +9,7 @@ use rand_core::{Rng, SeedableRng};
 enum Purpose {
     Parameter = 1,
     Study = 2,
+    Sampler = 3,
 }
 
 /// A stream of random numbers that is fixed, for ever, by its key.
@@ -46,6 +47,12 @@ impl Stream {
     #[must_use]
     pub fn for_study(seed: u64, label: &str) -> Self {
         Self::keyed(seed, 0, label, Purpose::Study)
+    }
+
+    /// The stream from which a sampler with a model draws what is not of one parameter: the whole
+    /// point of trial `number`, say.
+    pub(crate) fn for_sampler(seed: u64, number: u32, label: &str) -> Self {
+        Self::keyed(seed, u64::from(number), label, Purpose::Sampler)
     }
 
     fn keyed(seed: u64, number: u64, name: &str, purpose: Purpose) -> Self {

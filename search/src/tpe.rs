@@ -7,6 +7,9 @@ mod normal;
 mod parzen;
 mod split;
 
+#[cfg(test)]
+mod oracle;
+
 use candidates::{Candidates, Densities, Group};
 use split::Split;
 

@@ -50,6 +50,12 @@ impl Group {
         groups.collect()
     }
 
+    /// The axes of its parameters that have more than one value.
+    #[cfg(test)]
+    pub(super) fn axes(&self) -> &[Axis] {
+        &self.axes
+    }
+
     /// The places of the points that have this group's parameters, one list per axis.
     fn observed(&self, points: &[(u32, &Point)]) -> Vec<Vec<f64>> {
         let mut columns = vec![Vec::with_capacity(points.len()); self.axes.len()];
@@ -97,7 +103,7 @@ impl<'a> Densities<'a> {
     }
 
     /// ln(good / bad) at each candidate, that is at every so many places as there are axes.
-    fn scores(&self, places: &[f64]) -> Vec<f64> {
+    pub(super) fn scores(&self, places: &[f64]) -> Vec<f64> {
         let count = places.len().checked_div(self.group.axes.len());
         let mut scores = vec![0.0; count.unwrap_or(0)];
         self.good.add_ln_density(places, 1.0, &mut scores);

@@ -156,6 +156,9 @@ impl<'a> Parzen<'a> {
     /// Adds the logarithm of the density at each candidate to `sums`, times `sign`; `candidates`
     /// holds one place per axis for each of them in turn.
     pub(super) fn add_ln_density(&self, candidates: &[f64], sign: f64, sums: &mut [f64]) {
+        if sums.is_empty() {
+            return;
+        }
         let width = self.axes.len();
         let tables = self.tables(candidates);
         let mut logs = vec![LnSum::EMPTY; sums.len()];
