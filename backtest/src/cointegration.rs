@@ -99,6 +99,12 @@ pub enum CointegrationError {
     Degenerate,
 }
 
+/// The natural logarithms of prices, which is what all functions here are given.
+#[must_use]
+pub fn log_prices(prices: &[f64]) -> Vec<f64> {
+    prices.iter().map(|&price| libm::log(price)).collect()
+}
+
 /// A line fitted by ordinary least squares with a constant: `y = alpha + hedge_ratio x + residual`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ols {

@@ -29,5 +29,7 @@ pub mod dataset;
 pub mod engine;
 pub mod indicator;
 pub mod metrics;
+pub mod partner;
 pub mod strategy;
+mod sum;
 pub mod synthetic;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use shared::shared;
 use trialmill_backtest::bars::{BarSeries, midnight};
 use trialmill_backtest::cointegration::{
-    Adf, Lags, PairSums, adf, ar1_lambda, engle_granger, half_life, rolling_z_scores,
+    Adf, Lags, PairSums, adf, ar1_lambda, engle_granger, half_life, log_prices, rolling_z_scores,
 };
 use trialmill_ingest::read_file;
 
@@ -63,8 +63,7 @@ fn every_cointegration_case_agrees_to_1e_9() {
         let id = case["id"].as_str().unwrap();
         let (y, x) = joined(&bars(&case["y"], case), &bars(&case["x"], case));
         assert_eq!(y.len() as u64, case["rows"].as_u64().unwrap(), "{id}");
-        let logs = |prices: &[f64]| prices.iter().map(|&p| libm::log(p)).collect::<Vec<_>>();
-        let (log_y, log_x) = (logs(&y), logs(&x));
+        let (log_y, log_x) = (log_prices(&y), log_prices(&x));
         let expected = &case["expected"];
 
         let test = engle_granger(&log_y, &log_x, Lags::Aic).unwrap();

@@ -1,0 +1,581 @@
+//! The choice of a partner: the other leg of a pair, found on the years before the backtest.
+//!
+//! Among 302 random walks about 30 look cointegrated with a given one at the 5 % level: a partner
+//! chosen by its p-value alone is mostly luck. So the p-values are corrected for the number of
+//! tests made, and the period of the choice ends before the period of the trades begins.
+
+use crate::bars::{BarSeries, Frequency, midnight};
+use crate::cointegration::{
+    CointegrationError, Lags, ar1_lambda, engle_granger, half_life, log_prices,
+};
+use chrono::{Months, NaiveDate};
+use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
+use thiserror::Error;
+
+/// Years of the formation period, which ends on the day before the start date.
+pub const FORMATION_YEARS: u32 = 3;
+
+/// The fewest days on which both symbols traded within the formation period.
+pub const MIN_JOINT_ROWS: usize = 250;
+
+/// The least share of the target's days on which the candidate traded too.
+pub const MIN_COVERAGE: f64 = 0.8;
+
+/// A partner whose corrected p-value is at most this is called cointegrated.
+pub const SIGNIFICANCE: f64 = 0.05;
+
+/// How many tests a [`PartnerChoice`] lists.
+pub const LISTED_TESTS: usize = 10;
+
+/// How many symbols a [`Skipped`] names.
+pub const LISTED_SYMBOLS: usize = 5;
+
+/// Whether a symbol is that of an index, which cannot be traded.
+///
+/// By the numbering of the Chinese exchanges: `000xxx.SH` (also `.SS`), `399xxx.SZ` and `980xxx.SZ`,
+/// `899xxx.BJ`; everything with the suffix `.CSI`, `.CNI`, `.SI` or `.INDX`; and names that begin
+/// with `^` or `.`, as Yahoo's and Reuters' do. The case of the suffix does not matter. An index
+/// under a bare name such as `SPX` is not recognised.
+///
+/// ```
+/// use trialmill_backtest::partner::is_index;
+/// assert!(is_index("000300.SH") && is_index("399001.SZ") && is_index("^GSPC"));
+/// assert!(!is_index("000001.SZ") && !is_index("600000.SH") && !is_index("SYN01.SZ"));
+/// ```
+#[must_use]
+pub fn is_index(symbol: &str) -> bool {
+    if symbol.starts_with(['^', '.']) {
+        return true;
+    }
+    let Some((code, suffix)) = symbol.rsplit_once('.') else {
+        return false;
+    };
+    let digits = code.len() == 6 && code.bytes().all(|b| b.is_ascii_digit());
+    match suffix.to_ascii_uppercase().as_str() {
+        "SH" | "SS" => digits && code.starts_with("000"),
+        "SZ" => digits && (code.starts_with("399") || code.starts_with("980")),
+        "BJ" => digits && code.starts_with("899"),
+        "CSI" | "CNI" | "SI" | "INDX" => true,
+        _ => false,
+    }
+}
+
+/// The days on which a partner is chosen, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Formation {
+    /// The first day: [`FORMATION_YEARS`] before the start date.
+    pub from: NaiveDate,
+    /// The last day: the one before the start date.
+    pub to: NaiveDate,
+}
+
+impl Formation {
+    /// The formation period of a backtest that starts on `start_date`.
+    #[must_use]
+    pub fn before(start_date: NaiveDate) -> Self {
+        let years = Months::new(12 * FORMATION_YEARS);
+        Self {
+            from: start_date
+                .checked_sub_months(years)
+                .unwrap_or(NaiveDate::MIN),
+            to: start_date.pred_opt().unwrap_or(NaiveDate::MIN),
+        }
+    }
+
+    fn rows(self, series: &BarSeries) -> Range<usize> {
+        series.rows_between(midnight(self.from), midnight(self.to))
+    }
+}
+
+/// Which leg of a pair stands on the left of `ln y = alpha + hedge_ratio ln x`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dependent {
+    /// The symbol asked for is y, its partner x.
+    Target,
+    /// The partner is y, the symbol asked for x.
+    Partner,
+}
+
+/// One Engle-Granger test between the target and a candidate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PairTest {
+    /// The candidate.
+    pub partner: String,
+    /// Which of the two was regressed on the other.
+    pub dependent: Dependent,
+    /// Days on which both traded.
+    pub rows: usize,
+    /// The augmented Dickey-Fuller statistic of the residuals.
+    pub statistic: f64,
+    /// Lagged changes in it, by Akaike's criterion.
+    pub lags: usize,
+    /// MacKinnon's p-value of this test alone; above 0.
+    pub p_value: f64,
+    /// The p-value after Holm's correction for all tests made; at most 1.
+    pub p_value_corrected: f64,
+    /// Units of log price of the independent leg for one of the dependent leg.
+    pub hedge_ratio: f64,
+    /// Half-life of the residuals in trading days; null if they do not return to their mean.
+    pub half_life: Option<f64>,
+}
+
+/// Why a candidate was not tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// An index cannot be traded; see [`is_index`].
+    Index,
+    /// Its bars are not daily.
+    NotDaily,
+    /// Too few days on which both traded.
+    TooFewRows,
+    /// One of the two prices never changed.
+    Constant,
+    /// Its log price is a linear function of the target's.
+    Collinear,
+    /// Its residuals allow no test.
+    Untestable,
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Index => "an index",
+            Self::NotDaily => "without daily bars",
+            Self::TooFewRows => "with too few common days",
+            Self::Constant => "with a price that never changed",
+            Self::Collinear => "collinear",
+            Self::Untestable => "without a defined test",
+        })
+    }
+}
+
+/// Candidates that were not tested for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The reason.
+    pub reason: SkipReason,
+    /// How many.
+    pub count: usize,
+    /// The first [`LISTED_SYMBOLS`] of them in ascending order.
+    pub symbols: Vec<String>,
+}
+
+/// The partner found, and how.
+///
+/// The field names are part of the answer that users get.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartnerChoice {
+    /// The symbol for which a partner was sought.
+    pub symbol: String,
+    /// The partner.
+    pub partner: String,
+    /// Whether the pair is cointegrated: `p_value_corrected` at most [`SIGNIFICANCE`].
+    pub cointegrated: bool,
+    /// The period of the choice.
+    pub formation: Formation,
+    /// Days of it on which both traded.
+    pub rows: usize,
+    /// Candidates tested.
+    pub candidates: usize,
+    /// Tests made, two for each candidate; the number that p-values are corrected for.
+    pub tests: usize,
+    /// Candidates that were not tested.
+    pub skipped: Vec<Skipped>,
+    /// Which leg is regressed on the other: the order with the smaller p-value.
+    pub dependent: Dependent,
+    /// The augmented Dickey-Fuller statistic of the residuals.
+    pub statistic: f64,
+    /// Lagged changes in it, by Akaike's criterion.
+    pub lags: usize,
+    /// MacKinnon's p-value of that test alone; above 0.
+    pub p_value: f64,
+    /// The p-value after Holm's correction for all tests made; at most 1.
+    pub p_value_corrected: f64,
+    /// Units of log price of the independent leg for one of the dependent leg, over the formation
+    /// period. Below 0 for legs that moved against each other.
+    pub hedge_ratio: f64,
+    /// Half-life of the residuals over the formation period in trading days; null if they do not
+    /// return to their mean.
+    pub half_life: Option<f64>,
+    /// The [`LISTED_TESTS`] tests with the smallest p-values, the chosen one first.
+    pub best_tests: Vec<PairTest>,
+}
+
+/// Why there is no partner.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PartnerError {
+    /// The target has no daily bars.
+    #[error("{symbol} has bars of {}; a partner is chosen on daily bars (1d)", .frequency.name())]
+    NotDaily {
+        /// The symbol.
+        symbol: String,
+        /// Its frequency.
+        frequency: Frequency,
+    },
+    /// The target traded too little before the start.
+    #[error(
+        "{symbol} traded on {rows} day(s) from {from} to {to}; choosing its partner takes at least \
+         {MIN_JOINT_ROWS} in the {FORMATION_YEARS} years before the start: start later or import \
+         earlier bars"
+    )]
+    TooFewRows {
+        /// The symbol.
+        symbol: String,
+        /// Days on which it traded.
+        rows: usize,
+        /// First day of the formation period.
+        from: NaiveDate,
+        /// Last day of it.
+        to: NaiveDate,
+    },
+    /// There is nothing to choose from.
+    #[error(
+        "no other tradable symbol is stored for {symbol}: a pair needs a second one; import the \
+         bars of more stocks"
+    )]
+    NoCandidate {
+        /// The symbol.
+        symbol: String,
+    },
+    /// There are others, but none can be tested.
+    #[error(
+        "none of {count} candidate(s) can be tested with {symbol} from {from} to {to}: {}; import \
+         more bars or choose other dates",
+        listed(.skipped)
+    )]
+    NothingTestable {
+        /// The symbol.
+        symbol: String,
+        /// How many candidates there were.
+        count: usize,
+        /// Why each was skipped.
+        skipped: Vec<Skipped>,
+        /// First day of the formation period.
+        from: NaiveDate,
+        /// Last day of it.
+        to: NaiveDate,
+    },
+    /// `stop` said so.
+    #[error("the choice of a partner was stopped before it was done")]
+    Stopped,
+}
+
+fn listed(skipped: &[Skipped]) -> String {
+    let one = |s: &Skipped| {
+        let more = if s.count > s.symbols.len() {
+            ", ..."
+        } else {
+            ""
+        };
+        format!("{} {} ({}{more})", s.count, s.reason, s.symbols.join(", "))
+    };
+    skipped.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// Chooses the partner of `target` among `candidates` on the three years before `start_date`.
+///
+/// A candidate is tested if it is no index, has daily bars, and traded on at least
+/// [`MIN_COVERAGE`] of the target's days of the period and on [`MIN_JOINT_ROWS`] of them; days
+/// without volume do not count. The log closes of the common days are tested in both orders by
+/// [`engle_granger`] with the lag of Akaike's criterion. All p-values are corrected together by
+/// Holm's method (S. Holm 1979, "A simple sequentially rejective multiple test procedure",
+/// Scandinavian Journal of Statistics 6): the k-th smallest of m is multiplied by `m - k + 1`, made
+/// at least as large as the one before and at most 1. The smallest wins; ties are decided by the
+/// raw p-value, the statistic, the symbol and then the order with the target on the left.
+///
+/// Candidates may come one by one (each is let go of after its tests), in any order: the result is
+/// the same. The target among them, and a symbol that was there already, are passed over. Named
+/// partners are tested like found ones: give those only. Bars after the formation period are not
+/// looked at.
+///
+/// `stop` is asked before every candidate. 302 candidates take about a tenth of a second.
+///
+/// # Errors
+/// [`PartnerError`] if there is nothing to choose from, or `stop` returned true.
+pub fn choose<B: Borrow<BarSeries>>(
+    target: &BarSeries,
+    candidates: impl IntoIterator<Item = B>,
+    start_date: NaiveDate,
+    stop: &dyn Fn() -> bool,
+) -> Result<PartnerChoice, PartnerError> {
+    let formation = Formation::before(start_date);
+    let target = Leg::new(target, formation)?;
+    let mut seen = BTreeSet::from([target.symbol.to_owned()]);
+    let mut skipped: BTreeMap<SkipReason, BTreeSet<String>> = BTreeMap::new();
+    let mut tests = Vec::new();
+    for candidate in candidates {
+        if stop() {
+            return Err(PartnerError::Stopped);
+        }
+        let candidate = candidate.borrow();
+        let symbol = candidate.symbol();
+        if !seen.insert(symbol.to_owned()) {
+            continue;
+        }
+        match target.tests_with(candidate, formation) {
+            Ok(both) => tests.extend(both),
+            Err(reason) => {
+                skipped.entry(reason).or_default().insert(symbol.to_owned());
+            }
+        }
+    }
+    let others = seen.len() - 1;
+    let indices = skipped.get(&SkipReason::Index).map_or(0, BTreeSet::len);
+    let skipped: Vec<Skipped> = skipped
+        .into_iter()
+        .map(|(reason, symbols)| Skipped {
+            reason,
+            count: symbols.len(),
+            symbols: symbols.into_iter().take(LISTED_SYMBOLS).collect(),
+        })
+        .collect();
+    correct(&mut tests);
+    let Some(best) = tests.first().cloned() else {
+        let symbol = target.symbol.to_owned();
+        return Err(if others == indices {
+            PartnerError::NoCandidate { symbol }
+        } else {
+            PartnerError::NothingTestable {
+                symbol,
+                count: others,
+                skipped,
+                from: formation.from,
+                to: formation.to,
+            }
+        });
+    };
+    let count = tests.len();
+    tests.truncate(LISTED_TESTS);
+    Ok(PartnerChoice {
+        symbol: target.symbol.to_owned(),
+        partner: best.partner,
+        cointegrated: best.p_value_corrected <= SIGNIFICANCE,
+        formation,
+        rows: best.rows,
+        candidates: count / 2,
+        tests: count,
+        skipped,
+        dependent: best.dependent,
+        statistic: best.statistic,
+        lags: best.lags,
+        p_value: best.p_value,
+        p_value_corrected: best.p_value_corrected,
+        hedge_ratio: best.hedge_ratio,
+        half_life: best.half_life,
+        best_tests: tests,
+    })
+}
+
+/// The target's traded days of the formation period.
+struct Leg<'a> {
+    symbol: &'a str,
+    time: Vec<i64>,
+    log_close: Vec<f64>,
+}
+
+impl<'a> Leg<'a> {
+    fn new(target: &'a BarSeries, formation: Formation) -> Result<Self, PartnerError> {
+        let symbol = target.symbol();
+        if target.frequency() != Frequency::Daily {
+            let (symbol, frequency) = (symbol.to_owned(), target.frequency());
+            return Err(PartnerError::NotDaily { symbol, frequency });
+        }
+        let traded = formation
+            .rows(target)
+            .filter(|&row| !target.is_suspended(row));
+        let (time, close): (Vec<i64>, Vec<f64>) = traded
+            .map(|row| (target.time()[row], target.close()[row]))
+            .unzip();
+        if time.len() < MIN_JOINT_ROWS {
+            return Err(PartnerError::TooFewRows {
+                symbol: symbol.to_owned(),
+                rows: time.len(),
+                from: formation.from,
+                to: formation.to,
+            });
+        }
+        Ok(Self {
+            symbol,
+            time,
+            log_close: log_prices(&close),
+        })
+    }
+
+    /// Both tests with a candidate, their p-values not yet corrected.
+    fn tests_with(
+        &self,
+        candidate: &BarSeries,
+        formation: Formation,
+    ) -> Result<[PairTest; 2], SkipReason> {
+        if is_index(candidate.symbol()) {
+            return Err(SkipReason::Index);
+        }
+        if candidate.frequency() != Frequency::Daily {
+            return Err(SkipReason::NotDaily);
+        }
+        let (own, other) = self.join(candidate, formation.rows(candidate));
+        let covered = own.len() as f64 >= MIN_COVERAGE * self.time.len() as f64;
+        if own.len() < MIN_JOINT_ROWS || !covered {
+            return Err(SkipReason::TooFewRows);
+        }
+        let other = log_prices(&other);
+        let symbol = candidate.symbol();
+        Ok([
+            test(symbol, Dependent::Target, &own, &other)?,
+            test(symbol, Dependent::Partner, &other, &own)?,
+        ])
+    }
+
+    /// The target's log closes and the candidate's closes on the days on which both traded.
+    fn join(&self, candidate: &BarSeries, rows: Range<usize>) -> (Vec<f64>, Vec<f64>) {
+        let (mut own, mut other) = (Vec::new(), Vec::new());
+        let mut at = 0;
+        for row in rows {
+            let time = candidate.time()[row];
+            while at < self.time.len() && self.time[at] < time {
+                at += 1;
+            }
+            if at < self.time.len() && self.time[at] == time && !candidate.is_suspended(row) {
+                own.push(self.log_close[at]);
+                other.push(candidate.close()[row]);
+            }
+        }
+        (own, other)
+    }
+}
+
+fn test(partner: &str, dependent: Dependent, y: &[f64], x: &[f64]) -> Result<PairTest, SkipReason> {
+    let result = engle_granger(y, x, Lags::Aic).map_err(|error| match error {
+        CointegrationError::Constant { .. } => SkipReason::Constant,
+        CointegrationError::Collinear => SkipReason::Collinear,
+        CointegrationError::TooFewRows { .. } => SkipReason::TooFewRows,
+        _ => SkipReason::Untestable,
+    })?;
+    let lambda = ar1_lambda(&result.fit.residuals).ok();
+    Ok(PairTest {
+        partner: partner.to_owned(),
+        dependent,
+        rows: y.len(),
+        statistic: result.statistic,
+        lags: result.lags,
+        p_value: result.p_value,
+        p_value_corrected: result.p_value,
+        hedge_ratio: result.fit.hedge_ratio,
+        half_life: lambda.and_then(|lambda| half_life(lambda).ok()),
+    })
+}
+
+/// Sorts the tests, the best first, and corrects their p-values by Holm's method.
+fn correct(tests: &mut [PairTest]) {
+    tests.sort_by(|a, b| {
+        a.p_value
+            .total_cmp(&b.p_value)
+            .then(a.statistic.total_cmp(&b.statistic))
+            .then_with(|| a.partner.cmp(&b.partner))
+            .then(a.dependent.cmp(&b.dependent))
+    });
+    let mut floor: f64 = 0.0;
+    let count = tests.len();
+    for (rank, test) in tests.iter_mut().enumerate() {
+        floor = floor.max(test.p_value * (count - rank) as f64).min(1.0);
+        test.p_value_corrected = floor;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_p(partner: &str, p_value: f64, statistic: f64) -> PairTest {
+        PairTest {
+            partner: partner.to_owned(),
+            dependent: Dependent::Target,
+            rows: 300,
+            statistic,
+            lags: 0,
+            p_value,
+            p_value_corrected: p_value,
+            hedge_ratio: 1.0,
+            half_life: None,
+        }
+    }
+
+    #[test]
+    fn holm_multiplies_by_the_tests_that_are_left_and_never_falls() {
+        // 0.01 x 5, 0.011 x 4 (held at 0.05), 0.02 x 3, 0.03 x 2 (held), 0.9 x 1.
+        let mut tests = [0.02, 0.9, 0.01, 0.03, 0.011].map(|p| with_p("A", p, 0.0));
+        correct(&mut tests);
+        let got: Vec<f64> = tests.iter().map(|t| t.p_value_corrected).collect();
+        for (got, wanted) in got.iter().zip([0.05, 0.05, 0.06, 0.06, 0.9]) {
+            assert!((got - wanted).abs() < 1e-15, "{got} instead of {wanted}");
+        }
+        let mut tests = [0.4, 0.8].map(|p| with_p("A", p, 0.0));
+        correct(&mut tests);
+        assert_eq!(tests.map(|t| t.p_value_corrected), [0.8, 0.8]);
+    }
+
+    #[test]
+    fn ties_are_decided_by_the_statistic_and_then_by_the_symbol() {
+        let mut tests = [
+            with_p("C", 1.0, 2.0),
+            with_p("B", 1.0, 1.5),
+            with_p("A", 1.0, 2.0),
+        ];
+        correct(&mut tests);
+        assert_eq!(tests.map(|t| t.partner), ["B", "A", "C"]);
+    }
+
+    #[test]
+    fn indices_are_known_by_their_numbers() {
+        for index in [
+            "000001.SH",
+            "000300.SH",
+            "000905.ss",
+            "399106.SZ",
+            "980017.sz",
+            "899050.BJ",
+            "^GSPC",
+            ".INX",
+            "930050.CSI",
+            "801010.SI",
+            "GSPC.INDX",
+        ] {
+            assert!(is_index(index), "{index}");
+        }
+        for stock in [
+            "000001.SZ",
+            "002415.SZ",
+            "300750.SZ",
+            "600000.SH",
+            "688981.SH",
+            "830799.BJ",
+            "AAPL",
+            "BRK.B",
+            "SYN00.SZ",
+            "0001.SH",
+            "000ABC.SH",
+            "",
+            "600000",
+        ] {
+            assert!(!is_index(stock), "{stock}");
+        }
+    }
+
+    #[test]
+    fn the_formation_period_is_the_three_years_before_the_start() {
+        let day = |y, m, d| NaiveDate::from_ymd_opt(y, m, d).unwrap();
+        let formation = Formation::before(day(2023, 1, 1));
+        assert_eq!(
+            (formation.from, formation.to),
+            (day(2020, 1, 1), day(2022, 12, 31))
+        );
+        assert_eq!(Formation::before(day(2024, 2, 29)).from, day(2021, 2, 28));
+        assert_eq!(Formation::before(NaiveDate::MIN).to, NaiveDate::MIN);
+    }
+}
