@@ -1,0 +1,190 @@
+//! How good a sampler is, and what a suggestion costs.
+//!
+//! ```text
+//! quality --sampler tpe|random|sobol --mode seq|par8 --seeds 0..20 [--golden G] [--problems a,b] [--trials 100]
+//! quality --sampler tpe --cost
+//! ```
+//!
+//! The first form prints one line of JSON per run,
+//! `{"impl", "mode", "sampler", "problem", "seed", "trials": [[reported, true], ...]}`, trials in the
+//! order told. `seq` asks, evaluates, tells; `par8` keeps eight trials in flight, first in, first out.
+//! `--golden` moves the optima.
+//!
+//! The second prints the time of one suggestion in milliseconds (shortest of many) after 100,
+//! 1,000 and 10,000 random trials in 5 and 20 dimensions.
+
+#![expect(clippy::print_stdout, reason = "an example's output is what it prints")]
+
+mod problems;
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::hint::black_box;
+use std::time::Instant;
+
+use problems::{GOLDEN, NAMES, Outcome, Problem};
+use trialmill_search::{
+    Domain, FinishedTrial, History, Method, RunningTrial, Space, Study, TrialEnd,
+};
+
+struct Arguments {
+    method: Method,
+    mode: String,
+    seeds: std::ops::Range<u64>,
+    golden: f64,
+    problems: Vec<String>,
+    trials: u32,
+    cost: bool,
+}
+
+impl Arguments {
+    fn read(mut words: impl Iterator<Item = String>) -> Result<Self, Box<dyn Error>> {
+        let mut read = Self {
+            method: Method::Tpe,
+            mode: "seq".to_owned(),
+            seeds: 0..20,
+            golden: GOLDEN,
+            problems: NAMES.map(str::to_owned).to_vec(),
+            trials: 100,
+            cost: false,
+        };
+        while let Some(name) = words.next() {
+            if name == "--cost" {
+                read.cost = true;
+                continue;
+            }
+            let value = words
+                .next()
+                .ok_or_else(|| format!("{name} needs a value"))?;
+            match name.as_str() {
+                "--sampler" => read.method = value.parse()?,
+                "--mode" => read.mode = value,
+                "--seeds" => {
+                    let (from, to) = value.split_once("..").ok_or("--seeds is FROM..TO")?;
+                    read.seeds = from.parse()?..to.parse()?;
+                }
+                "--golden" => read.golden = value.parse()?,
+                "--problems" => read.problems = value.split(',').map(str::to_owned).collect(),
+                "--trials" => read.trials = value.parse()?,
+                _ => return Err(format!("unknown argument {name}").into()),
+            }
+        }
+        Ok(read)
+    }
+
+    fn in_flight(&self) -> Result<usize, String> {
+        match self.mode.as_str() {
+            "seq" => Ok(1),
+            "par8" => Ok(8),
+            other => Err(format!("unknown mode {other}; use seq or par8")),
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::read(std::env::args().skip(1))?;
+    if arguments.cost {
+        return cost(arguments.method);
+    }
+    let width = arguments.in_flight()?;
+    for seed in arguments.seeds.clone() {
+        for name in &arguments.problems {
+            let problem = Problem::named(name, arguments.golden)
+                .ok_or_else(|| format!("unknown problem {name}; use {}", NAMES.join(",")))?;
+            let study = Study::new(problem.space.clone(), arguments.method, seed)
+                .map_err(|faults| format!("{name}: {}", faults[0]))?;
+            let told = run(&problem, &study, width, arguments.trials);
+            let trials: Vec<[f64; 2]> = told.iter().map(|of| [of.reported, of.truth]).collect();
+            let line = serde_json::json!({
+                "impl": "trialmill",
+                "mode": arguments.mode,
+                "sampler": arguments.method.name(),
+                "problem": name,
+                "seed": seed,
+                "trials": trials,
+            });
+            println!("{line}");
+        }
+    }
+    Ok(())
+}
+
+/// The outcomes in the order told, with up to `width` trials in flight.
+fn run(problem: &Problem, study: &Study, width: usize, trials: u32) -> Vec<Outcome> {
+    let mut told = Vec::new();
+    let mut finished: Vec<FinishedTrial> = Vec::new();
+    let mut flight: VecDeque<RunningTrial> = VecDeque::new();
+    let mut tell = |flight: &mut VecDeque<RunningTrial>, finished: &mut Vec<FinishedTrial>| {
+        let Some(RunningTrial { number, point }) = flight.pop_front() else {
+            return false;
+        };
+        let outcome = problem.evaluate(&point);
+        told.push(outcome);
+        finished.push(FinishedTrial {
+            number,
+            point,
+            end: TrialEnd::Completed(vec![outcome.reported]),
+        });
+        true
+    };
+    for number in 0..trials {
+        if flight.len() == width {
+            tell(&mut flight, &mut finished);
+        }
+        let history = History {
+            finished: &finished,
+            running: flight.make_contiguous(),
+        };
+        let Some(point) = study.ask(&history, number) else {
+            break;
+        };
+        flight.push_back(RunningTrial { number, point });
+    }
+    while tell(&mut flight, &mut finished) {}
+    told
+}
+
+/// Prints the time of one suggestion, all parameters together.
+fn cost(method: Method) -> Result<(), Box<dyn Error>> {
+    println!("dimensions  history  milliseconds");
+    for dimensions in [5, 20] {
+        let float = |i: usize| {
+            let domain = Domain::Float {
+                low: -5.0,
+                high: 5.0,
+                step: None,
+                log: false,
+            };
+            (format!("x{i:02}"), domain)
+        };
+        let space = Space::new((0..dimensions).map(float)).map_err(|faults| faults[0].clone())?;
+        let random = Study::new(space.clone(), Method::Random, 1).map_err(|f| f[0].clone())?;
+        let study = Study::new(space, method, 1).map_err(|faults| faults[0].clone())?;
+        for count in [100, 1_000, 10_000_u32] {
+            let trial = |number| {
+                let point = random.ask(&History::EMPTY, number)?;
+                let values = random.space().named(&point);
+                let cost = values.map(|(_, value)| match value {
+                    trialmill_search::Choice::Float(value) => value * value,
+                    _ => 0.0,
+                });
+                let end = TrialEnd::Completed(vec![cost.sum()]);
+                Some(FinishedTrial { number, point, end })
+            };
+            let finished: Vec<FinishedTrial> = (0..count).filter_map(trial).collect();
+            let history = History {
+                finished: &finished,
+                running: &[],
+            };
+            let repeats = 200_000 / count;
+            let times = (0..repeats.clamp(20, 400)).map(|repeat| {
+                let start = Instant::now();
+                black_box(study.ask(black_box(&history), count + repeat));
+                start.elapsed().as_secs_f64() * 1e3
+            });
+            let shortest = times.fold(f64::INFINITY, f64::min);
+            println!("{dimensions:10}  {count:7}  {shortest:12.4}");
+        }
+    }
+    Ok(())
+}
