@@ -144,6 +144,28 @@ impl Domain {
         }
     }
 
+    /// The position of a value of this domain; `None` for a value of another kind and where there
+    /// are no positions.
+    pub(crate) fn position_of(&self, value: ParamValue) -> Option<u64> {
+        match (self, value) {
+            (Self::Float { low, high, .. }, ParamValue::Float(_)) if low == high => Some(0),
+            (
+                Self::Float {
+                    low,
+                    high,
+                    step: Some(step),
+                    ..
+                },
+                ParamValue::Float(value),
+            ) => Some(nearest_position(*low, *high, *step, value)),
+            (Self::Int { low, step, .. }, ParamValue::Int(value)) => {
+                Some(value.abs_diff(*low) / step.unsigned_abs())
+            }
+            (Self::Categorical { .. }, ParamValue::Category(index)) => Some(u64::from(index)),
+            (_, _) => None,
+        }
+    }
+
     /// The domain with every `-0.0` made `0.0`, or everything that is wrong with it.
     pub(crate) fn checked(self, name: &str) -> Result<Self, Vec<SpaceFault>> {
         let mut faults = Faults {
@@ -353,6 +375,10 @@ fn float_at(low: f64, high: f64, step: f64, k: u64) -> f64 {
 
 /// The lattice value nearest to a finite `value`.
 fn nearest(low: f64, high: f64, step: f64, value: f64) -> f64 {
+    float_at(low, high, step, nearest_position(low, high, step, value))
+}
+
+fn nearest_position(low: f64, high: f64, step: f64, value: f64) -> u64 {
     let last = float_steps(low, high, step) as f64;
     let k = libm::rint((value - low) / step).clamp(0.0, last);
     #[expect(
@@ -361,7 +387,7 @@ fn nearest(low: f64, high: f64, step: f64, value: f64) -> f64 {
         reason = "clamped to the lattice's positions, which fit u64"
     )]
     let k = k as u64;
-    float_at(low, high, step, k)
+    k
 }
 
 /// `value` moved onto the lattice if it misses it only by rounding, else as it is.

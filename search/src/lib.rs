@@ -48,15 +48,20 @@ mod choice;
 mod domain;
 mod expression;
 mod fault;
+mod feasible;
 mod grid;
 mod history;
+mod lattice;
 mod point;
+mod quantile;
 mod random;
 mod sampler;
+mod sobol;
 mod space;
 mod stream;
 mod study;
 mod tpe;
+mod unseen;
 
 pub use builder::{MAX_CONSTRAINTS, SpaceBuilder};
 pub use choice::Choice;
@@ -66,12 +71,16 @@ pub use expression::{
     NameValues, Names, Outcome, Value,
 };
 pub use fault::{PointFault, SpaceFault};
-pub use grid::{Grid, MAX_GRID_POINTS};
+pub use feasible::{MAX_DRAWS, PROBE_POINTS};
+pub use grid::Grid;
 pub use history::{FinishedTrial, History, RunningTrial, TrialEnd};
+pub use lattice::MAX_GRID_POINTS;
 pub use point::{ParamValue, Point, UnpackError};
 pub use random::Random;
 pub use sampler::{HistoryNeed, Method, Sampler, UnknownMethod};
+pub use sobol::Sobol;
 pub use space::{MAX_NAME_CHARS, MAX_PARAMETERS, Parameter, Space};
 pub use stream::Stream;
 pub use study::Study;
 pub use tpe::Tpe;
+pub use unseen::Unseen;

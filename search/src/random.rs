@@ -1,6 +1,7 @@
 //! Random search: each parameter drawn independently, as Optuna's `RandomSampler` draws it.
 
 use crate::domain::Domain;
+use crate::feasible::first_allowed;
 use crate::history::History;
 use crate::point::{ParamValue, Point};
 use crate::sampler::{HistoryNeed, Sampler};
@@ -17,56 +18,23 @@ use crate::stream::Stream;
 /// | int, log | the logarithm is uniform between ln(low - 0.5) and ln(high + 0.5), rounded |
 /// | categorical | uniform over the choices |
 ///
-/// Each parameter takes one word of its stream (rarely more where an integer is drawn).
+/// Each parameter takes one word of its stream (rarely more where an integer is drawn), whether or
+/// not it turns out to be absent. A point that breaks a constraint is drawn again from the
+/// words that follow, up to [`MAX_DRAWS`](crate::MAX_DRAWS) times; then the trial takes an allowed
+/// one of the points that [`Space::feasible_point`] probes.
 #[derive(Debug, Clone, Copy)]
 pub struct Random;
 
 impl Random {
     /// One draw from a domain that [`Space::new`] has checked.
     pub(crate) fn draw(domain: &Domain, stream: &mut Stream) -> ParamValue {
-        if let Domain::Int {
-            low,
-            high,
-            log: true,
-            ..
-        } = *domain
-        {
-            return ParamValue::Int(log_int(low, high, stream.unit_f64()));
+        if domain.is_by_position() {
+            let size = domain.size().expect("what has positions has a size");
+            domain.value_at(stream.below(size))
+        } else {
+            domain.at_unit(stream.unit_f64())
         }
-        if let Some(size) = domain.size() {
-            return domain.value_at(stream.below(size));
-        }
-        let Domain::Float { low, high, log, .. } = *domain else {
-            unreachable!("only a float domain has no size");
-        };
-        ParamValue::Float(float(low, high, log, stream.unit_f64()))
     }
-}
-
-fn float(low: f64, high: f64, log: bool, unit: f64) -> f64 {
-    let value = if log {
-        libm::exp(between(libm::log(low), libm::log(high), unit))
-    } else {
-        between(low, high, unit)
-    };
-    // Rounding may step over a bound by some units in the last place.
-    value.clamp(low, high)
-}
-
-fn between(low: f64, high: f64, unit: f64) -> f64 {
-    low + unit * (high - low)
-}
-
-/// The margins of 0.5 give the two end values the full interval that rounding sends to them.
-fn log_int(low: i64, high: i64, unit: f64) -> i64 {
-    let (below, above) = (low as f64 - 0.5, high as f64 + 0.5);
-    let value = libm::rint(libm::exp(between(libm::log(below), libm::log(above), unit)));
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "an integer of at most about 2^53"
-    )]
-    let value = value as i64;
-    value.clamp(low, high)
 }
 
 impl Sampler for Random {
@@ -78,41 +46,18 @@ impl Sampler for Random {
         None
     }
 
+    /// `None` only if no allowed point was found.
     fn ask(&self, space: &Space, _: &History<'_>, seed: u64, number: u32) -> Option<Point> {
-        let draw = |parameter: &crate::Parameter| {
-            let mut stream = Stream::for_parameter(seed, number, parameter.name());
-            Self::draw(parameter.domain(), &mut stream)
-        };
-        Some(Point::new(space.parameters().iter().map(draw).collect()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rounding_never_carries_a_draw_over_a_bound() {
-        const LAST_UNIT: f64 = 1.0 - f64::EPSILON / 2.0;
-        let mut escapes = 0;
-        for n in 1..1_000 {
-            let (low, high) = (f64::from(n) * 1e-3, f64::from(n) * 0.7);
-            escapes += u32::from(libm::exp(libm::log(low)) < low);
-            for log in [false, true] {
-                let (first, last) = (float(low, high, log, 0.0), float(low, high, log, LAST_UNIT));
-                assert!(
-                    low <= first && first <= high,
-                    "{first} of {low} to {high}, log {log}"
-                );
-                assert!(
-                    low <= last && last <= high,
-                    "{last} of {low} to {high}, log {log}"
-                );
-            }
-        }
-        assert!(
-            escapes > 0,
-            "no bound of this test would be crossed without the clamp"
-        );
+        let mut streams: Vec<Stream> = space
+            .parameters()
+            .iter()
+            .map(|parameter| Stream::for_parameter(seed, number, parameter.name()))
+            .collect();
+        first_allowed(space, number, |_| {
+            let parameters = space.parameters().iter().zip(&mut streams);
+            let values =
+                parameters.map(|(parameter, stream)| Self::draw(parameter.domain(), stream));
+            space.without_inactive(values.collect())
+        })
     }
 }

@@ -10,6 +10,7 @@ use crate::grid::Grid;
 use crate::history::History;
 use crate::point::Point;
 use crate::random::Random;
+use crate::sobol::Sobol;
 use crate::space::Space;
 use crate::tpe::Tpe;
 
@@ -38,7 +39,8 @@ pub trait Sampler: fmt::Debug + Send + Sync {
     fn size_limit(&self) -> Option<u64>;
 
     /// The point that trial `number` evaluates; `None` when the space is exhausted, that is
-    /// when `number` is at or beyond `size_limit`.
+    /// when `number` is at or beyond `size_limit`, and when no allowed point was found
+    /// ([`Space::feasible_point`] finds none either).
     fn ask(&self, space: &Space, history: &History<'_>, seed: u64, number: u32) -> Option<Point>;
 }
 
@@ -49,13 +51,15 @@ pub enum Method {
     Random,
     /// Every combination once, in a shuffled order: [`Grid`].
     Grid,
+    /// Points of an Owen-scrambled Sobol sequence: [`Sobol`].
+    Sobol,
     /// A model of where good trials lie against the others: [`Tpe`].
     Tpe,
 }
 
 impl Method {
     /// Every method, in the order in which a catalogue lists them.
-    pub const ALL: [Self; 3] = [Self::Random, Self::Grid, Self::Tpe];
+    pub const ALL: [Self; 4] = [Self::Random, Self::Grid, Self::Sobol, Self::Tpe];
 
     /// The name used in requests, columns and logs.
     #[must_use]
@@ -63,6 +67,7 @@ impl Method {
         match self {
             Self::Random => "random",
             Self::Grid => "grid",
+            Self::Sobol => "sobol",
             Self::Tpe => "tpe",
         }
     }
@@ -72,7 +77,7 @@ impl Method {
     #[must_use]
     pub fn faults(self, space: &Space) -> Vec<SpaceFault> {
         match self {
-            Self::Random | Self::Tpe => Vec::new(),
+            Self::Random | Self::Sobol | Self::Tpe => Vec::new(),
             Self::Grid => Grid::faults(space),
         }
     }
@@ -81,10 +86,12 @@ impl Method {
         self,
         space: &Space,
         seed: u64,
+        initial: &[Point],
     ) -> Result<Box<dyn Sampler>, Vec<SpaceFault>> {
         Ok(match self {
             Self::Random => Box::new(Random),
-            Self::Grid => Box::new(Grid::new(space, seed)?),
+            Self::Grid => Box::new(Grid::new(space, seed, initial)?),
+            Self::Sobol => Box::new(Sobol),
             Self::Tpe => Box::new(Tpe),
         })
     }

@@ -7,6 +7,7 @@ use crate::choice::Choice;
 use crate::domain::Domain;
 use crate::expression::{Expression, Value};
 use crate::fault::{PointFault, SpaceFault, closest, shown};
+use crate::lattice::Lattice;
 use crate::point::{ParamValue, Point, UnpackError};
 
 /// The most parameters of a space: no sampler learns anything in more dimensions from a million
@@ -189,10 +190,41 @@ impl Space {
             self.parameters.len(),
             "one value per parameter"
         );
-        self.constraints.iter().find(|constraint| {
-            !self.names_absent(constraint, values)
-                && !constraint.holds(&|name| self.value(name, values))
-        })
+        let mut constraints = self.constraints.iter();
+        constraints.find(|constraint| self.is_broken(constraint, values))
+    }
+
+    /// Whether the point belongs to the space ([`check_point`](Self::check_point)) and keeps its
+    /// constraints.
+    ///
+    /// # Errors
+    /// Everything that does not fit, or `constraint_broken` for each constraint that is not kept.
+    pub fn check_allowed(&self, point: &Point) -> Result<(), Vec<PointFault>> {
+        self.check_point(point)?;
+        let broken = self.constraints.iter();
+        let broken = broken.filter(|constraint| self.is_broken(constraint, point.values()));
+        let faults: Vec<PointFault> = broken
+            .map(|constraint| constraint_broken(constraint))
+            .collect();
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// How many different points there are when each can be listed: no float lacks a step, and
+    /// there are at most [`MAX_GRID_POINTS`](crate::MAX_GRID_POINTS) before constraints. With
+    /// constraints those that keep them are counted, which takes a look at every point.
+    #[must_use]
+    pub fn lattice_size(&self) -> Option<u64> {
+        let lattice = Lattice::new(self)?;
+        Some(lattice.codes().len() as u64)
+    }
+
+    fn is_broken(&self, constraint: &Expression, values: &[ParamValue]) -> bool {
+        !self.names_absent(constraint, values)
+            && !constraint.holds(&|name| self.value(name, values))
     }
 
     fn position(&self, name: &str) -> Option<usize> {
@@ -452,5 +484,16 @@ fn inactive_parameter(parameter: &Parameter, value: &str) -> PointFault {
         ),
         value,
         limit: format!("a value only when {when}"),
+    }
+}
+
+fn constraint_broken(constraint: &Expression) -> PointFault {
+    let text = constraint.to_string();
+    PointFault {
+        param: String::new(),
+        code: "constraint_broken",
+        value: String::new(),
+        detail: format!("the point does not keep the constraint {text}; change its values"),
+        limit: text,
     }
 }

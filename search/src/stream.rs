@@ -10,6 +10,7 @@ enum Purpose {
     Parameter = 1,
     Study = 2,
     Sampler = 3,
+    Sobol = 4,
 }
 
 /// A stream of random numbers that is fixed, for ever, by its key.
@@ -53,6 +54,13 @@ impl Stream {
     /// point of trial `number`, say.
     pub(crate) fn for_sampler(seed: u64, number: u32, label: &str) -> Self {
         Self::keyed(seed, u64::from(number), label, Purpose::Sampler)
+    }
+
+    /// The stream of a parameter's scramble in a block of trials of Sobol search, at the given
+    /// attempt. The second word of the key is `attempt * 2^32 + block`.
+    pub(crate) fn for_sobol(seed: u64, block: u32, attempt: u32, name: &str) -> Self {
+        let place = u64::from(attempt) << 32 | u64::from(block);
+        Self::keyed(seed, place, name, Purpose::Sobol)
     }
 
     fn keyed(seed: u64, number: u64, name: &str, purpose: Purpose) -> Self {

@@ -1,6 +1,6 @@
 //! A study: the search for one task, ready to be asked.
 
-use crate::fault::SpaceFault;
+use crate::fault::{PointFault, SpaceFault};
 use crate::history::History;
 use crate::point::Point;
 use crate::sampler::{HistoryNeed, Method, Sampler};
@@ -28,22 +28,68 @@ pub struct Study {
     space: Space,
     method: Method,
     seed: u64,
+    initial: Vec<Point>,
     sampler: Box<dyn Sampler>,
 }
 
 impl Study {
-    /// Prepares the search. A grid builds its order here: 4 bytes per point, at most 4 MB.
+    /// Prepares the search. A grid lists its points here: 8 bytes per point, at most 8 MB.
     ///
     /// # Errors
     /// Everything that keeps `method` from searching `space` ([`Method::faults`]).
     pub fn new(space: Space, method: Method, seed: u64) -> Result<Self, Vec<SpaceFault>> {
-        let sampler = method.sampler(&space, seed)?;
+        let sampler = method.sampler(&space, seed, &[])?;
         Ok(Self {
             space,
             method,
             seed,
+            initial: Vec::new(),
             sampler,
         })
+    }
+
+    /// The same study with points that its first trials evaluate whatever the method: trial `k`
+    /// takes `initial[k]`. A point that comes twice counts once, where it comes first.
+    ///
+    /// A method that reads no history then begins as if its first trial were the next one; a grid
+    /// leaves the initial points out of its order. A method that reads history finds them there.
+    ///
+    /// ```
+    /// use trialmill_search::{Domain, History, Method, ParamValue, Point, Space, Study};
+    ///
+    /// let space = Space::new([
+    ///     ("n".to_owned(), Domain::Int { low: 1, high: 3, step: 1, log: false }),
+    /// ])
+    /// .expect("the bounds are in order");
+    /// let study = Study::new(space, Method::Grid, 42).expect("three points");
+    /// let study = study.with_initial(vec![Point::new(vec![ParamValue::Int(2)])]).expect("2 is one");
+    /// assert_eq!(study.size_limit(), Some(3));
+    /// let asked: Vec<_> = (0..3).map(|k| study.ask(&History::EMPTY, k).expect("3 points")).collect();
+    /// assert_eq!(asked[0].values(), [ParamValue::Int(2)]);
+    /// assert!(asked[1] != asked[0] && asked[2] != asked[0]);
+    /// ```
+    ///
+    /// # Errors
+    /// Everything that keeps a point from being one of the space, and `constraint_broken` for each
+    /// that breaks a constraint, in the order of the points.
+    pub fn with_initial(mut self, initial: Vec<Point>) -> Result<Self, Vec<PointFault>> {
+        let mut faults = Vec::new();
+        self.initial.clear();
+        for point in initial {
+            match self.space.check_allowed(&point) {
+                Err(found) => faults.extend(found),
+                Ok(()) if self.initial.contains(&point) => {}
+                Ok(()) => self.initial.push(point),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        self.sampler = self
+            .method
+            .sampler(&self.space, self.seed, &self.initial)
+            .expect("the method took this space before");
+        Ok(self)
     }
 
     /// The point that trial `number` evaluates; `None` when the space is exhausted.
@@ -52,7 +98,20 @@ impl Study {
     /// ignored.
     #[must_use]
     pub fn ask(&self, history: &History<'_>, number: u32) -> Option<Point> {
+        if let Some(point) = self.initial.get(usize::try_from(number).ok()?) {
+            return Some(point.clone());
+        }
+        let number = number - self.skipped();
         self.sampler.ask(&self.space, history, self.seed, number)
+    }
+
+    /// How many trials came before the first that the sampler knows of.
+    fn skipped(&self) -> u32 {
+        match self.history_need() {
+            HistoryNeed::None => u32::try_from(self.initial.len())
+                .expect("asked only when a trial number is not below it"),
+            HistoryNeed::Bounded(_) | HistoryNeed::All => 0,
+        }
     }
 
     /// How much history [`ask`](Self::ask) reads.
@@ -61,10 +120,21 @@ impl Study {
         self.sampler.history_need()
     }
 
-    /// How many trials the space holds, if it can be exhausted (the size of a grid).
+    /// How many trials the space holds, if it can be exhausted (the size of a grid), with the
+    /// initial points.
     #[must_use]
     pub fn size_limit(&self) -> Option<u64> {
-        self.sampler.size_limit()
+        let limit = self.sampler.size_limit()?;
+        Some(match self.history_need() {
+            HistoryNeed::None => limit + self.initial.len() as u64,
+            HistoryNeed::Bounded(_) | HistoryNeed::All => limit,
+        })
+    }
+
+    /// The points of the first trials.
+    #[must_use]
+    pub fn initial(&self) -> &[Point] {
+        &self.initial
     }
 
     /// The space searched.

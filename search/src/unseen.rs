@@ -1,0 +1,84 @@
+//! No point twice: what an adaptive sampler does when its model proposes a known point.
+
+use std::collections::BTreeSet;
+
+use crate::history::History;
+use crate::lattice::{Lattice, code_of, point_of};
+use crate::point::Point;
+use crate::space::Space;
+
+/// Turns proposals into an allowed point that no known trial has.
+///
+/// Prepared once per study (it lists the points of a space that can be listed, at most
+/// [`MAX_GRID_POINTS`](crate::MAX_GRID_POINTS)), asked once per trial. What it gives follows from
+/// its arguments and the seed alone.
+#[derive(Debug, Clone)]
+pub struct Unseen {
+    /// Shuffled, so that what is left when a model has run dry is visited without order.
+    lattice: Option<Lattice>,
+}
+
+impl Unseen {
+    /// Lists the points of `space`, if that can be done.
+    #[must_use]
+    pub fn new(space: &Space, seed: u64) -> Self {
+        Self {
+            lattice: Lattice::new(space).map(|lattice| lattice.shuffled(seed)),
+        }
+    }
+
+    /// How many different allowed points there are; `None` when they cannot be listed (a float
+    /// without step, more than [`MAX_GRID_POINTS`](crate::MAX_GRID_POINTS) points before
+    /// constraints).
+    #[must_use]
+    pub fn size_limit(&self) -> Option<u64> {
+        let lattice = self.lattice.as_ref()?;
+        Some(lattice.codes().len() as u64)
+    }
+
+    /// The first of up to `draws` proposals that is allowed and that no other trial of the history
+    /// has, however that trial ended.
+    ///
+    /// When there is none: the first unknown point of the listed ones, or `None` when every one is
+    /// known, for the space is exhausted. When the points cannot be listed: the last allowed
+    /// proposal, although it is known, or an allowed probe point
+    /// ([`Space::feasible_point`]); `None` only if there is no such point either.
+    ///
+    /// A trial numbered `asking` that the history shows as running is the one that asks.
+    pub fn first(
+        &self,
+        space: &Space,
+        history: &History<'_>,
+        asking: u32,
+        draws: usize,
+        mut draw: impl FnMut() -> Option<Point>,
+    ) -> Option<Point> {
+        let mut last_allowed = None;
+        for _ in 0..draws {
+            let Some(point) = draw() else { continue };
+            if !space.allows(&point) {
+                continue;
+            }
+            if !others(history, asking).any(|known| *known == point) {
+                return Some(point);
+            }
+            last_allowed = Some(point);
+        }
+        let Some(lattice) = &self.lattice else {
+            return last_allowed.or_else(|| space.probed_point(asking));
+        };
+        let known: BTreeSet<u64> = others(history, asking)
+            .map(|point| code_of(space, point))
+            .collect();
+        let mut left = lattice.codes().iter().filter(|code| !known.contains(code));
+        left.next().map(|code| point_of(space, *code))
+    }
+}
+
+/// The points of all trials but the one that asks.
+fn others<'a>(history: &History<'a>, asking: u32) -> impl Iterator<Item = &'a Point> {
+    let running = history.running.iter();
+    let running = running.filter(move |trial| trial.number != asking);
+    let finished = history.finished.iter().map(|trial| &trial.point);
+    finished.chain(running.map(|trial| &trial.point))
+}
