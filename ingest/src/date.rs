@@ -4,7 +4,8 @@ use chrono::{NaiveDate, NaiveTime};
 use trialmill_backtest::bars::midnight;
 
 /// Exchange-local seconds of `2020-01-02`, `2020/01/02` or `20200102`, each optionally followed by
-/// `T` or a blank and `HH:MM`, `HH:MM:SS` or `HH:MM:SS.fff`, and an offset, which is dropped.
+/// `T` or a blank and `HH:MM`, `HH:MM:SS` or `HH:MM:SS.fff`, and an offset, which is dropped; or of
+/// `20200102093500` with or without milliseconds.
 pub fn parse(text: &[u8]) -> Option<i64> {
     let text = text.trim_ascii();
     let dashed = text.len() >= 10 && matches!(text[4], b'-' | b'/') && text[7] == text[4];
@@ -25,6 +26,7 @@ pub fn parse(text: &[u8]) -> Option<i64> {
     let seconds = match rest {
         [] => 0,
         [b'T' | b' ', time @ ..] => time_of_day(time)?,
+        digits if !dashed && (digits.len() == 6 || digits.len() == 9) => digits_of_day(digits)?,
         _ => return None,
     };
     Some(date + seconds)
@@ -46,6 +48,15 @@ fn number(digits: &[u8]) -> Option<u32> {
             .is_ascii_digit()
             .then(|| value * 10 + u32::from(digit - b'0'))
     })
+}
+
+/// Seconds of `093500` or `093500000`.
+fn digits_of_day(digits: &[u8]) -> Option<i64> {
+    let mut parts = digits.chunks(2);
+    let mut part = || number(parts.next()?);
+    let time = NaiveTime::from_hms_opt(part()?, part()?, part()?)?;
+    number(&digits[6..])?;
+    Some((time - NaiveTime::MIN).num_seconds())
 }
 
 fn time_of_day(text: &[u8]) -> Option<i64> {
@@ -84,6 +95,8 @@ mod tests {
         ] {
             assert_eq!(parse(text.as_bytes()), Some(DAY + 34_260), "{text}");
         }
+        assert_eq!(parse(b"20200102093100000"), Some(DAY + 34_260));
+        assert_eq!(parse(b"20200102093100"), Some(DAY + 34_260));
         assert_eq!(parse(b"2020-01-02T09:31:00+08:00"), Some(DAY + 34_260));
         assert_eq!(parse(b"2020-01-02T09:31:00Z"), Some(DAY + 34_260));
     }
@@ -101,6 +114,8 @@ mod tests {
             "2020-01-02x",
             "2020-01-02 25:00",
             "20200102123",
+            "20200102246000",
+            "20200102093100x00",
             "tomorrow at ten",
             "2020-01-02T",
         ] {

@@ -1,19 +1,34 @@
 //! Reads market data files (CSV, gzipped CSV, Parquet) into checked bar series.
 //!
 //! A file has the columns `date, open, high, low, close, volume` and, unless it holds one series
-//! only, `symbol`; names are read without regard to case, other columns are ignored and named in
-//! the result. Either every row is sound and all series are given, or nothing is given but the list
-//! of what is wrong, with the rows of the file.
+//! only, `symbol`; or those of akshare, tushare, baostock or yfinance, which are recognised by their
+//! names. Names are read without regard to case, other columns are ignored and named in the result.
+//! Volumes become shares and symbols `600000.SH`, whatever the source writes. Either every row is
+//! sound and all series are given, or nothing is given but the list of what is wrong, with the rows
+//! of the file: [`read_files`] does this for all files of an import together.
 //!
 //! Limits: `date` may be a date, a date and time, or a timestamp and is always read as
 //! exchange-local wall time, so that an offset (`+08:00`, `Z`) is dropped and a Parquet timestamp
-//! is taken as stored. CSV is separated by commas; a quoted field may not hold a line break. Parquet
-//! columns are flat; decimals are read when stored as 32 or 64 bits.
+//! is taken as stored. CSV is separated by commas, in UTF-8 or with its names in GBK; a quoted field
+//! may not hold a line break. Parquet columns are flat; decimals are read when stored as 32 or 64
+//! bits, numbers written as text are not. Whether akshare and tushare were asked for adjusted prices
+//! cannot be seen in their files.
 
+mod batch;
 mod collect;
+mod continuity;
 mod date;
+mod dialect;
 mod parquet_file;
+mod report;
+mod symbol;
 mod text_file;
+
+pub use batch::read_files;
+pub use continuity::{GENERAL_GAP, MAX_DAYS_BETWEEN_BARS};
+pub use report::{
+    Code, FileReport, Finding, ImportReport, MAX_FINDINGS, MAX_LISTED_ROWS, Severity,
+};
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -21,7 +36,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 use thiserror::Error;
-use trialmill_backtest::bars::{BarFault, BarSeries};
+use trialmill_backtest::bars::BarSeries;
 
 /// The most rows read from one file: their series take 2.4 GB of memory, and half as much again
 /// while they are read.
@@ -37,8 +52,11 @@ pub const MAX_SYMBOLS: usize = 100_000;
 /// The longest line of a CSV file, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// How many faults are described in full; the rest is counted.
-pub const MAX_LISTED_FAULTS: usize = 100;
+/// The most bytes of a file as it is stored: what it may unpack to, as CSV need not be packed.
+pub const MAX_FILE_BYTES: u64 = MAX_UNPACKED_BYTES;
+
+/// The most columns of a file.
+pub const MAX_COLUMNS: usize = 4_096;
 
 /// What a file gave.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,19 +65,30 @@ pub struct Import {
     pub series: Vec<BarSeries>,
     /// Rows read, over all series.
     pub rows: u64,
+    /// Whose column names the file has: `trialmill` or a source.
+    pub dialect: &'static str,
     /// Columns of the file that are not part of a bar.
     pub ignored_columns: Vec<String>,
+    /// Warnings, then notes; a file with errors gives no import.
+    pub findings: Vec<Finding>,
+    /// Findings beyond [`MAX_FINDINGS`].
+    pub unlisted: u64,
+    /// Of each series, the rows of the file.
+    pub(crate) file_rows: Vec<collect::FileRows>,
 }
 
 /// How to read a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// The symbol of a file without a `symbol` column; `None` takes it from the file name.
+    /// The symbol of a file without a column for it, and the only one that a file with one may
+    /// hold; `None` takes it from the file name, and any from the column.
     pub symbol: Option<String>,
     /// At most this many rows; [`MAX_ROWS`].
     pub max_rows: u64,
     /// At most this many bytes after unpacking; [`MAX_UNPACKED_BYTES`].
     pub max_unpacked_bytes: u64,
+    /// At most this many bytes as stored; [`MAX_FILE_BYTES`].
+    pub max_file_bytes: u64,
 }
 
 impl Default for ReadOptions {
@@ -68,52 +97,9 @@ impl Default for ReadOptions {
             symbol: None,
             max_rows: MAX_ROWS,
             max_unpacked_bytes: MAX_UNPACKED_BYTES,
+            max_file_bytes: MAX_FILE_BYTES,
         }
     }
-}
-
-/// A fault of a file. Rows are lines of a CSV file (its header is line 1), or rows of a Parquet
-/// file counted from 1.
-#[derive(Clone, Debug, PartialEq, Error)]
-pub enum FileFault {
-    /// The bars of a symbol break a rule.
-    #[error("{symbol}: {fault}")]
-    Bar {
-        /// The symbol.
-        symbol: String,
-        /// The fault; its row is that of the file.
-        fault: BarFault,
-    },
-    /// A cell cannot be read.
-    #[error("row {row}: {column} is {text:?}, which is not {wanted}")]
-    Cell {
-        /// Row of the file.
-        row: u64,
-        /// The column.
-        column: &'static str,
-        /// The cell, shortened to 40 characters.
-        text: String,
-        /// What was expected.
-        wanted: &'static str,
-    },
-    /// A cell is empty or null.
-    #[error("row {row}: {column} is missing")]
-    Missing {
-        /// Row of the file.
-        row: u64,
-        /// The column.
-        column: &'static str,
-    },
-    /// A line has another number of fields than the header.
-    #[error("row {row}: {found} field(s) where the header has {wanted}")]
-    Fields {
-        /// Row of the file.
-        row: u64,
-        /// Fields found.
-        found: usize,
-        /// Fields of the header.
-        wanted: usize,
-    },
 }
 
 /// Why nothing was read.
@@ -137,8 +123,9 @@ pub enum ImportError {
     },
     /// Columns are missing.
     #[error(
-        "{}: column(s) {} are missing; found {}; a file needs date, open, high, low, close, volume",
-        .path.display(), .missing.join(", "), .found.join(", ")
+        "{}: column(s) {} are missing; found {}; a file needs date, open, high, low, close, volume, \
+         or the columns of akshare, tushare, baostock or yfinance",
+        .path.display(), .missing.join(", "), listed(.found)
     )]
     Columns {
         /// The file.
@@ -168,13 +155,13 @@ pub enum ImportError {
         /// What was expected.
         wanted: &'static str,
     },
-    /// A symbol was given for a file that names its own.
-    #[error("{}: the file has a symbol column; leave the symbol {symbol} out", .path.display())]
-    SymbolGiven {
+    /// The file is no text in UTF-8 or GBK.
+    #[error("{}: it is {found}, not CSV; save it as CSV in UTF-8", .path.display())]
+    Encoding {
         /// The file.
         path: PathBuf,
-        /// The symbol given.
-        symbol: String,
+        /// What it is.
+        found: &'static str,
     },
     /// There is a header and no row.
     #[error("{}: there are no rows", .path.display())]
@@ -187,23 +174,79 @@ pub enum ImportError {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// `rows`, `bytes after unpacking`, `bytes in a line`, `symbols`.
+        /// `rows`, `rows in all files`, `bytes`, `bytes after unpacking`, `bytes in a line`,
+        /// `columns`, `symbols`.
         what: &'static str,
         /// The bound.
         limit: u64,
     },
     /// Rows are wrong; nothing is imported.
     #[error(
-        "{}: {total} fault(s), nothing was imported; first: {}", .path.display(), .faults[0]
+        "{}: {errors} fault(s), nothing was imported; first: {}", .path.display(), .findings[0]
     )]
     Faults {
         /// The file.
         path: PathBuf,
-        /// At most [`MAX_LISTED_FAULTS`]: unreadable cells first, then bars by symbol and row.
-        faults: Vec<FileFault>,
-        /// How many there are.
-        total: usize,
+        /// Whose column names it has.
+        dialect: &'static str,
+        /// At most [`MAX_FINDINGS`]: errors, then warnings, then notes.
+        findings: Vec<Finding>,
+        /// Errors, counted by row.
+        errors: u64,
+        /// Findings that have no place in the list.
+        unlisted: u64,
     },
+}
+
+impl ImportError {
+    /// What kind of finding it is; of faults in rows, the first one.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Read { .. } | Self::Parquet { .. } => Code::FileUnreadable,
+            Self::Columns { .. } | Self::DuplicateColumn { .. } | Self::ColumnType { .. } => {
+                Code::Columns
+            }
+            Self::Encoding { .. } => Code::Encoding,
+            Self::Empty { .. } => Code::Empty,
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::Faults { findings, .. } => findings[0].code,
+        }
+    }
+
+    /// The text without the path, for a report that names it already.
+    fn reason(&self) -> String {
+        let path = match self {
+            Self::Read { path, .. }
+            | Self::Parquet { path, .. }
+            | Self::Columns { path, .. }
+            | Self::DuplicateColumn { path, .. }
+            | Self::ColumnType { path, .. }
+            | Self::Encoding { path, .. }
+            | Self::Empty { path }
+            | Self::TooLarge { path, .. }
+            | Self::Faults { path, .. } => path,
+        };
+        let text = self.to_string();
+        let start = format!("{}: ", path.display());
+        text.strip_prefix(&start)
+            .map_or(text.clone(), str::to_owned)
+    }
+}
+
+/// Names of columns, cut where they would flood a message.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let shown: Vec<String> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| report::shortened(name))
+        .collect();
+    let more = names.len().saturating_sub(SHOWN);
+    match more {
+        0 => shown.join(", "),
+        _ => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 /// Reads a file; the symbol of a file without a `symbol` column is the file name without its
@@ -228,7 +271,15 @@ pub fn read_file_with(path: &Path, options: &ReadOptions) -> Result<Import, Impo
         path: path.to_owned(),
         source,
     };
-    let mut file = BufReader::with_capacity(1 << 18, File::open(path).map_err(failed)?);
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() > options.max_file_bytes {
+        return Err(ImportError::TooLarge {
+            path: path.to_owned(),
+            what: "bytes",
+            limit: options.max_file_bytes,
+        });
+    }
+    let mut file = BufReader::with_capacity(1 << 18, file);
     let start = file.fill_buf().map_err(failed)?;
     if start.starts_with(b"PAR1") {
         drop(file);
@@ -238,58 +289,6 @@ pub fn read_file_with(path: &Path, options: &ReadOptions) -> Result<Import, Impo
         text_file::read(path, unpacked, options)
     } else {
         text_file::read(path, file, options)
-    }
-}
-
-/// The columns of a bar, in the order in which their positions are kept.
-const COLUMNS: [&str; 7] = ["symbol", "date", "open", "high", "low", "close", "volume"];
-
-/// Where the columns of a bar are in a file.
-struct Layout {
-    symbol: Option<usize>,
-    /// Positions of date, open, high, low, close, volume.
-    positions: [usize; 6],
-    ignored: Vec<String>,
-}
-
-impl Layout {
-    fn find(path: &Path, names: &[String]) -> Result<Self, ImportError> {
-        let mut positions = [None; 7];
-        let mut ignored = Vec::new();
-        for (position, name) in names.iter().enumerate() {
-            let lower = name.trim().to_ascii_lowercase();
-            match COLUMNS.iter().position(|column| *column == lower) {
-                None => ignored.push(name.clone()),
-                Some(column) if positions[column].is_none() => positions[column] = Some(position),
-                Some(column) => {
-                    return Err(ImportError::DuplicateColumn {
-                        path: path.to_owned(),
-                        column: COLUMNS[column],
-                    });
-                }
-            }
-        }
-        let [symbol, rest @ ..] = positions;
-        let missing: Vec<_> = COLUMNS[1..]
-            .iter()
-            .zip(&rest)
-            .filter(|(_, position)| position.is_none())
-            .map(|(column, _)| *column)
-            .collect();
-        if !missing.is_empty() {
-            let found = names.to_vec();
-            return Err(ImportError::Columns {
-                path: path.to_owned(),
-                missing,
-                found,
-            });
-        }
-        let positions = rest.map(|position| position.expect("no column is missing"));
-        Ok(Self {
-            symbol,
-            positions,
-            ignored,
-        })
     }
 }
 

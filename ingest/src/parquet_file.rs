@@ -1,7 +1,8 @@
 //! Parquet, column by column in batches, without Arrow.
 
-use crate::collect::Collector;
-use crate::{COLUMNS, Import, ImportError, Layout, ReadOptions, date, symbol_of};
+use crate::collect::{Collector, Row};
+use crate::dialect::Layout;
+use crate::{Import, ImportError, ReadOptions, date, symbol_of};
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
@@ -58,15 +59,12 @@ fn read_checked(path: &Path, file: File, options: &ReadOptions) -> Result<Import
     let names: Vec<String> = schema.columns().iter().map(|c| c.path().string()).collect();
     let layout = Layout::find(path, &names)?;
     let own_symbol = ByteArray::from(symbol_of(path, options).as_bytes());
-    if let (Some(_), Some(symbol)) = (layout.symbol, &options.symbol) {
-        let symbol = symbol.clone();
-        return Err(ImportError::SymbolGiven {
-            path: path.to_owned(),
-            symbol,
-        });
-    }
-    let mut collector = Collector::new(path, options.max_rows);
-    let positions = layout.symbol.into_iter().chain(layout.positions);
+    let mut collector = Collector::new(path, options, &layout);
+    let positions = layout
+        .symbol
+        .into_iter()
+        .chain(layout.adjust_flag)
+        .chain(layout.positions);
     let unpacked: u64 = metadata
         .row_groups()
         .iter()
@@ -84,7 +82,7 @@ fn read_checked(path: &Path, file: File, options: &ReadOptions) -> Result<Import
 
     let refused = |column: usize, position: usize, wanted| ImportError::ColumnType {
         path: path.to_owned(),
-        column: COLUMNS[column],
+        column: layout.dialect.columns[column],
         found: type_name(&schema.column(position)),
         wanted,
     };
@@ -92,6 +90,19 @@ fn read_checked(path: &Path, file: File, options: &ReadOptions) -> Result<Import
         && !is_flat(&schema.column(at), &[Type::BYTE_ARRAY])
     {
         return Err(refused(0, at, "text"));
+    }
+    if let Some(at) = layout.adjust_flag
+        && !is_flat(
+            &schema.column(at),
+            &[Type::BYTE_ARRAY, Type::INT32, Type::INT64],
+        )
+    {
+        return Err(ImportError::ColumnType {
+            path: path.to_owned(),
+            column: "adjustflag",
+            found: type_name(&schema.column(at)),
+            wanted: "text or a whole number",
+        });
     }
     let at = layout.positions[0];
     let time_form =
@@ -110,6 +121,11 @@ fn read_checked(path: &Path, file: File, options: &ReadOptions) -> Result<Import
             .map(|at| column(&*group, at))
             .transpose()
             .map_err(failed)?;
+        let mut flags = layout
+            .adjust_flag
+            .map(|at| column(&*group, at))
+            .transpose()
+            .map_err(failed)?;
         let mut times = column(&*group, layout.positions[0]).map_err(failed)?;
         let mut numbers = Vec::with_capacity(5);
         for &at in &layout.positions[1..] {
@@ -122,11 +138,20 @@ fn read_checked(path: &Path, file: File, options: &ReadOptions) -> Result<Import
                 .map(Column::texts)
                 .transpose()
                 .map_err(failed)?;
+            let flag = flags
+                .as_mut()
+                .map(Column::flags)
+                .transpose()
+                .map_err(failed)?;
             let mut bars = Vec::with_capacity(5);
             for (column, form) in numbers.iter_mut().zip(number_forms) {
                 bars.push(column.numbers(form).map_err(failed)?);
             }
-            let lengths = symbol.iter().map(Vec::len).chain(bars.iter().map(Vec::len));
+            let lengths = symbol
+                .iter()
+                .map(Vec::len)
+                .chain(flag.iter().map(Vec::len))
+                .chain(bars.iter().map(Vec::len));
             if lengths.into_iter().any(|length| length != time.len()) {
                 return Err(failed(ParquetError::General(
                     "the columns of a row group have different lengths".to_owned(),
@@ -144,18 +169,18 @@ fn read_checked(path: &Path, file: File, options: &ReadOptions) -> Result<Import
                     .map_or(Some(&own_symbol), |all| all[i].as_ref());
                 let symbol = symbol.map_or(&b""[..], ByteArray::data).trim_ascii();
                 if symbol.is_empty() {
-                    collector.bad_cell(row, "symbol", b"", "a symbol");
+                    collector.bad_cell(row, 0, b"");
                     sound = false;
                 }
                 let time = match &time[i] {
                     Time::Read(time) => *time,
                     Time::Missing => {
-                        collector.bad_cell(row, "date", b"", "a date");
+                        collector.bad_cell(row, 1, b"");
                         sound = false;
                         0
                     }
                     Time::Bad(text) => {
-                        collector.bad_cell(row, "date", text, "a date such as 2020-01-31");
+                        collector.bad_cell(row, 1, text);
                         sound = false;
                         0
                     }
@@ -165,19 +190,25 @@ fn read_checked(path: &Path, file: File, options: &ReadOptions) -> Result<Import
                     match bars[number][i] {
                         Some(read) => *value = read,
                         None => {
-                            collector.bad_cell(row, COLUMNS[number + 2], b"", "a number");
+                            collector.bad_cell(row, number + 2, b"");
                             sound = false;
                         }
                     }
                 }
                 if sound {
-                    collector.add(row, symbol, time, bar)?;
+                    collector.add(&Row {
+                        number: row,
+                        symbol,
+                        time,
+                        bar,
+                        adjust_flag: flag.as_ref().and_then(|all| all[i]),
+                    })?;
                 }
             }
             first_row += time.len() as u64;
         }
     }
-    collector.finish(layout.ignored)
+    collector.finish()
 }
 
 /// A column chunk lies inside the file.
@@ -346,6 +377,24 @@ impl Column {
             ColumnReader::ByteArrayColumnReader(reader) => {
                 batch(reader, self.max_def_level, |value| value)
             }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Flags of one digit from 1 to 3, as text or number; anything else is none.
+    fn flags(&mut self) -> Result<Vec<Option<u8>>, ParquetError> {
+        let level = self.max_def_level;
+        let flag = |value: i64| u8::try_from(value).ok().filter(|v| (1..=3).contains(v));
+        match &mut self.reader {
+            ColumnReader::ByteArrayColumnReader(r) => batch(r, level, |value| {
+                let text = value?;
+                match text.data() {
+                    [digit @ b'1'..=b'3'] => Some(digit - b'0'),
+                    _ => None,
+                }
+            }),
+            ColumnReader::Int32ColumnReader(r) => batch(r, level, |value| flag(i64::from(value?))),
+            ColumnReader::Int64ColumnReader(r) => batch(r, level, |value| flag(value?)),
             _ => Err(unexpected()),
         }
     }

@@ -1,10 +1,21 @@
 //! CSV, line by line: memory is bounded by the longest line allowed, whatever a file unpacks to.
 
-use crate::collect::Collector;
-use crate::{COLUMNS, FileFault, Import, ImportError, Layout, MAX_LINE_BYTES, ReadOptions};
-use crate::{date, symbol_of};
+use crate::collect::{Collector, Row};
+use crate::dialect::{Layout, Wide};
+use crate::{Import, ImportError, MAX_LINE_BYTES, ReadOptions, date, symbol_of};
+use encoding_rs::GBK;
 use std::io::{BufRead, Read};
 use std::path::Path;
+
+/// What the first line, or lines, say of the rest.
+struct Header {
+    /// Fields of every row.
+    fields: usize,
+    /// Symbols and where their bars are: one, or several side by side.
+    tables: Vec<(String, Layout)>,
+    /// Each row has the bars of several tickers, some of which may be empty.
+    side_by_side: bool,
+}
 
 pub fn read(
     path: &Path,
@@ -20,75 +31,132 @@ pub fn read(
         options,
     };
     let mut fields = Fields::default();
-    if lines.next()?.is_none() {
-        return Err(ImportError::Empty {
-            path: path.to_owned(),
-        });
-    }
-    fields.split(
-        lines
-            .line
-            .strip_prefix(b"\xef\xbb\xbf")
-            .unwrap_or(&lines.line),
-    );
-    let names: Vec<String> = (0..fields.len())
-        .map(|i| String::from_utf8_lossy(fields.get(i)).into_owned())
-        .collect();
-    let layout = Layout::find(path, &names)?;
-    let own_symbol = symbol_of(path, options);
-    if let (Some(_), Some(symbol)) = (layout.symbol, &options.symbol) {
-        let symbol = symbol.clone();
-        return Err(ImportError::SymbolGiven {
-            path: path.to_owned(),
-            symbol,
-        });
-    }
-
-    let mut collector = Collector::new(path, options.max_rows);
+    let header = read_header(path, &mut lines, &mut fields, options)?;
+    let mut collector = Collector::new(path, options, &header.tables[0].1);
     while let Some(row) = lines.next()? {
         if lines.line.is_empty() {
             continue;
         }
         collector.count_row()?;
         fields.split(&lines.line);
-        if fields.len() != names.len() {
-            let (found, wanted) = (fields.len(), names.len());
-            collector.fault(FileFault::Fields { row, found, wanted });
+        if fields.len() != header.fields {
+            collector.bad_field_count(row, fields.len(), header.fields);
             continue;
         }
-        let symbol = layout
-            .symbol
-            .map_or(own_symbol.as_bytes(), |at| fields.get(at).trim_ascii());
-        let mut sound = true;
-        if symbol.is_empty() {
-            collector.bad_cell(row, "symbol", symbol, "a symbol");
-            sound = false;
-        }
-        let date_text = fields.get(layout.positions[0]);
-        let time = date::parse(date_text).unwrap_or_else(|| {
-            collector.bad_cell(row, "date", date_text, "a date such as 2020-01-31");
-            sound = false;
-            0
-        });
-        let mut bar = [0.0; 5];
-        for (i, value) in bar.iter_mut().enumerate() {
-            let text = fields.get(layout.positions[i + 1]);
-            match std::str::from_utf8(text)
-                .ok()
-                .and_then(|text| text.trim().parse().ok())
-            {
-                Some(number) => *value = number,
-                None => {
-                    collector.bad_cell(row, COLUMNS[i + 2], text, "a number");
-                    sound = false;
-                }
+        for (symbol, layout) in &header.tables {
+            // A ticker that did not trade on that day has empty cells.
+            let mut cells = layout.positions[1..].iter().map(|at| fields.get(*at));
+            if header.side_by_side && cells.all(|cell| cell.trim_ascii().is_empty()) {
+                continue;
             }
-        }
-        if sound {
-            collector.add(row, symbol, time, bar)?;
+            read_row(&mut collector, row, &fields, symbol, layout)?;
         }
     }
-    collector.finish(layout.ignored)
+    collector.finish()
+}
+
+fn read_header<R: BufRead>(
+    path: &Path,
+    lines: &mut Lines<'_, R>,
+    fields: &mut Fields,
+    options: &ReadOptions,
+) -> Result<Header, ImportError> {
+    if lines.next()?.is_none() {
+        return Err(ImportError::Empty {
+            path: path.to_owned(),
+        });
+    }
+    if let Some(found) = not_text(&lines.line) {
+        return Err(ImportError::Encoding {
+            path: path.to_owned(),
+            found,
+        });
+    }
+    let start = lines.line.strip_prefix(b"\xef\xbb\xbf");
+    let names = fields.names(start.unwrap_or(&lines.line));
+    if let Some(wide) = Wide::begins(&names) {
+        let mut more = || -> Result<Vec<String>, ImportError> {
+            lines.next()?;
+            Ok(fields.names(&lines.line))
+        };
+        let (second, third) = (more()?, more()?);
+        return Ok(Header {
+            fields: names.len(),
+            tables: wide.finish(path, &second, &third)?,
+            side_by_side: true,
+        });
+    }
+    let layout = Layout::find(path, &names)?;
+    Ok(Header {
+        fields: names.len(),
+        tables: vec![(symbol_of(path, options), layout)],
+        side_by_side: false,
+    })
+}
+
+/// What a file is that is taken for CSV by mistake often enough to be told.
+fn not_text(line: &[u8]) -> Option<&'static str> {
+    match line {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("text in UTF-16"),
+        [b'P', b'K', 3, 4, ..] => Some("a workbook or an archive"),
+        _ if line.contains(&0) => Some("no text"),
+        _ => None,
+    }
+}
+
+fn read_row(
+    collector: &mut Collector<'_>,
+    number: u64,
+    fields: &Fields,
+    symbol: &str,
+    layout: &Layout,
+) -> Result<(), ImportError> {
+    let symbol = layout
+        .symbol
+        .map_or(symbol.as_bytes(), |at| fields.get(at).trim_ascii());
+    let mut sound = true;
+    if symbol.is_empty() {
+        collector.bad_cell(number, 0, symbol);
+        sound = false;
+    }
+    let text = fields.get(layout.positions[0]);
+    let time = date::parse(text).unwrap_or_else(|| {
+        collector.bad_cell(number, 1, text);
+        sound = false;
+        0
+    });
+    let suspended = layout
+        .trade_status
+        .is_some_and(|at| fields.get(at).trim_ascii() == b"0");
+    let mut bar = [0.0; 5];
+    for (i, value) in bar.iter_mut().enumerate() {
+        let text = fields.get(layout.positions[i + 1]).trim_ascii();
+        match std::str::from_utf8(text).ok().map(str::parse) {
+            Some(Ok(number)) => *value = number,
+            // No volume on a day without trading is none.
+            _ if i == 4 && suspended && text.is_empty() => {}
+            _ => {
+                collector.bad_cell(number, i + 2, text);
+                sound = false;
+            }
+        }
+    }
+    if !sound {
+        return Ok(());
+    }
+    let adjust_flag = layout
+        .adjust_flag
+        .and_then(|at| match fields.get(at).trim_ascii() {
+            [flag @ b'1'..=b'3'] => Some(flag - b'0'),
+            _ => None,
+        });
+    collector.add(&Row {
+        number,
+        symbol,
+        time,
+        bar,
+        adjust_flag,
+    })
 }
 
 /// The lines of a file without their ends, within the bounds.
@@ -179,6 +247,21 @@ impl Fields {
                 self.ends.push(self.text.len());
             }
         }
+    }
+
+    /// The fields of a line of names. Chinese programs write them in GBK where they do not write
+    /// UTF-8; a byte of a GBK character is never a comma or a quote, so that only names need it.
+    fn names(&mut self, line: &[u8]) -> Vec<String> {
+        self.split(line);
+        (0..self.len())
+            .map(|i| {
+                let name = self.get(i);
+                match std::str::from_utf8(name) {
+                    Ok(name) => name.to_owned(),
+                    Err(_) => GBK.decode_without_bom_handling(name).0.into_owned(),
+                }
+            })
+            .collect()
     }
 
     fn len(&self) -> usize {

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use trialmill_backtest::bars::Frequency;
 use trialmill_ingest::{
-    Import, ImportError, MAX_LINE_BYTES, ReadOptions, read_file, read_file_with,
+    Finding, Import, ImportError, MAX_COLUMNS, MAX_LINE_BYTES, ReadOptions, Severity, read_file,
+    read_file_with,
 };
 
 const HEADER: &str = "symbol,date,open,high,low,close,volume\n";
@@ -42,14 +43,32 @@ fn gzipped(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The texts of all listed faults.
-fn faults(result: Result<Import, ImportError>) -> (Vec<String>, usize) {
+/// The findings that refuse a file, as `code symbol column rows value`, and the number of errors.
+fn faults(result: Result<Import, ImportError>) -> (Vec<String>, u64) {
     match result {
-        Err(ImportError::Faults { faults, total, .. }) => {
-            (faults.iter().map(ToString::to_string).collect(), total)
-        }
+        Err(ImportError::Faults {
+            findings, errors, ..
+        }) => (told(&findings, Severity::Error), errors),
         other => panic!("no list of faults but {other:?}"),
     }
+}
+
+/// Findings of one severity in short.
+fn told(findings: &[Finding], severity: Severity) -> Vec<String> {
+    let of_severity = findings.iter().filter(|f| f.severity == severity);
+    of_severity
+        .map(|finding| {
+            let mut text = finding.code.name().to_owned();
+            for part in [&finding.symbol, &finding.column].into_iter().flatten() {
+                text = format!("{text} {part}");
+            }
+            text = format!("{text} {:?}", finding.rows);
+            match &finding.value {
+                Some(value) => format!("{text} {value}"),
+                None => text,
+            }
+        })
+        .collect()
 }
 
 #[test]
@@ -104,11 +123,12 @@ fn the_symbol_is_the_one_given_or_that_of_the_file_name_or_of_the_column() {
         read_file_with(&path, &given).unwrap().series[0].symbol(),
         "ACME"
     );
-    let path = folder.file("b.csv", format!("{HEADER}A,2020-01-02,1,2,0.5,1.5,10\n"));
-    assert!(matches!(
-        read_file_with(&path, &given),
-        Err(ImportError::SymbolGiven { .. })
-    ));
+    let path = folder.file(
+        "b.csv",
+        format!("{HEADER}ACME,2020-01-02,1,2,0.5,1.5,10\nA,2020-01-02,1,2,0.5,1.5,10\n"),
+    );
+    let (texts, errors) = faults(read_file_with(&path, &given));
+    assert_eq!((texts, errors), (vec!["mixed_symbols A [3]".to_owned()], 1));
 }
 
 #[test]
@@ -122,21 +142,21 @@ fn every_fault_is_told_with_its_line_and_nothing_is_imported() {
     assert_eq!(
         texts,
         [
-            "row 3: date is \"2020-31-01\", which is not a date such as 2020-01-31",
-            "row 4: open is \"one\", which is not a number",
-            "row 4: high is missing",
-            "row 5: 4 field(s) where the header has 7",
-            "row 8: symbol is missing",
-            "A: row 7: 2020-01-02 is there twice",
-            "B: row 6: volume is -1; it must be 0 or more",
-            "B: row 9: close is NaN, which is not a finite number",
+            "field_count [5] 4 field(s)",
+            "missing_value high [4]",
+            "missing_value symbol [8]",
+            "unreadable_date date [3] \"2020-31-01\"",
+            "unreadable_number open [4] \"one\"",
+            "duplicate_date A [7] 2020-01-02 is also in row 2",
+            "price_not_finite B close [9] NaN",
+            "negative_volume B volume [6] -1",
         ]
     );
     assert_eq!(total, 8);
 }
 
 #[test]
-fn thousands_of_faults_are_counted_and_a_hundred_are_listed() {
+fn thousands_of_faults_are_counted_and_twenty_rows_of_each_kind_are_listed() {
     let mut text = HEADER.to_owned();
     for row in 0..3_000 {
         text.push_str(if row % 2 == 0 {
@@ -145,9 +165,26 @@ fn thousands_of_faults_are_counted_and_a_hundred_are_listed() {
             "A,2020-01-02,0,1,1,1,1\n"
         });
     }
-    let (texts, total) = faults(Folder::new().read("x.csv", text));
-    // 1,500 dates; 1,500 opens of 0; 1,499 repeated days.
-    assert_eq!((texts.len(), total), (100, 4_499));
+    let Err(ImportError::Faults {
+        findings, errors, ..
+    }) = Folder::new().read("x.csv", text)
+    else {
+        panic!("the file has faults");
+    };
+    // 1,500 dates; 1,499 repeated days; 1,500 opens of 0, of which a low of 1 is no bound.
+    let counts: Vec<_> = findings
+        .iter()
+        .map(|f| (f.code.name(), f.count, f.rows.len(), f.rows[0]))
+        .collect();
+    assert_eq!(
+        counts,
+        [
+            ("unreadable_date", 1_500, 20, 2),
+            ("duplicate_date", 1_499, 20, 5),
+            ("price_not_positive", 1_500, 20, 3),
+        ]
+    );
+    assert_eq!(errors, 4_499);
 }
 
 #[test]
@@ -192,9 +229,9 @@ fn rows_bytes_and_lines_have_bounds() {
         read_file_with(
             &path,
             &ReadOptions {
-                symbol: None,
                 max_rows,
                 max_unpacked_bytes,
+                ..ReadOptions::default()
             },
         )
     };
@@ -208,6 +245,13 @@ fn rows_bytes_and_lines_have_bounds() {
         what(bounded(9, text.len() as u64 - 1)),
         "bytes after unpacking"
     );
+    let stored = ReadOptions {
+        max_file_bytes: text.len() as u64 - 1,
+        ..ReadOptions::default()
+    };
+    assert_eq!(what(read_file_with(&path, &stored)), "bytes");
+    let columns = format!("{}date\n", "x,".repeat(MAX_COLUMNS));
+    assert_eq!(what(folder.read("c.csv", columns)), "columns");
     let long = format!("{HEADER}{}", "0".repeat(MAX_LINE_BYTES + 1));
     assert_eq!(what(folder.read("y.csv", long)), "bytes in a line");
     // 64 MB of zeros in 64 kB: ends at the first line, without unpacking the rest.
@@ -311,7 +355,7 @@ fn a_null_in_parquet_is_a_fault_with_its_row() {
     let (texts, total) = faults(Folder::new().read("x.parquet", bytes));
     assert_eq!(
         (texts, total),
-        (vec!["row 2: close is missing".to_owned()], 1)
+        (vec!["missing_value close [2]".to_owned()], 1)
     );
 }
 
