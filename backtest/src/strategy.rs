@@ -4,9 +4,28 @@
 //! A strategy knows nothing of cash, costs or the rest of the book. Row `t` of its signals may
 //! depend on rows at or before `t` only; a test over every strategy holds it to that.
 
+mod bollinger;
+mod cci;
+mod crossing;
+mod kdj;
+#[cfg(test)]
+mod laws;
+mod macd;
+mod mean_reversion;
 mod moving_average;
+mod obv;
+mod rsi;
+mod stochastic;
 
-pub use moving_average::MovingAverage;
+pub use bollinger::{Bollinger, BollingerRule};
+pub use cci::CommodityChannel;
+pub use kdj::Kdj;
+pub use macd::Macd;
+pub use mean_reversion::MeanReversion;
+pub use moving_average::{MovingAverage, MovingAverageRule};
+pub use obv::OnBalanceVolume;
+pub use rsi::{Rsi, RsiRule};
+pub use stochastic::Stochastic;
 
 use crate::indicator::WindowSums;
 use serde::{Deserialize, Serialize};
@@ -70,6 +89,9 @@ pub struct StrategyInfo {
     pub legs: u8,
     /// Its parameters, in the order of importance.
     pub parameters: &'static [ParamInfo],
+    /// Names that requests to the service this replaces may carry and that did nothing there, each
+    /// with the sentence that refuses it.
+    pub retired: &'static [(&'static str, &'static str)],
 }
 
 /// The value of a parameter as a request gives it.
@@ -162,6 +184,16 @@ pub enum ParamFault {
         /// The names it has.
         allowed: Vec<&'static str>,
     },
+    /// A name of the service this replaces that the strategy no longer has.
+    #[error("{name} is no longer a parameter of {strategy}: {reason}")]
+    Retired {
+        /// The name given.
+        name: &'static str,
+        /// The strategy's key.
+        strategy: &'static str,
+        /// Why, and what to use instead.
+        reason: &'static str,
+    },
     /// A value of another kind.
     #[error("{name} is {value}; it must be {wanted}")]
     WrongKind {
@@ -199,7 +231,9 @@ impl ParamFault {
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Unknown { name, .. } => Some(name),
-            Self::WrongKind { name, .. } | Self::OutOfRange { name, .. } => Some(name),
+            Self::Retired { name, .. }
+            | Self::WrongKind { name, .. }
+            | Self::OutOfRange { name, .. } => Some(name),
             Self::Unsuitable { .. } => None,
         }
     }
@@ -354,7 +388,17 @@ pub trait Strategy: Send + Sync {
     fn rule(&self, params: &Params) -> Result<TradingRule, Vec<ParamFault>>;
 }
 
-static ALL: &[&dyn Strategy] = &[&MovingAverage];
+static ALL: &[&dyn Strategy] = &[
+    &MovingAverage,
+    &Rsi,
+    &Macd,
+    &Bollinger,
+    &Stochastic,
+    &CommodityChannel,
+    &Kdj,
+    &OnBalanceVolume,
+    &MeanReversion,
+];
 
 /// Every strategy.
 #[must_use]
@@ -378,10 +422,20 @@ fn read(info: &'static StrategyInfo, params: &Params) -> Result<Vec<f64>, Vec<Pa
         .0
         .keys()
         .filter(|name| info.parameters.iter().all(|p| p.name != name.as_str()))
-        .map(|name| ParamFault::Unknown {
-            name: name.clone(),
-            strategy: info.key,
-            allowed: info.parameters.iter().map(|p| p.name).collect(),
+        .map(|name| {
+            let retired = info.retired.iter().find(|(retired, _)| retired == name);
+            match retired {
+                Some(&(name, reason)) => ParamFault::Retired {
+                    name,
+                    strategy: info.key,
+                    reason,
+                },
+                None => ParamFault::Unknown {
+                    name: name.clone(),
+                    strategy: info.key,
+                    allowed: info.parameters.iter().map(|p| p.name).collect(),
+                },
+            }
         })
         .collect();
     let mut values = Vec::with_capacity(info.parameters.len());

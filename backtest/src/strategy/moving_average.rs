@@ -54,12 +54,21 @@ static INFO: StrategyInfo = StrategyInfo {
                           0 takes every crossing",
         },
     ],
+    retired: &[],
 };
 
-struct Crossover {
-    short: usize,
-    long: usize,
-    threshold: f64,
+/// The rule of [`MovingAverage`] with any windows, also those outside the parameter ranges.
+///
+/// The averages are exact, so that a signal depends on the rows of the long window and the one
+/// before it, to the last bit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MovingAverageRule {
+    /// Rows of the short average, 1 or more.
+    pub short_window: usize,
+    /// Rows of the long average, above `short_window`.
+    pub long_window: usize,
+    /// Gap asked for at the crossing, as a fraction of the long average.
+    pub signal_threshold: f64,
 }
 
 impl Strategy for MovingAverage {
@@ -69,15 +78,15 @@ impl Strategy for MovingAverage {
 
     fn rule(&self, params: &Params) -> Result<TradingRule, Vec<ParamFault>> {
         let values = read(&INFO, params)?;
-        let rule = Crossover {
-            short: rows(values[0]),
-            long: rows(values[1]),
-            threshold: values[2],
+        let rule = MovingAverageRule {
+            short_window: rows(values[0]),
+            long_window: rows(values[1]),
+            signal_threshold: values[2],
         };
-        if rule.short >= rule.long {
+        if rule.short_window >= rule.long_window {
             let reason = format!(
                 "short_window {} must be below long_window {}",
-                rule.short, rule.long
+                rule.short_window, rule.long_window
             );
             return Err(vec![ParamFault::Unsuitable { reason }]);
         }
@@ -85,17 +94,17 @@ impl Strategy for MovingAverage {
     }
 }
 
-impl Rule for Crossover {
+impl Rule for MovingAverageRule {
     fn warm_up_rows(&self) -> usize {
         // The long average of the row before the first one reaches back this far.
-        self.long
+        self.long_window
     }
 
     fn signals(&self, bars: &BarView<'_>, signals: &mut [Signal]) {
-        let from = self.long - 1;
+        let from = self.long_window - 1;
         let mut averages = bars
-            .close_sma(from, self.short)
-            .zip(bars.close_sma(from, self.long))
+            .close_sma(from, self.short_window)
+            .zip(bars.close_sma(from, self.long_window))
             .enumerate();
         let Some((_, mut before)) = averages.next() else {
             return;
@@ -104,7 +113,7 @@ impl Rule for Crossover {
             let (short, long) = now;
             // The averages are positive, so d has the sign of their difference; the division is
             // done only where a crossing asks for it.
-            let wide = || ((short - long) / long).abs() > self.threshold;
+            let wide = || ((short - long) / long).abs() > self.signal_threshold;
             if before.0 <= before.1 && short > long {
                 if wide() {
                     signals[from + row] = Signal::Enter;
@@ -120,44 +129,21 @@ impl Rule for Crossover {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::{WindowSums, sma};
-    use crate::synthetic::Random;
+    use crate::indicator::sma;
+    use crate::strategy::laws::{closes, signals_on_closes};
 
     fn signals_of(close: &[f64], short: usize, long: usize, threshold: f64) -> Vec<Signal> {
-        let time: Vec<i64> = (0..close.len())
-            .map(|t| i64::try_from(t).unwrap())
-            .collect();
-        let sums = WindowSums::new(close);
-        let bars = BarView {
-            time: &time,
-            open: close,
-            high: close,
-            low: close,
-            close,
-            volume: close,
-            close_sums: &sums,
-            first: 0,
+        let rule = MovingAverageRule {
+            short_window: short,
+            long_window: long,
+            signal_threshold: threshold,
         };
-        let mut signals = vec![Signal::None; close.len()];
-        Crossover {
-            short,
-            long,
-            threshold,
-        }
-        .signals(&bars, &mut signals);
-        signals
+        signals_on_closes(&rule, close)
     }
 
     #[test]
     fn signals_follow_the_formula_word_for_word() {
-        let mut random = Random::new(11);
-        let mut price = 50.0;
-        let close: Vec<f64> = (0..2_000)
-            .map(|_| {
-                price *= 1.0 + 0.02 * random.normal();
-                price
-            })
-            .collect();
+        let close = closes(2_000, 11);
         for (short, long, threshold) in [(2, 5, 0.0), (5, 20, 0.005), (10, 60, 0.002)] {
             let (s, l) = (sma(&close, short), sma(&close, long));
             let d: Vec<f64> = s.iter().zip(&l).map(|(s, l)| (s - l) / l).collect();
