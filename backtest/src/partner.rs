@@ -294,7 +294,7 @@ fn listed(skipped: &[Skipped]) -> String {
 /// partners are tested like found ones: give those only. Bars after the formation period are not
 /// looked at.
 ///
-/// `stop` is asked before every candidate. 302 candidates take about a tenth of a second.
+/// `stop` is asked before every candidate. 302 candidates of 783 days take about 60 ms on one core.
 ///
 /// # Errors
 /// [`PartnerError`] if there is nothing to choose from, or `stop` returned true.

@@ -7,8 +7,8 @@ use trialmill_backtest::cointegration::{
 use trialmill_backtest::synthetic::Random;
 
 /// Two price series that share a walk; the spread returns by `back` of its distance a row.
-fn pair(seed: u64, rows: usize, noise: f64, back: f64) -> (Vec<f64>, Vec<f64>) {
-    let mut random = Random::new(seed);
+fn pair(seed: usize, rows: usize, noise: f64, back: f64) -> (Vec<f64>, Vec<f64>) {
+    let mut random = Random::new(seed as u64);
     let slope = 0.3 + 1.5 * random.uniform();
     let (mut walk, mut gap) = (4.0 * random.normal(), 0.0);
     let (mut y, mut x) = (Vec::new(), Vec::new());
@@ -36,7 +36,7 @@ fn near(got: f64, wanted: f64, tolerance: f64, what: &str) {
 #[test]
 fn every_window_agrees_with_its_own_regression() {
     for seed in 0..12 {
-        let noise = [0.02, 0.005, 0.001][seed as usize % 3];
+        let noise = [0.02, 0.005, 0.001][seed % 3];
         let (y, x) = pair(seed, 700, noise, 0.05);
         let sums = PairSums::new(&y, &x).unwrap();
         let (log_y, log_x) = (logs(&y), logs(&x));
@@ -213,7 +213,7 @@ fn columns(values: &[f64], lags: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
 #[test]
 fn the_test_agrees_with_a_plain_regression_for_every_lag() {
     for seed in 0..6 {
-        let (y, x) = pair(seed, 60 + 90 * seed as usize, 0.01, 0.07);
+        let (y, x) = pair(seed, 60 + 90 * seed, 0.01, 0.07);
         let residuals = ols(&logs(&y), &logs(&x)).unwrap().residuals;
         for lags in 0..=largest_lag(residuals.len()) {
             let (columns, target) = columns(&residuals, lags);

@@ -8,6 +8,7 @@ use trialmill_backtest::bars::{BarSeries, midnight};
 use trialmill_backtest::cointegration::{
     Adf, Lags, PairSums, adf, ar1_lambda, engle_granger, half_life, log_prices, rolling_z_scores,
 };
+use trialmill_backtest::partner::{PartnerChoice, SkipReason, choose};
 use trialmill_ingest::read_file;
 
 /// The traded bars of a symbol between two dates.
@@ -118,4 +119,68 @@ fn every_cointegration_case_agrees_to_1e_9() {
             id,
         );
     }
+}
+
+#[test]
+fn a_partner_among_real_stocks_is_found_or_honestly_not_and_is_written_with_stable_names() {
+    let Some(folder) = shared("data/ashare_daily") else {
+        return;
+    };
+    let mut market: Vec<BarSeries> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| read_file(&entry.unwrap().path()).unwrap().series.remove(0))
+        .collect();
+    assert_eq!(market.len(), 44);
+    let start = "2018-01-01".parse().unwrap();
+    let find = |symbol: &str| market.iter().find(|bars| bars.symbol() == symbol).unwrap();
+    let target = find("000001.SZ");
+    let choice = choose(target, &market, start, &|| false).unwrap();
+    assert_eq!(choice.symbol, "000001.SZ");
+    let skipped: usize = choice.skipped.iter().map(|s| s.count).sum();
+    assert_eq!(choice.candidates + skipped, 43, "{:?}", choice.skipped);
+    let indices = &choice.skipped[0];
+    assert_eq!(indices.reason, SkipReason::Index);
+    assert_eq!(indices.symbols, ["000001.SH", "000300.SH"]);
+    // 2015 to 2017 offers nothing that so many tests do not explain.
+    assert!(!choice.cointegrated, "{choice:?}");
+    assert!(choice.p_value <= choice.p_value_corrected && choice.p_value_corrected <= 1.0);
+
+    let text = serde_json::to_value(&choice).unwrap();
+    let again: PartnerChoice = serde_json::from_value(text.clone()).unwrap();
+    assert_eq!(again, choice);
+    let names: Vec<&str> = text
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let mut wanted = [
+        "symbol",
+        "partner",
+        "cointegrated",
+        "formation",
+        "rows",
+        "candidates",
+        "tests",
+        "skipped",
+        "dependent",
+        "statistic",
+        "lags",
+        "p_value",
+        "p_value_corrected",
+        "hedge_ratio",
+        "half_life",
+        "best_tests",
+    ];
+    wanted.sort_unstable();
+    let mut names = names;
+    names.sort_unstable();
+    assert_eq!(names, wanted);
+    assert_eq!(text["formation"]["from"], "2015-01-01");
+    assert_eq!(text["skipped"][0]["reason"], "index");
+
+    // The order of the files decides nothing.
+    let target = target.clone();
+    market.reverse();
+    assert_eq!(choose(&target, &market, start, &|| false).unwrap(), choice);
 }

@@ -83,7 +83,7 @@ pub fn adf(values: &[f64], lags: Lags) -> Result<Adf, CointegrationError> {
     if errors <= SINGULAR * factor.squares {
         return Err(CointegrationError::Degenerate);
     }
-    let statistic = factor.projections()[lags] / (errors / (rows - coefficients) as f64).sqrt();
+    let statistic = factor.projections[lags] / (errors / (rows - coefficients) as f64).sqrt();
     Ok(Adf {
         statistic,
         lags,
@@ -141,7 +141,7 @@ impl<'a> Sample<'a> {
 /// What the Cholesky factor of the normal equations says about the last column, the target.
 struct Factor {
     /// For each column before the target: the length of the target along what that column adds to
-    /// those before it; and, last, nothing.
+    /// those before it.
     projections: Vec<f64>,
     /// The sum of squares of the target.
     squares: f64,
@@ -179,10 +179,6 @@ impl Factor {
             projections,
             squares,
         })
-    }
-
-    fn projections(&self) -> &[f64] {
-        &self.projections
     }
 
     /// The sum of squared errors when the target is regressed on the first `coefficients` columns.

@@ -6,7 +6,7 @@
 //! Department Working Paper 1227. The coefficients are those that statsmodels uses for `N = 2`,
 //! `trend = "c"`, digit by digit, so that its figures are met.
 
-/// Below: [`TAIL`]; above: [`BODY`].
+/// Up to here `TAIL` gives the p-value, above `BODY`.
 const TAIL_ENDS: f64 = -2.62;
 /// The lowest statistic that the approximation is for.
 const LOWEST: f64 = -18.86;
@@ -36,13 +36,13 @@ const CRITICAL: [[f64; 3]; 3] = [
 /// ```
 #[must_use]
 pub fn p_value(statistic: f64) -> f64 {
+    if statistic.is_nan() {
+        return statistic;
+    }
     if statistic > HIGHEST {
         return 1.0;
     }
     let tau = statistic.max(LOWEST);
-    if statistic.is_nan() {
-        return statistic;
-    }
     normal_cdf(if tau <= TAIL_ENDS {
         polynomial(&TAIL, tau)
     } else {

@@ -235,7 +235,8 @@ impl PairSums {
         (to.y.wrapping_sub(from.y), to.x.wrapping_sub(from.x))
     }
 
-    /// Products are below 2^100 and their sums over 2^12 rows below 2^112; times the rows 2^124.
+    /// Products are below 2^100 and their sums over 2^12 rows below 2^112; times the rows 2^124, and
+    /// no sum of those formed anywhere reaches 2^127.
     fn moments(&self, rows: Range<usize>) -> Moments {
         let count = i128::try_from(rows.len()).expect("a window is at most 4096 rows");
         let (to, from) = (&self.sums[rows.end], &self.sums[rows.start]);
@@ -249,8 +250,8 @@ impl PairSums {
     }
 
     /// The covariances of each row's change with the row before it, over all rows but the first;
-    /// `earlier` are the moments of all rows but the last. The mixed entry is half of the two
-    /// there are, so that [`Moments::of_spread`] can count it twice; it is doubled beforehand.
+    /// `earlier` are the moments of all rows but the last. A covariance with the row itself less
+    /// one of that row with itself.
     fn change_moments(&self, rows: Range<usize>, earlier: Moments) -> ChangeMoments {
         let (first, end) = (rows.start, rows.end);
         let count = i128::try_from(end - first - 1).expect("a window is at most 4096 rows");

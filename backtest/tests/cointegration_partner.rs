@@ -1,0 +1,265 @@
+//! The choice of a partner on invented prices.
+
+use chrono::NaiveDate;
+use trialmill_backtest::bars::{BarSeries, Columns, Frequency, midnight};
+use trialmill_backtest::cointegration::{Lags, engle_granger, log_prices};
+use trialmill_backtest::partner::{Dependent, Formation, PartnerError, SkipReason, choose};
+use trialmill_backtest::synthetic::{Kind, Random, business_days, series, symbol};
+
+const NEVER: &dyn Fn() -> bool = &|| false;
+
+fn day(y: i32, m: u32, d: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(y, m, d).unwrap()
+}
+
+fn start() -> NaiveDate {
+    day(2023, 1, 1)
+}
+
+/// A walk of the synthetic market over the formation period and the year after.
+fn walk(seed: u64, index: usize) -> BarSeries {
+    series(
+        Kind::RandomWalk,
+        seed,
+        index,
+        day(2019, 6, 1),
+        day(2023, 12, 31),
+    )
+    .unwrap()
+}
+
+/// Bars that open, stay and close at the given prices, from `first` on.
+fn bars(symbol: &str, first: NaiveDate, close: &[f64], volume: Vec<f64>) -> BarSeries {
+    let days = business_days(first, day(2030, 1, 1));
+    let columns = Columns {
+        time: days.into_iter().take(close.len()).map(midnight).collect(),
+        open: close.to_vec(),
+        high: close.to_vec(),
+        low: close.to_vec(),
+        close: close.to_vec(),
+        volume,
+    };
+    BarSeries::new(symbol, Frequency::Daily, columns).unwrap()
+}
+
+/// A series that follows `leg` with a spread of its own that returns within days.
+fn follower(symbol: &str, leg: &BarSeries, seed: u64) -> BarSeries {
+    let mut random = Random::new(seed);
+    let mut gap = 0.0;
+    let close: Vec<f64> = leg
+        .close()
+        .iter()
+        .map(|price| {
+            gap = 0.8 * gap + 0.01 * random.normal();
+            libm::exp(0.4 + 0.7 * libm::log(*price) + gap)
+        })
+        .collect();
+    bars(symbol, day(2019, 6, 1), &close, vec![1e6; close.len()])
+}
+
+#[test]
+fn a_pair_that_was_built_is_found_among_a_hundred_walks() {
+    let target = walk(1, 0);
+    let mut market: Vec<BarSeries> = (1..100).map(|index| walk(1, index)).collect();
+    market.push(follower("FOLLOWS", &target, 7));
+    let choice = choose(&target, &market, start(), NEVER).unwrap();
+    assert_eq!(
+        (choice.symbol.as_str(), choice.partner.as_str()),
+        ("SYN00.SZ", "FOLLOWS")
+    );
+    assert!(
+        choice.cointegrated && choice.p_value_corrected < 0.001,
+        "{choice:?}"
+    );
+    assert_eq!((choice.candidates, choice.tests), (100, 200));
+    assert!(choice.skipped.is_empty());
+    // A half-life of 3.1 days was built in (3.5 by the definition of the continuous process).
+    assert!((2.0..6.0).contains(&choice.half_life.unwrap()));
+    let slope = match choice.dependent {
+        Dependent::Target => choice.hedge_ratio,
+        Dependent::Partner => 1.0 / choice.hedge_ratio,
+    };
+    assert!((slope * 0.7 - 1.0).abs() < 0.1, "{choice:?}");
+    assert_eq!(choice.best_tests.len(), 10);
+    let first = &choice.best_tests[0];
+    assert_eq!(
+        (first.p_value, &first.partner),
+        (choice.p_value, &choice.partner)
+    );
+    let corrected: Vec<f64> = choice
+        .best_tests
+        .iter()
+        .map(|t| t.p_value_corrected)
+        .collect();
+    assert!(corrected.is_sorted() && corrected.iter().all(|p| (0.0..=1.0).contains(p)));
+
+    // The same figures as the test by itself on the rows of the period.
+    let formation = Formation::before(start());
+    let rows = target.rows_between(midnight(formation.from), midnight(formation.to));
+    assert_eq!(choice.rows, rows.len());
+    let own = log_prices(&target.close()[rows.clone()]);
+    let other = log_prices(&market[99].close()[rows]);
+    let (y, x) = match choice.dependent {
+        Dependent::Target => (&own, &other),
+        Dependent::Partner => (&other, &own),
+    };
+    let test = engle_granger(y, x, Lags::Aic).unwrap();
+    assert_eq!((test.statistic, test.lags), (choice.statistic, choice.lags));
+    assert_eq!(choice.p_value_corrected, 200.0 * choice.p_value);
+}
+
+#[test]
+fn the_order_of_candidates_and_what_happens_later_change_nothing() {
+    let target = walk(2, 0);
+    let market: Vec<BarSeries> = (0..30).map(|index| walk(2, index)).collect();
+    let choice = choose(&target, &market, start(), NEVER).unwrap();
+    assert_eq!(choice.candidates, 29, "the target is no candidate");
+    assert_eq!(
+        choose(&target, market.iter().rev(), start(), NEVER).unwrap(),
+        choice
+    );
+    let twice = market.iter().chain(&market);
+    assert_eq!(choose(&target, twice, start(), NEVER).unwrap(), choice);
+    let cut = |bars: &BarSeries| {
+        let rows = bars.rows_between(i64::MIN, midnight(day(2022, 12, 31)));
+        bars.slice(rows).unwrap()
+    };
+    let past: Vec<BarSeries> = market.iter().map(cut).collect();
+    assert_eq!(choose(&cut(&target), past, start(), NEVER).unwrap(), choice);
+}
+
+#[test]
+fn unrelated_walks_are_rarely_called_cointegrated() {
+    // The chance of any false partner among all tests is held at 5 %; without the correction
+    // nearly every seed would have one.
+    let (mut found, mut uncorrected) = (0, 0);
+    let seeds = 40;
+    let (first, last) = (day(2020, 1, 1), day(2022, 12, 31));
+    for seed in 0..seeds {
+        let walk = |index| series(Kind::RandomWalk, seed, index, first, last).unwrap();
+        let target = walk(0);
+        let market = (1..=40).map(walk);
+        let choice = choose(&target, market, start(), NEVER).unwrap();
+        found += usize::from(choice.cointegrated);
+        uncorrected += usize::from(choice.p_value <= 0.05);
+    }
+    assert!(found <= 5, "{found} of {seeds}");
+    assert!(uncorrected >= 28, "{uncorrected} of {seeds}");
+}
+
+#[test]
+fn candidates_that_cannot_be_tested_are_counted_by_reason() {
+    let target = walk(3, 0);
+    let close = target.close();
+    let first = day(2019, 6, 1);
+    let traded = vec![1e6; close.len()];
+    let hours = {
+        let columns = Columns {
+            time: (0..300)
+                .map(|hour| midnight(first) + 3_600 * hour)
+                .collect(),
+            open: vec![5.0; 300],
+            high: vec![5.0; 300],
+            low: vec![5.0; 300],
+            close: vec![5.0; 300],
+            volume: vec![1.0; 300],
+        };
+        BarSeries::new("HOURLY", Frequency::Hour, columns).unwrap()
+    };
+    let double: Vec<f64> = close.iter().map(|c| 2.0 * c).collect();
+    // Traded on three days of four: below 80 % of the target's days.
+    let mut suspended = traded.clone();
+    suspended
+        .iter_mut()
+        .step_by(4)
+        .for_each(|volume| *volume = 0.0);
+    let own = walk(3, 9);
+    let market = vec![
+        bars("000300.SH", first, &double, traded.clone()),
+        bars("399001.SZ", first, &double, traded.clone()),
+        hours,
+        bars(
+            "LATE",
+            day(2022, 3, 1),
+            &double[..300],
+            traded[..300].to_vec(),
+        ),
+        bars("SUSPENDED", first, own.close(), suspended),
+        bars("FLAT", first, &vec![3.0; close.len()], traded.clone()),
+        bars("DOUBLE", first, &double, traded),
+    ];
+    let Err(PartnerError::NothingTestable { count, skipped, .. }) =
+        choose(&target, &market, start(), NEVER)
+    else {
+        panic!("nothing here can be tested");
+    };
+    assert_eq!(count, 7);
+    let got: Vec<(SkipReason, usize)> = skipped.iter().map(|s| (s.reason, s.count)).collect();
+    let wanted = [
+        (SkipReason::Index, 2),
+        (SkipReason::NotDaily, 1),
+        (SkipReason::TooFewRows, 2),
+        (SkipReason::Constant, 1),
+        (SkipReason::Collinear, 1),
+    ];
+    assert_eq!(got, wanted);
+    assert_eq!(skipped[2].symbols, ["LATE", "SUSPENDED"]);
+    let text = choose(&target, &market, start(), NEVER)
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("2 an index (000300.SH, 399001.SZ)"), "{text}");
+
+    // One more that can be tested, and that on the days on which it traded only.
+    let mut seldom = vec![1e6; own.rows()];
+    seldom
+        .iter_mut()
+        .step_by(10)
+        .for_each(|volume| *volume = 0.0);
+    let usable = bars("USABLE", first, own.close(), seldom);
+    let choice = choose(&target, market.iter().chain([&usable]), start(), NEVER).unwrap();
+    assert_eq!((choice.partner.as_str(), choice.candidates), ("USABLE", 1));
+    assert_eq!(choice.skipped, skipped);
+    let rows = target.rows_between(midnight(day(2020, 1, 1)), midnight(day(2022, 12, 31)));
+    let traded = rows.filter(|&row| !usable.is_suspended(row)).count();
+    assert_eq!(choice.rows, traded);
+}
+
+#[test]
+fn nothing_to_choose_from_is_said_in_a_plain_sentence() {
+    let target = walk(4, 0);
+    let none: [BarSeries; 0] = [];
+    let alone = choose(&target, none, start(), NEVER).unwrap_err();
+    assert!(
+        alone
+            .to_string()
+            .starts_with("no other tradable symbol is stored for SYN00.SZ"),
+        "{alone}"
+    );
+    let index = bars(
+        "000001.SH",
+        day(2019, 6, 1),
+        walk(4, 1).close(),
+        vec![0.0; walk(4, 1).rows()],
+    );
+    assert_eq!(
+        choose(&target, [&target, &index], start(), NEVER).unwrap_err(),
+        alone
+    );
+
+    let early = day(2020, 5, 1);
+    let error = choose(&target, [walk(4, 1)], early, NEVER).unwrap_err();
+    let rows = target
+        .rows_between(i64::MIN, midnight(day(2020, 4, 30)))
+        .len();
+    assert_eq!(
+        error,
+        PartnerError::TooFewRows {
+            symbol: symbol(0),
+            rows,
+            from: day(2017, 5, 1),
+            to: day(2020, 4, 30),
+        }
+    );
+    let stopped = choose(&target, [walk(4, 1)], start(), &|| true);
+    assert_eq!(stopped, Err(PartnerError::Stopped));
+}
