@@ -40,23 +40,38 @@ pub enum Market {
     CnA,
 }
 
-/// How much is bought on an entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// How much an entry gets. `equity` is cash and positions of the whole book at the fill prices of
+/// the row, after the row's sales; `free` is the cash, or, with short sales, equity less the value
+/// of all positions. An entry without anything free is refused and counted.
+///
+/// A position is one symbol held, or one pair: a leg of it, or both with short sales.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Position {
-    /// `min(cash, equity / N)` for `N` symbols: a single symbol gets everything.
+    /// `min(free, equity / N)` for `N` symbols or pairs: a single one gets everything.
     #[default]
     EqualWeight,
+    /// Everything that is free, if no position is open: one position at a time. Of several entries
+    /// on one row, the first in the order of the symbols (or pairs) is bought, the others are
+    /// refused.
+    AllIn,
+    /// `min(free, fraction x equity)`. Entries of one row are served in the order of the symbols
+    /// (or pairs) until nothing is free.
+    FixedFraction {
+        /// 0.000001 to 1.
+        fraction: f64,
+    },
 }
 
 /// What a result is compared with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Benchmark {
-    /// Every symbol bought at its first chance for an equal share and held.
+    /// Every symbol bought at its first chance for an equal share and held. For pairs: both legs
+    /// of each.
     #[default]
     BuyAndHold,
-    /// The same for a book of several symbols: the weights are equal when bought and drift after.
+    /// Another name of the same: the weights are equal when bought and drift after.
     EqualWeightHold,
 }
 
@@ -76,7 +91,7 @@ pub struct BacktestConfig {
     pub fill: Fill,
     /// How much is bought.
     pub position: Position,
-    /// Short sales; not built, so only `false` passes [`Self::check`].
+    /// Short sales: the market-neutral form of a pair strategy. Refused for others.
     pub allow_short: bool,
     /// What the result is compared with.
     pub benchmark: Benchmark,
@@ -86,9 +101,10 @@ pub struct BacktestConfig {
     pub periods_per_year: f64,
     /// Spacing of the bars.
     pub frequency: Frequency,
-    /// Candidate partners of pair strategies; no strategy built so far takes any.
+    /// Candidate partners of pair strategies. Whoever prepares the data chooses among them; the
+    /// engine does not read it.
     pub partners: Vec<String>,
-    /// Whether a pair must be cointegrated; no strategy built so far is a pair.
+    /// Whether a pair must be cointegrated: as [`Self::partners`].
     pub require_cointegration: bool,
 }
 
@@ -127,7 +143,7 @@ pub enum ConfigFault {
         /// Largest accepted.
         max: f64,
     },
-    /// Something that is known but not built.
+    /// Something that is known but not available, or not for this strategy.
     #[error("{field}: {detail}")]
     NotBuilt {
         /// The field.
@@ -148,7 +164,7 @@ impl ConfigFault {
 }
 
 impl BacktestConfig {
-    /// Checks every field.
+    /// Checks every field by itself. [`Self::check_for`] checks what a strategy can use.
     ///
     /// # Errors
     /// All faults, in the order of the fields.
@@ -167,6 +183,9 @@ impl BacktestConfig {
         number("initial_cash", self.initial_cash, 1.0, 1e15);
         number("commission_rate", self.commission_rate, 0.0, 0.5);
         number("slippage_rate", self.slippage_rate, 0.0, 0.5);
+        if let Position::FixedFraction { fraction } = self.position {
+            number("position.fraction", fraction, 1e-6, 1.0);
+        }
         number("risk_free_rate", self.risk_free_rate, -0.5, 1.0);
         number("periods_per_year", self.periods_per_year, 1.0, 1e6);
         let mut refuse = |field, wanted: bool, detail| {
@@ -180,25 +199,54 @@ impl BacktestConfig {
             "the cn_a rules are not available yet; use plain",
         );
         refuse(
-            "allow_short",
-            self.allow_short,
-            "short sales are not available; use false",
-        );
-        refuse(
             "frequency",
             self.frequency != Frequency::Daily,
             "only daily bars (1d) are available",
         );
-        refuse(
-            "partners",
-            !self.partners.is_empty(),
-            "no available strategy trades pairs; leave it out",
-        );
-        refuse(
-            "require_cointegration",
-            self.require_cointegration,
-            "no available strategy trades pairs; use false",
-        );
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults)
+        }
+    }
+}
+
+impl BacktestConfig {
+    /// Checks that a strategy of that many legs ([`StrategyInfo::legs`]) can use what is asked for:
+    /// short sales, partners and the test for cointegration are for pair strategies.
+    ///
+    /// [`StrategyInfo::legs`]: crate::strategy::StrategyInfo::legs
+    ///
+    /// # Errors
+    /// All faults, in the order of the fields.
+    pub fn check_for(&self, legs: u8) -> Result<(), Vec<ConfigFault>> {
+        if legs == 2 {
+            return Ok(());
+        }
+        let fields = [
+            (
+                "allow_short",
+                self.allow_short,
+                "this strategy only buys; use false, or a pair strategy such as cointegration",
+            ),
+            (
+                "partners",
+                !self.partners.is_empty(),
+                "this strategy trades each symbol by itself; leave it out, or use a pair strategy \
+                 such as cointegration",
+            ),
+            (
+                "require_cointegration",
+                self.require_cointegration,
+                "this strategy trades each symbol by itself; use false, or a pair strategy such as \
+                 cointegration",
+            ),
+        ];
+        let faults: Vec<_> = fields
+            .into_iter()
+            .filter(|(_, wanted, _)| *wanted)
+            .map(|(field, _, detail)| ConfigFault::NotBuilt { field, detail })
+            .collect();
         if faults.is_empty() {
             Ok(())
         } else {
@@ -219,7 +267,7 @@ mod tests {
             commission_rate: -0.1,
             slippage_rate: f64::NAN,
             market: Market::CnA,
-            allow_short: true,
+            position: Position::FixedFraction { fraction: 1.5 },
             ..BacktestConfig::default()
         };
         let fields: Vec<_> = bad
@@ -234,9 +282,25 @@ mod tests {
                 "initial_cash",
                 "commission_rate",
                 "slippage_rate",
+                "position.fraction",
                 "market",
-                "allow_short"
             ]
         );
+    }
+
+    #[test]
+    fn what_only_a_pair_strategy_can_use_is_refused_for_others() {
+        let asked = BacktestConfig {
+            allow_short: true,
+            partners: vec!["B".to_owned()],
+            require_cointegration: true,
+            ..BacktestConfig::default()
+        };
+        assert_eq!(asked.check(), Ok(()));
+        assert_eq!(asked.check_for(2), Ok(()));
+        let faults = asked.check_for(1).unwrap_err();
+        let fields: Vec<_> = faults.iter().map(ConfigFault::field).collect();
+        assert_eq!(fields, ["allow_short", "partners", "require_cointegration"]);
+        assert_eq!(BacktestConfig::default().check_for(1), Ok(()));
     }
 }

@@ -1,8 +1,9 @@
 //! The bars of one backtest, prepared once and shared by all its trials.
 
 use crate::bars::{BarSeries, Frequency, midnight};
+use crate::cointegration::{PairError, PairSums};
 use crate::indicator::WindowSums;
-use crate::strategy::BarView;
+use crate::strategy::{BarView, PairView};
 use chrono::NaiveDate;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,8 +12,11 @@ use thiserror::Error;
 /// The fewest calendar rows a backtest is defined for: a return needs two.
 pub const MIN_ROWS: usize = 2;
 
+/// Joint rows over which the half-life of a pair is estimated, the signal row being the last.
+pub const FORMATION_ROWS: usize = 500;
+
 /// Why bars cannot be backtested together.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum DatasetError {
     /// No series was given.
     #[error("there is no series; a backtest needs at least one symbol")]
@@ -44,6 +48,64 @@ pub enum DatasetError {
         /// Last date asked for.
         last: NaiveDate,
     },
+    /// No pair was given.
+    #[error("there is no pair; name a partner for each stock code")]
+    NoPairs,
+    /// A pair names a symbol whose bars were not given.
+    #[error("the pair {y}/{x} needs the bars of {missing}, which are not there")]
+    MissingLeg {
+        /// The stock code.
+        y: String,
+        /// Its partner.
+        x: String,
+        /// The one without bars.
+        missing: String,
+    },
+    /// A symbol is its own partner.
+    #[error("{symbol} cannot be its own partner; name another symbol")]
+    OwnPartner {
+        /// The symbol.
+        symbol: String,
+    },
+    /// A pair came twice.
+    #[error("the pair {y}/{x} is there twice; name each pair once")]
+    DuplicatePair {
+        /// The stock code.
+        y: String,
+        /// Its partner.
+        x: String,
+    },
+    /// The prices of a pair cannot be compared.
+    #[error("the pair {y}/{x}: {reason}")]
+    Pair {
+        /// The stock code.
+        y: String,
+        /// Its partner.
+        x: String,
+        /// What is wrong.
+        reason: PairError,
+    },
+}
+
+/// A pair made ready: the days on which both legs traded, all of their history, and what can be
+/// computed of them without knowing any parameter.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    /// Index of the stock code into the symbols.
+    pub(crate) y: usize,
+    /// Index of its partner.
+    pub(crate) x: usize,
+    time: Vec<i64>,
+    y_close: Vec<f64>,
+    x_close: Vec<f64>,
+    sums: PairSums,
+    /// The half-life over the [`FORMATION_ROWS`] joint rows ending with each row; NaN where there
+    /// is none.
+    half_life: Vec<f64>,
+    /// The joint rows within the period.
+    period: Range<usize>,
+    /// For each joint row of the period, its row of the calendar.
+    pub(crate) calendar_row: Vec<u32>,
 }
 
 /// One symbol: its tradable bars and where they lie on the common calendar.
@@ -68,16 +130,21 @@ pub(crate) struct Instrument {
 /// Rows before the period stay available to indicators. Symbols are kept in ascending order, so
 /// that the order of a request changes nothing. A symbol without a bar in the period is kept and
 /// counts for the equal weights.
+///
+/// [`Self::with_pairs`] also joins the legs of pairs by date.
 #[derive(Debug)]
 pub struct Dataset {
     symbols: Arc<[String]>,
     calendar: Arc<[i64]>,
     pub(crate) instruments: Vec<Instrument>,
+    pub(crate) pairs: Vec<Pair>,
     /// `calendar rows x symbols`, row by row: the open, or the last close where there is no bar,
     /// or 0 before the first bar of the period.
     pub(crate) open_at: Vec<f64>,
     /// The same for the close.
     pub(crate) close_at: Vec<f64>,
+    /// The closes once more, symbol by symbol: what values a whole holding at once.
+    close_columns: Vec<f64>,
 }
 
 impl Dataset {
@@ -140,14 +207,124 @@ impl Dataset {
         let mut data = Self {
             symbols,
             instruments: Vec::with_capacity(series.len()),
+            pairs: Vec::new(),
             open_at: vec![0.0; cells],
             close_at: vec![0.0; cells],
+            close_columns: Vec::with_capacity(cells),
             calendar: calendar.into(),
         };
         for (number, (bars, period)) in series.into_iter().zip(periods).enumerate() {
             data.place(number, bars, period);
         }
         Ok(data)
+    }
+
+    /// Prepares pairs of a stock code `y` and its partner `x`, each named once, for the period from
+    /// `first` to `last`. Series that belong to no pair are left out. Two pairs may share a symbol.
+    ///
+    /// The rows of a pair are the days on which both legs traded, suspended days taken out first;
+    /// rows before the period stay available. What every trial needs of a pair is computed here,
+    /// once. The pairs are kept in ascending order of `y`, then `x`.
+    ///
+    /// # Errors
+    /// The first reason found why these series, pairs and dates cannot be backtested.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn with_pairs(
+        mut series: Vec<Arc<BarSeries>>,
+        pairs: &[(String, String)],
+        first: NaiveDate,
+        last: NaiveDate,
+    ) -> Result<Self, DatasetError> {
+        let mut pairs: Vec<&(String, String)> = pairs.iter().collect();
+        pairs.sort();
+        if pairs.is_empty() {
+            return Err(DatasetError::NoPairs);
+        }
+        if let Some(twice) = pairs.windows(2).find(|two| two[0] == two[1]) {
+            let (y, x) = twice[0].clone();
+            return Err(DatasetError::DuplicatePair { y, x });
+        }
+        for (y, x) in &pairs {
+            if y == x {
+                return Err(DatasetError::OwnPartner { symbol: y.clone() });
+            }
+            if let Some(missing) = [y, x]
+                .into_iter()
+                .find(|leg| series.iter().all(|s| s.symbol() != leg.as_str()))
+            {
+                let (y, x, missing) = (y.clone(), x.clone(), missing.clone());
+                return Err(DatasetError::MissingLeg { y, x, missing });
+            }
+        }
+        series.retain(|s| {
+            pairs
+                .iter()
+                .any(|(y, x)| s.symbol() == y || s.symbol() == x)
+        });
+        let mut data = Self::new(series, first, last)?;
+        for (y, x) in pairs {
+            let pair = data.join(y, x).map_err(|reason| DatasetError::Pair {
+                y: y.clone(),
+                x: x.clone(),
+                reason,
+            })?;
+            data.pairs.push(pair);
+        }
+        Ok(data)
+    }
+
+    /// Joins two symbols that are there by date.
+    fn join(&self, y_symbol: &str, x_symbol: &str) -> Result<Pair, PairError> {
+        let number = |symbol: &str| {
+            let place = self.symbols.binary_search_by(|s| s.as_str().cmp(symbol));
+            place.expect("the symbols were checked and are ascending")
+        };
+        let (y, x) = (number(y_symbol), number(x_symbol));
+        let (y_bars, x_bars) = (&self.instruments[y].bars, &self.instruments[x].bars);
+        let (mut time, mut y_close, mut x_close) = (Vec::new(), Vec::new(), Vec::new());
+        let mut x_row = 0;
+        for (y_row, &day) in y_bars.time().iter().enumerate() {
+            x_row += x_bars.time()[x_row..].partition_point(|&other| other < day);
+            if x_bars.time().get(x_row) == Some(&day) {
+                time.push(day);
+                y_close.push(y_bars.close()[y_row]);
+                x_close.push(x_bars.close()[x_row]);
+            }
+        }
+        let sums = PairSums::new(&y_close, &x_close)?;
+        let half_life = (0..time.len())
+            .map(|row| {
+                let estimate = if row + 1 < FORMATION_ROWS {
+                    None
+                } else {
+                    sums.half_life(row, FORMATION_ROWS)
+                };
+                estimate.unwrap_or(f64::NAN)
+            })
+            .collect();
+        // Every joint day is a day of each leg, so those of the period are in the calendar.
+        let (first, last) = (self.calendar[0], self.calendar[self.rows() - 1]);
+        let period =
+            time.partition_point(|&day| day < first)..time.partition_point(|&day| day <= last);
+        let mut calendar_row = Vec::with_capacity(period.len());
+        let mut row = 0;
+        for day in &time[period.clone()] {
+            row += self.calendar[row..].partition_point(|other| other < day);
+            calendar_row.push(u32::try_from(row).expect("a calendar is shorter than 2^32"));
+        }
+        Ok(Pair {
+            y,
+            x,
+            time,
+            y_close,
+            x_close,
+            sums,
+            half_life,
+            period,
+            calendar_row,
+        })
     }
 
     /// Puts the prices of symbol `number` on the calendar.
@@ -167,6 +344,7 @@ impl Dataset {
                 self.open_at[cell] = last_close;
             }
             self.close_at[cell] = last_close;
+            self.close_columns.push(last_close);
         }
         let close_sums = WindowSums::new(bars.close());
         self.instruments.push(Instrument {
@@ -195,6 +373,22 @@ impl Dataset {
         self.calendar.len()
     }
 
+    /// The pairs, ascending: indices of stock code and partner into [`Self::symbols`]. Empty for
+    /// data without pairs.
+    pub fn pairs(&self) -> impl ExactSizeIterator<Item = (usize, usize)> {
+        self.pairs.iter().map(|pair| (pair.y, pair.x))
+    }
+
+    /// The close of a symbol on every calendar row: the last one where there is no bar, 0 before
+    /// the first bar of the period.
+    ///
+    /// # Panics
+    /// If there is no symbol of that index.
+    #[must_use]
+    pub fn closes(&self, symbol: usize) -> &[f64] {
+        &self.close_columns[symbol * self.rows()..(symbol + 1) * self.rows()]
+    }
+
     /// Symbols that have no tradable bar in the period.
     pub fn symbols_without_rows(&self) -> impl Iterator<Item = &str> {
         self.symbols
@@ -212,7 +406,34 @@ impl Dataset {
             .iter()
             .map(|i| i.bars.memory_bytes() + i.close_sums.memory_bytes() + i.calendar_row.len() * 4)
             .sum();
-        of_symbols + (self.open_at.len() + self.close_at.len() + self.calendar.len()) * 8
+        let of_pairs: usize = self.pairs.iter().map(Pair::memory_bytes).sum();
+        of_symbols + of_pairs + (3 * self.open_at.len() + self.calendar.len()) * 8
+    }
+}
+
+impl Pair {
+    /// The joint rows of the period behind at most `warm_up` earlier ones, and how many those are.
+    pub(crate) fn view(&self, warm_up: usize) -> (PairView<'_>, usize) {
+        let earlier = warm_up.min(self.period.start);
+        let first = self.period.start - earlier;
+        let rows = first..self.period.end;
+        let view = PairView {
+            time: &self.time[rows.clone()],
+            y_close: &self.y_close[rows.clone()],
+            x_close: &self.x_close[rows.clone()],
+            half_life: &self.half_life[rows],
+            sums: &self.sums,
+            first,
+        };
+        (view, earlier)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let of_row = size_of_val(&self.time[..])
+            + size_of_val(&self.y_close[..])
+            + size_of_val(&self.x_close[..])
+            + size_of_val(&self.half_life[..]);
+        of_row + size_of_val(&self.calendar_row[..]) + self.sums.memory_bytes()
     }
 }
 

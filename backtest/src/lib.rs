@@ -30,6 +30,7 @@ pub mod engine;
 pub mod indicator;
 pub mod metrics;
 pub mod partner;
+pub mod result;
 pub mod strategy;
 mod sum;
 pub mod synthetic;

@@ -3,12 +3,15 @@
 //! Notation: `E[t]` is the equity at the close of calendar row `t`, `n` the number of rows, `C` the
 //! initial cash, `P` `periods_per_year`, `f` the `risk_free_rate` divided by `P`;
 //! `r[t] = E[t] / E[t-1] - 1` for `t = 1 .. n-1` (`n - 1` returns; the costs of a fill on row 0,
-//! possible with `fill: close` only, are in every metric of equity but not in the returns);
-//! `sd` is the standard deviation with divisor `n - 2`, that is one less than the count.
+//! possible with `fill: close` only, are in every metric of equity but not in the returns; after a
+//! book was lost, `E` and `r` are 0); `b[t]` is the same of holding ([`hold`](crate::engine::hold));
+//! `sd` is the standard deviation with divisor `n - 2`, that is one less than the count. A trade is
+//! a closed round trip; where both legs of a pair are opened and closed together, the two are one.
 //! Losses are positive fractions. Where a formula has no value the metric has a reason instead,
 //! never infinity and never a stand-in such as 0.
 
-use crate::engine::{Report, Trade};
+use crate::engine::Report;
+use crate::sum::{mean, sum_of, sum_of_two};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -53,6 +56,7 @@ pub enum Metric {
     Turnover,
     Exposure,
     Cost,
+    InformationRatio,
     TailRatio,
     ValueAtRisk,
     ExpectedShortfall,
@@ -240,7 +244,8 @@ pub static METRICS: &[MetricInfo] = &[
         direction: Direction::Minimize,
         unit: "fraction of equity",
         scale: 0.5,
-        formula: "mean over t of (value of positions at the close) / E[t]",
+        formula: "mean over t of (value of positions at the close, of short ones its magnitude) / \
+                  E[t]",
         source: "definition; less is better at equal return",
         undefined: "never",
     },
@@ -254,6 +259,18 @@ pub static METRICS: &[MetricInfo] = &[
         formula: "(commission + slippage) / C",
         source: "definition",
         undefined: "never",
+    },
+    MetricInfo {
+        metric: Metric::InformationRatio,
+        name: "information_ratio",
+        alias: None,
+        direction: Direction::Maximize,
+        unit: "ratio, annualized",
+        scale: 0.5,
+        formula: "mean(r - b) / sd(r - b) * sqrt(P)",
+        source: "Goodwin 1998, The Information Ratio, Financial Analysts Journal 54(4); the \
+                 benchmark is holding",
+        undefined: "the returns differ from those of holding by nothing, or by the same every day",
     },
     MetricInfo {
         metric: Metric::TailRatio,
@@ -309,16 +326,12 @@ pub static METRICS: &[MetricInfo] = &[
         formula: "sign(b) * R^2 of the least-squares line ln(E[t]) = a + b t",
         source: "empyrical, stability_of_timeseries, which drops the sign: there a steady loss is \
                  as stable as a steady gain. In-sample like every other metric",
-        undefined: "the equity does not vary",
+        undefined: "the equity does not vary, or the book was lost",
     },
 ];
 
 /// Names that a request check knows and refuses, with the reason.
 pub static REFUSED: &[RefusedMetric] = &[
-    RefusedMetric {
-        name: "information_ratio",
-        hint: "it needs the returns of a benchmark, which are not computed yet; use sharpe_ratio",
-    },
     RefusedMetric {
         name: "ic",
         hint: "it needs a strategy that ranks a cross-section of symbols; use sharpe_ratio",
@@ -377,25 +390,31 @@ impl Metric {
     /// # Errors
     /// The reason, where the formula has no value.
     pub fn value(self, report: &Report) -> Result<f64, Undefined> {
+        self.value_of(&Curve::new(report))
+    }
+
+    fn value_of(self, curve: &Curve<'_>) -> Result<f64, Undefined> {
+        let report = curve.report;
         let value = match self {
-            Self::SharpeRatio => sharpe_ratio(report),
-            Self::SortinoRatio => sortino_ratio(report),
-            Self::CalmarRatio => calmar_ratio(report),
-            Self::OmegaRatio => omega_ratio(report),
+            Self::SharpeRatio => curve.sharpe_ratio(),
+            Self::SortinoRatio => curve.sortino_ratio(),
+            Self::CalmarRatio => curve.calmar_ratio(),
+            Self::OmegaRatio => curve.omega_ratio(),
             Self::TotalReturn => Ok(growth(report) - 1.0),
-            Self::AnnualizedReturn => annualized_return(report),
-            Self::Volatility => volatility(report),
-            Self::MaxDrawdown => Ok(max_drawdown(report)),
-            Self::WinRate => win_rate(report),
-            Self::ProfitFactor => profit_factor(report),
-            Self::PayoffRatio => payoff_ratio(report),
+            Self::AnnualizedReturn => Ok(curve.annualized_return),
+            Self::Volatility => curve.volatility(),
+            Self::MaxDrawdown => Ok(curve.max_drawdown),
+            Self::WinRate => win_rate(&curve.trips),
+            Self::ProfitFactor => profit_factor(&curve.trips),
+            Self::PayoffRatio => payoff_ratio(&curve.trips),
             Self::Turnover => Ok(turnover(report)),
             Self::Exposure => Ok(report.exposure),
             Self::Cost => Ok((report.commission + report.slippage) / report.initial_cash),
-            Self::TailRatio => tail_ratio(report),
-            Self::ValueAtRisk => value_at_risk(report),
-            Self::ExpectedShortfall => expected_shortfall(report),
-            Self::NTrades => Ok(report.trades.len() as f64),
+            Self::InformationRatio => curve.information_ratio(),
+            Self::TailRatio => curve.tail_ratio(),
+            Self::ValueAtRisk => curve.value_at_risk(),
+            Self::ExpectedShortfall => curve.expected_shortfall(),
+            Self::NTrades => Ok(curve.trips.count as f64),
             Self::Stability => stability(report),
         };
         match value {
@@ -414,26 +433,156 @@ impl Metric {
 /// Every metric of the catalogue, in its order.
 #[must_use]
 pub fn evaluate_all(report: &Report) -> Vec<(Metric, Result<f64, Undefined>)> {
+    let curve = Curve::new(report);
     METRICS
         .iter()
-        .map(|info| (info.metric, info.metric.value(report)))
+        .map(|info| (info.metric, info.metric.value_of(&curve)))
         .collect()
 }
 
 /// The returns `r[1] .. r[n-1]`.
 #[must_use]
 pub fn returns(report: &Report) -> Vec<f64> {
-    report
-        .equity
-        .windows(2)
-        .map(|pair| pair[1] / pair[0] - 1.0)
-        .collect()
+    returns_of(&report.equity, report.ruin.is_some())
+}
+
+/// The returns of a curve that is above 0, or, if `lost`, falls to 0 and stays there.
+pub(crate) fn returns_of(equity: &[f64], lost: bool) -> Vec<f64> {
+    let later = equity.get(1..).unwrap_or(&[]);
+    let changes = later
+        .iter()
+        .zip(equity)
+        .map(|(now, before)| now / before - 1.0);
+    if lost {
+        // 0 / 0: nothing is left, nothing changes.
+        changes.map(|r| if r.is_nan() { 0.0 } else { r }).collect()
+    } else {
+        changes.collect()
+    }
 }
 
 type Value = Result<f64, &'static str>;
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
+/// What several metrics of one report share.
+struct Curve<'a> {
+    report: &'a Report,
+    returns: Vec<f64>,
+    /// Mean of the returns less the riskless one.
+    excess: f64,
+    riskless: f64,
+    deviation: Value,
+    annualized_return: f64,
+    max_drawdown: f64,
+    trips: Trips,
+    /// The 5 % and the 95 % quantile of the returns.
+    quantiles: Option<(f64, f64)>,
+}
+
+impl<'a> Curve<'a> {
+    fn new(report: &'a Report) -> Self {
+        let returns = returns(report);
+        let riskless = report.risk_free_rate / report.periods_per_year;
+        let years = returns.len() as f64 / report.periods_per_year;
+        Self {
+            report,
+            excess: mean(&returns) - riskless,
+            riskless,
+            deviation: standard_deviation(&returns),
+            annualized_return: libm::pow(growth(report), 1.0 / years) - 1.0,
+            max_drawdown: max_drawdown(report),
+            trips: Trips::of(report),
+            quantiles: (report.entries > 0).then(|| quantiles(&returns)),
+            returns,
+        }
+    }
+
+    fn annual(&self) -> f64 {
+        self.report.periods_per_year.sqrt()
+    }
+
+    fn without(&self, reason: &'static str) -> &'static str {
+        if self.report.entries == 0 {
+            NO_FILLS
+        } else {
+            reason
+        }
+    }
+
+    fn sharpe_ratio(&self) -> Value {
+        match self.deviation? {
+            0.0 => Err(NO_VARIANCE),
+            deviation => Ok(self.excess / deviation * self.annual()),
+        }
+    }
+
+    fn sortino_ratio(&self) -> Value {
+        let below = |r: f64| (r - self.riskless).min(0.0);
+        let squares = sum_of(&self.returns, |r| below(r) * below(r));
+        if squares == 0.0 {
+            return Err(self.without("no return is below the riskless"));
+        }
+        let downside = (squares / self.returns.len() as f64).sqrt();
+        Ok(self.excess / downside * self.annual())
+    }
+
+    fn calmar_ratio(&self) -> Value {
+        if self.max_drawdown == 0.0 {
+            return Err(self.without("there is no drawdown"));
+        }
+        Ok(self.annualized_return / self.max_drawdown)
+    }
+
+    fn omega_ratio(&self) -> Value {
+        let losses = sum_of(&self.returns, |r| (self.riskless - r).max(0.0));
+        if losses == 0.0 {
+            return Err(self.without("no return is below the riskless"));
+        }
+        Ok(sum_of(&self.returns, |r| (r - self.riskless).max(0.0)) / losses)
+    }
+
+    fn volatility(&self) -> Value {
+        Ok(self.deviation? * self.annual())
+    }
+
+    fn information_ratio(&self) -> Value {
+        let Some(benchmark) = &self.report.benchmark else {
+            return Err("nothing was computed to compare it with");
+        };
+        let active: Vec<f64> = self
+            .returns
+            .iter()
+            .zip(&benchmark.returns)
+            .map(|(r, b)| r - b)
+            .collect();
+        match standard_deviation(&active)? {
+            0.0 => Err("the returns do not deviate from those of holding"),
+            deviation => Ok(mean(&active) / deviation * self.annual()),
+        }
+    }
+
+    fn quantiles(&self) -> Result<(f64, f64), &'static str> {
+        self.quantiles.ok_or(NO_FILLS)
+    }
+
+    fn tail_ratio(&self) -> Value {
+        let (low, high) = self.quantiles()?;
+        if low >= 0.0 {
+            return Err("the 5 % quantile of the returns is not a loss");
+        }
+        Ok(high / -low)
+    }
+
+    fn value_at_risk(&self) -> Value {
+        Ok((-self.quantiles()?.0).max(0.0))
+    }
+
+    fn expected_shortfall(&self) -> Value {
+        let (bound, _) = self.quantiles()?;
+        let tail = |r: f64, term: f64| if r <= bound { term } else { 0.0 };
+        let total = sum_of(&self.returns, |r| tail(r, r));
+        let count = sum_of(&self.returns, |r| tail(r, 1.0));
+        Ok((-total / count).max(0.0))
+    }
 }
 
 /// In two passes, so that nothing cancels. Returns that differ by rounding only count as equal.
@@ -442,82 +591,19 @@ fn standard_deviation(values: &[f64]) -> Value {
         return Err(FEW_ROWS);
     }
     let center = mean(values);
-    let squares: f64 = values.iter().map(|v| (v - center) * (v - center)).sum();
+    let squares = sum_of(values, |v| (v - center) * (v - center));
     let deviation = (squares / (values.len() - 1) as f64).sqrt();
-    let largest = values.iter().fold(0.0f64, |most, v| most.max(v.abs()));
     // One unit in the last place of a growth factor near 1, some times over.
     let rounding = 8.0 * f64::EPSILON;
-    Ok(if deviation <= rounding.min(largest) {
-        0.0
-    } else {
-        deviation
-    })
-}
-
-fn riskless(report: &Report) -> f64 {
-    report.risk_free_rate / report.periods_per_year
+    if deviation > rounding {
+        return Ok(deviation);
+    }
+    let largest = values.iter().fold(0.0f64, |most, v| most.max(v.abs()));
+    Ok(if deviation <= largest { 0.0 } else { deviation })
 }
 
 fn growth(report: &Report) -> f64 {
     report.equity[report.equity.len() - 1] / report.initial_cash
-}
-
-fn sharpe_ratio(report: &Report) -> Value {
-    let r = returns(report);
-    let deviation = standard_deviation(&r)?;
-    if deviation == 0.0 {
-        return Err(NO_VARIANCE);
-    }
-    Ok((mean(&r) - riskless(report)) / deviation * report.periods_per_year.sqrt())
-}
-
-fn sortino_ratio(report: &Report) -> Value {
-    let (r, f) = (returns(report), riskless(report));
-    let squares: f64 = r.iter().map(|r| (r - f).min(0.0)).map(|d| d * d).sum();
-    if squares == 0.0 {
-        return Err(if report.entries == 0 {
-            NO_FILLS
-        } else {
-            "no return is below the riskless"
-        });
-    }
-    let downside = (squares / r.len() as f64).sqrt();
-    Ok((mean(&r) - f) / downside * report.periods_per_year.sqrt())
-}
-
-fn calmar_ratio(report: &Report) -> Value {
-    let drawdown = max_drawdown(report);
-    if drawdown == 0.0 {
-        return Err(if report.entries == 0 {
-            NO_FILLS
-        } else {
-            "there is no drawdown"
-        });
-    }
-    Ok(annualized_return(report)? / drawdown)
-}
-
-fn omega_ratio(report: &Report) -> Value {
-    let (r, f) = (returns(report), riskless(report));
-    let losses: f64 = r.iter().map(|r| (f - r).max(0.0)).sum();
-    if losses == 0.0 {
-        return Err(if report.entries == 0 {
-            NO_FILLS
-        } else {
-            "no return is below the riskless"
-        });
-    }
-    let gains: f64 = r.iter().map(|r| (r - f).max(0.0)).sum();
-    Ok(gains / losses)
-}
-
-fn annualized_return(report: &Report) -> Value {
-    let years = (report.equity.len() - 1) as f64 / report.periods_per_year;
-    Ok(libm::pow(growth(report), 1.0 / years) - 1.0)
-}
-
-fn volatility(report: &Report) -> Value {
-    Ok(standard_deviation(&returns(report))? * report.periods_per_year.sqrt())
 }
 
 fn max_drawdown(report: &Report) -> f64 {
@@ -530,53 +616,59 @@ fn max_drawdown(report: &Report) -> f64 {
     deepest
 }
 
-fn win_rate(report: &Report) -> Value {
-    if report.trades.is_empty() {
-        return Err(NO_CLOSED);
-    }
-    let won = report
-        .trades
-        .iter()
-        .filter(|trade| trade.profit() > 0.0)
-        .count();
-    Ok(won as f64 / report.trades.len() as f64)
+/// Closed round trips: how many there are, won and lost, and by how much.
+struct Trips {
+    count: usize,
+    won: usize,
+    gains: f64,
+    lost: usize,
+    losses: f64,
 }
 
-/// Number and sum of the profits, number and sum of the losses.
-fn profits_and_losses(trades: &[Trade]) -> [(usize, f64); 2] {
-    let mut sides = [(0, 0.0); 2];
-    for profit in trades.iter().map(Trade::profit) {
-        if profit != 0.0 {
-            let side = &mut sides[usize::from(profit < 0.0)];
-            side.0 += 1;
-            side.1 += profit.abs();
+impl Trips {
+    fn of(report: &Report) -> Self {
+        let mut trips = Self {
+            count: 0,
+            won: 0,
+            gains: 0.0,
+            lost: 0,
+            losses: 0.0,
+        };
+        for profit in report.round_trips() {
+            trips.count += 1;
+            if profit > 0.0 {
+                trips.won += 1;
+                trips.gains += profit;
+            } else if profit < 0.0 {
+                trips.lost += 1;
+                trips.losses -= profit;
+            }
         }
-    }
-    sides
-}
-
-fn profit_factor(report: &Report) -> Value {
-    if report.trades.is_empty() {
-        return Err(NO_CLOSED);
-    }
-    let [(_, gains), (losing, losses)] = profits_and_losses(&report.trades);
-    if losing == 0 {
-        Err(NO_LOSING)
-    } else {
-        Ok(gains / losses)
+        trips
     }
 }
 
-fn payoff_ratio(report: &Report) -> Value {
-    if report.trades.is_empty() {
+fn win_rate(trips: &Trips) -> Value {
+    if trips.count == 0 {
         return Err(NO_CLOSED);
     }
-    match profits_and_losses(&report.trades) {
-        [_, (0, _)] => Err(NO_LOSING),
-        [(0, _), _] => Err("no closed trade made money"),
-        [(winning, gains), (losing, losses)] => {
-            Ok((gains / winning as f64) / (losses / losing as f64))
-        }
+    Ok(trips.won as f64 / trips.count as f64)
+}
+
+fn profit_factor(trips: &Trips) -> Value {
+    match (trips.count, trips.lost) {
+        (0, _) => Err(NO_CLOSED),
+        (_, 0) => Err(NO_LOSING),
+        _ => Ok(trips.gains / trips.losses),
+    }
+}
+
+fn payoff_ratio(trips: &Trips) -> Value {
+    match (trips.count, trips.lost, trips.won) {
+        (0, _, _) => Err(NO_CLOSED),
+        (_, 0, _) => Err(NO_LOSING),
+        (_, _, 0) => Err("no closed trade made money"),
+        (_, lost, won) => Ok((trips.gains / won as f64) / (trips.losses / lost as f64)),
     }
 }
 
@@ -585,69 +677,96 @@ fn turnover(report: &Report) -> f64 {
     report.traded_value / 2.0 / mean(&report.equity) / years
 }
 
-/// The `p`-quantile of sorted values, linear between order statistics.
-fn quantile(sorted: &[f64], p: f64) -> f64 {
-    let place = p * (sorted.len() - 1) as f64;
-    let below = place.floor();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "0 <= place <= len - 1"
-    )]
-    let index = below as usize;
-    let low = sorted[index];
-    sorted
-        .get(index + 1)
-        .map_or(low, |high| low + (place - below) * (high - low))
-}
-
-fn sorted_returns(report: &Report) -> Result<Vec<f64>, &'static str> {
-    if report.entries == 0 {
-        return Err(NO_FILLS);
-    }
-    let mut r = returns(report);
-    r.sort_unstable_by(f64::total_cmp);
-    Ok(r)
-}
-
-fn tail_ratio(report: &Report) -> Value {
-    let r = sorted_returns(report)?;
-    let low = quantile(&r, 0.05);
-    if low >= 0.0 {
-        return Err("the 5 % quantile of the returns is not a loss");
-    }
-    Ok(quantile(&r, 0.95) / -low)
-}
-
-fn value_at_risk(report: &Report) -> Value {
-    Ok((-quantile(&sorted_returns(report)?, 0.05)).max(0.0))
-}
-
-fn expected_shortfall(report: &Report) -> Value {
-    let r = sorted_returns(report)?;
-    let bound = quantile(&r, 0.05);
-    let tail = &r[..r.partition_point(|&r| r <= bound)];
-    Ok((-mean(tail)).max(0.0))
+/// The 5 % and the 95 % quantile, linear between order statistics.
+fn quantiles(returns: &[f64]) -> (f64, f64) {
+    // Days out of the market return exactly 0 and need no sorting.
+    let mut losses: Vec<f64> = returns.iter().copied().filter(|r| *r < 0.0).collect();
+    let mut gains: Vec<f64> = returns.iter().copied().filter(|r| *r > 0.0).collect();
+    let first_gain = returns.len() - gains.len();
+    let mut at_rank = |rank: usize| {
+        if rank < losses.len() {
+            *losses.select_nth_unstable_by(rank, f64::total_cmp).1
+        } else if rank < first_gain {
+            0.0
+        } else {
+            let rank = rank - first_gain;
+            *gains.select_nth_unstable_by(rank, f64::total_cmp).1
+        }
+    };
+    let mut quantile = |p: f64| {
+        let place = p * (returns.len() - 1) as f64;
+        let below = place.floor();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 <= place <= len - 1"
+        )]
+        let rank = below as usize;
+        let low = at_rank(rank);
+        if rank + 1 == returns.len() {
+            low
+        } else {
+            low + (place - below) * (at_rank(rank + 1) - low)
+        }
+    };
+    (quantile(0.05), quantile(0.95))
 }
 
 fn stability(report: &Report) -> Value {
+    if report.ruin.is_some() {
+        return Err("the book was lost");
+    }
+    // Days out of the market repeat the logarithm of the day before.
+    let (mut equity, mut log) = (report.initial_cash, 0.0);
     let y: Vec<f64> = report
         .equity
         .iter()
-        .map(|&e| libm::log(e / report.initial_cash))
+        .map(|&now| {
+            if now != equity {
+                equity = now;
+                log = libm::log(now / report.initial_cash);
+            }
+            log
+        })
         .collect();
-    let middle = (y.len() - 1) as f64 / 2.0;
+    let rows = y.len() as f64;
     let center = mean(&y);
-    let (mut xy, mut xx, mut yy) = (0.0, 0.0, 0.0);
-    for (t, value) in y.iter().enumerate() {
-        let (dx, dy) = (t as f64 - middle, value - center);
-        xy += dx * dy;
-        xx += dx * dx;
-        yy += dy * dy;
-    }
+    let x: Vec<f64> = (0..y.len())
+        .map(|t| t as f64 - (rows - 1.0) / 2.0)
+        .collect();
+    let xx = rows * (rows * rows - 1.0) / 12.0;
+    let yy = sum_of(&y, |y| (y - center) * (y - center));
+    let xy = sum_of_two(&x, &y, |x, y| x * (y - center));
     if yy == 0.0 {
         return Err("the equity does not vary");
     }
     // A zero slope gives zero whatever the sign.
     Ok((xy * xy / (xx * yy)).min(1.0).copysign(xy))
+}
+
+/// How a book compares with a benchmark over the same rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Comparison {
+    /// Slope of the least-squares line of `r` on `b`; `None` if `b` does not vary.
+    pub(crate) beta: Option<f64>,
+    /// Total return of the benchmark.
+    pub(crate) hold_return: f64,
+    /// Total return of the book less that.
+    pub(crate) excess_return: f64,
+}
+
+/// Compares a report with its benchmark; `None` if there is none.
+pub(crate) fn compare(report: &Report) -> Option<Comparison> {
+    let benchmark = report.benchmark.as_ref()?;
+    let (r, b) = (returns(report), &benchmark.returns);
+    let (r_mean, b_mean) = (mean(&r), mean(b));
+    let variance = sum_of(b, |b| (b - b_mean) * (b - b_mean));
+    let covariance = sum_of_two(&r, b, |r, b| (r - r_mean) * (b - b_mean));
+    let last = benchmark.equity[benchmark.equity.len() - 1];
+    let hold_return = last / report.initial_cash - 1.0;
+    Some(Comparison {
+        beta: (variance > 0.0).then(|| covariance / variance),
+        hold_return,
+        excess_return: growth(report) - 1.0 - hold_return,
+    })
 }

@@ -6,6 +6,7 @@
 
 mod bollinger;
 mod cci;
+mod cointegration;
 mod crossing;
 mod kdj;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod stochastic;
 
 pub use bollinger::{Bollinger, BollingerRule};
 pub use cci::CommodityChannel;
+pub use cointegration::Cointegration;
 pub use kdj::Kdj;
 pub use macd::Macd;
 pub use mean_reversion::MeanReversion;
@@ -27,6 +29,7 @@ pub use obv::OnBalanceVolume;
 pub use rsi::{Rsi, RsiRule};
 pub use stochastic::Stochastic;
 
+use crate::cointegration::{NoFit, PairSums, WindowFit};
 use crate::indicator::WindowSums;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -291,6 +294,17 @@ pub enum Leg {
     X,
 }
 
+impl Leg {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Y => Self::X,
+            Self::X => Self::Y,
+        }
+    }
+}
+
 /// What a pair rule wants after the close of a joint row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum PairSignal {
@@ -322,9 +336,29 @@ pub struct PairView<'a> {
     pub y_close: &'a [f64],
     /// Closing prices of its partner.
     pub x_close: &'a [f64],
+    /// The half-life, in joint rows, of the spread over the
+    /// [`FORMATION_ROWS`](crate::dataset::FORMATION_ROWS) joint rows that end with each row; NaN
+    /// where the spread does not return or there are not as many rows yet.
+    pub half_life: &'a [f64],
+    pub(crate) sums: &'a PairSums,
+    /// Row of the sums that is row 0 of this view.
+    pub(crate) first: usize,
 }
 
 impl PairView<'_> {
+    /// The line of `ln y` on `ln x` fitted on the `window` rows that end with `row`, and the
+    /// z-score of that row.
+    ///
+    /// # Errors
+    /// [`NoFit`] if the window has no line or no spread.
+    ///
+    /// # Panics
+    /// As [`PairSums::fit`], and if the window reaches before row 0 of this view.
+    pub fn fit(&self, row: usize, window: usize) -> Result<WindowFit, NoFit> {
+        assert!(window <= row + 1, "row {row} has no window of {window} rows");
+        self.sums.fit(self.first + row, window)
+    }
+
     /// The number of joint rows.
     #[must_use]
     pub const fn rows(&self) -> usize {
@@ -398,6 +432,7 @@ static ALL: &[&dyn Strategy] = &[
     &Kdj,
     &OnBalanceVolume,
     &MeanReversion,
+    &Cointegration,
 ];
 
 /// Every strategy.

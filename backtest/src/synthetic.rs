@@ -1,7 +1,8 @@
 //! Invented daily bars: a pure function of a seed, for demonstrations and tests. No market.
 //!
 //! Prices switch between trends that rise, fall and stand, so that a rule which follows trends has
-//! something to find; [`Kind::RandomWalk`] has nothing to find.
+//! something to find; [`Kind::RandomWalk`] has nothing to find. [`group`] invents several series at
+//! once, among them, if wanted, two that stay together.
 
 use crate::bars::{BarSeries, Columns, Frequency, midnight};
 use chrono::{Datelike, NaiveDate, Weekday};
@@ -18,6 +19,15 @@ const DAILY_VOLATILITY: f64 = 0.013;
 const TICKS_PER_UNIT: f64 = 100.0;
 /// Prices are held within these bounds.
 const PRICE_BOUNDS: (f64, f64) = (0.10, 1e6);
+
+/// The first series of a [`group`]: the code of a real stock, with invented prices.
+pub const GROUP_SYMBOL: &str = "000001.SZ";
+/// How far `ln` [`GROUP_SYMBOL`] moves its cointegrated partner.
+pub const GROUP_HEDGE_RATIO: f64 = 0.9;
+/// What is left after one day of a distance between the two: a half-life of 8 days.
+const SPREAD_MEMORY: f64 = 0.917;
+/// Standard deviation of the daily change of that distance; its own is about 2.5 times that.
+const SPREAD_VOLATILITY: f64 = 0.016;
 
 /// What the prices do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,30 +131,146 @@ pub fn series(
     first: NaiveDate,
     last: NaiveDate,
 ) -> Result<BarSeries, SyntheticError> {
+    let days = days_within(first, last)?;
+    Ok(walk(kind, seed, index, symbol(index), &days))
+}
+
+/// What a [`group`] of series has in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupKind {
+    /// `SYN01.SZ` stays with [`GROUP_SYMBOL`]: `ln SYN01 = a + 0.9 ln 000001 + spread`, where of a
+    /// spread half is left after 8 days, at a standard deviation of about 4 %. An edge, built into
+    /// the prices. The others have trends of their own.
+    Cointegrated,
+    /// Independent random walks: nothing to find.
+    RandomWalk,
+}
+
+/// Invents `count` series: [`GROUP_SYMBOL`], then `SYN01.SZ`, `SYN02.SZ`, ... The prices have
+/// nothing to do with the stock of that code.
+///
+/// ```
+/// use chrono::NaiveDate;
+/// use trialmill_backtest::synthetic::{GroupKind, group};
+///
+/// let day = |y, m, d| NaiveDate::from_ymd_opt(y, m, d).expect("a date of the calendar");
+/// let bars = group(GroupKind::Cointegrated, 7, 4, day(2013, 1, 4), day(2023, 12, 29))?;
+/// let symbols: Vec<&str> = bars.iter().map(|series| series.symbol()).collect();
+/// assert_eq!(symbols, ["000001.SZ", "SYN01.SZ", "SYN02.SZ", "SYN03.SZ"]);
+/// # Ok::<(), trialmill_backtest::synthetic::SyntheticError>(())
+/// ```
+///
+/// # Errors
+/// [`SyntheticError::NoDays`] if no business day lies within the dates.
+///
+/// # Panics
+/// As [`series`].
+pub fn group(
+    kind: GroupKind,
+    seed: u64,
+    count: usize,
+    first: NaiveDate,
+    last: NaiveDate,
+) -> Result<Vec<BarSeries>, SyntheticError> {
+    let days = days_within(first, last)?;
+    let alone = match kind {
+        GroupKind::Cointegrated => Kind::Trending,
+        GroupKind::RandomWalk => Kind::RandomWalk,
+    };
+    let mut group: Vec<BarSeries> = Vec::with_capacity(count);
+    for index in 0..count {
+        let bars = match (kind, index) {
+            (_, 0) => walk(alone, seed, 0, GROUP_SYMBOL.to_owned(), &days),
+            (GroupKind::Cointegrated, 1) => companion(seed, symbol(1), &days, &group[0]),
+            _ => walk(alone, seed, index, symbol(index), &days),
+        };
+        group.push(bars);
+    }
+    Ok(group)
+}
+
+/// A series that goes its own way.
+fn walk(kind: Kind, seed: u64, index: usize, symbol: String, days: &[NaiveDate]) -> BarSeries {
+    let mut random = stream(seed, index);
+    let start = libm::log(15.0 + 45.0 * random.uniform());
+    let base_volume = 1e6 * (1.0 + 9.0 * random.uniform());
+    let mut drift = trend(kind, &mut random);
+    bars(
+        symbol,
+        days,
+        &mut random,
+        start,
+        base_volume,
+        |random, _| {
+            if random.uniform() < 1.0 / MEAN_REGIME_DAYS {
+                drift = trend(kind, random);
+            }
+            let gap = 0.3 * DAILY_VOLATILITY * random.normal();
+            let daytime = drift + DAILY_VOLATILITY * 0.954 * random.normal();
+            (gap, daytime)
+        },
+    )
+}
+
+/// A series that stays with another one, as [`GroupKind::Cointegrated`] says.
+fn companion(seed: u64, symbol: String, days: &[NaiveDate], other: &BarSeries) -> BarSeries {
+    let mut random = stream(seed, 1);
+    let start = libm::log(15.0 + 45.0 * random.uniform());
+    let base_volume = 1e6 * (1.0 + 9.0 * random.uniform());
+    let (mut spread, mut before) = (0.0, libm::log(other.close()[0]));
+    bars(
+        symbol,
+        days,
+        &mut random,
+        start,
+        base_volume,
+        |random, row| {
+            let now = libm::log(other.close()[row]);
+            let spread_before = spread;
+            spread = SPREAD_MEMORY * spread + SPREAD_VOLATILITY * random.normal();
+            let change = GROUP_HEDGE_RATIO * (now - before) + spread - spread_before;
+            before = now;
+            let gap = 0.3 * DAILY_VOLATILITY * random.normal();
+            (gap, change - gap)
+        },
+    )
+}
+
+fn days_within(first: NaiveDate, last: NaiveDate) -> Result<Vec<NaiveDate>, SyntheticError> {
     let days = business_days(first, last);
     if days.is_empty() {
         return Err(SyntheticError::NoDays { first, last });
     }
-    // Two rounds of mixing, so that neighbouring seeds and indices share nothing.
+    Ok(days)
+}
+
+/// The random numbers of a series; two rounds of mixing, so that neighbouring seeds and indices
+/// share nothing.
+const fn stream(seed: u64, index: usize) -> Random {
     let mut mix = Random::new(seed);
-    let mut random = Random::new(mix.bits() ^ Random::new(index as u64).bits());
+    Random::new(mix.bits() ^ Random::new(index as u64).bits())
+}
+
+/// Bars around a path of log prices; `step` gives the overnight and the daytime change of a row.
+fn bars(
+    symbol: String,
+    days: &[NaiveDate],
+    random: &mut Random,
+    mut log_price: f64,
+    base_volume: f64,
+    mut step: impl FnMut(&mut Random, usize) -> (f64, f64),
+) -> BarSeries {
     let mut columns = Columns::default();
-    let mut log_price = libm::log(15.0 + 45.0 * random.uniform());
-    let base_volume = 1e6 * (1.0 + 9.0 * random.uniform());
-    let mut drift = trend(kind, &mut random);
-    for day in days {
-        if random.uniform() < 1.0 / MEAN_REGIME_DAYS {
-            drift = trend(kind, &mut random);
-        }
-        let gap = 0.3 * DAILY_VOLATILITY * random.normal();
-        let daytime = drift + DAILY_VOLATILITY * 0.954 * random.normal();
+    for (row, &day) in days.iter().enumerate() {
+        let (gap, daytime) = step(random, row);
         let open = tick(libm::exp(log_price + gap));
         log_price =
             libm::log(libm::exp(log_price + gap + daytime).clamp(PRICE_BOUNDS.0, PRICE_BOUNDS.1));
         let close = tick(libm::exp(log_price));
         let reach = |random: &mut Random| 0.4 * DAILY_VOLATILITY * random.normal().abs();
-        let high = tick(open.max(close) * (1.0 + reach(&mut random)));
-        let low = tick(open.min(close) / (1.0 + reach(&mut random)));
+        let high = tick(open.max(close) * (1.0 + reach(random)));
+        let low = tick(open.min(close) / (1.0 + reach(random)));
         columns.time.push(midnight(day));
         columns.open.push(open);
         columns.close.push(close);
@@ -154,8 +280,8 @@ pub fn series(
             .volume
             .push((base_volume * libm::exp(0.3 * random.normal())).round());
     }
-    Ok(BarSeries::new(symbol(index), Frequency::Daily, columns)
-        .expect("prices are clamped and rounded into the accepted range, days ascend"))
+    BarSeries::new(symbol, Frequency::Daily, columns)
+        .expect("prices are clamped and rounded into the accepted range, days ascend")
 }
 
 fn trend(kind: Kind, random: &mut Random) -> f64 {
@@ -212,6 +338,46 @@ mod tests {
             let moves = bars.close().windows(2).map(|w| (w[1] / w[0] - 1.0).abs());
             assert!(moves.fold(0.0, f64::max) < 0.2, "series {index}");
         }
+    }
+
+    #[test]
+    fn a_group_names_its_series_and_only_the_wanted_pair_stays_together() {
+        use crate::cointegration::{Lags, engle_granger};
+        let make = |kind, seed| group(kind, seed, 4, day(2013, 1, 4), day(2023, 12, 29)).unwrap();
+        let three_years = |bars: &BarSeries| {
+            let rows = bars.rows_between(midnight(day(2020, 1, 1)), midnight(day(2022, 12, 31)));
+            let logs = bars.close()[rows].iter().map(|price| libm::log(*price));
+            logs.collect::<Vec<_>>()
+        };
+        let p_values = |kind, seed| {
+            let logs: Vec<_> = make(kind, seed).iter().map(three_years).collect();
+            let test =
+                |other: &Vec<f64>| engle_granger(&logs[0], other, Lags::Aic).unwrap().p_value;
+            logs[1..].iter().map(test).collect::<Vec<_>>()
+        };
+        for seed in 1..20 {
+            let p = p_values(GroupKind::Cointegrated, seed);
+            assert!(p[0] < 0.05 / 6.0, "seed {seed}: {p:?}");
+        }
+        let p = p_values(GroupKind::Cointegrated, 7);
+        assert!(p[0] < 1e-4 && p[1] > 0.05 && p[2] > 0.05, "{p:?}");
+        let p = p_values(GroupKind::RandomWalk, 7);
+        assert!(p.iter().all(|p| *p > 0.05), "{p:?}");
+        // The others are those that `series` gives under the same index.
+        let alone = series(Kind::Trending, 7, 2, day(2013, 1, 4), day(2023, 12, 29)).unwrap();
+        assert_eq!(make(GroupKind::Cointegrated, 7)[2], alone);
+        let short = group(
+            GroupKind::Cointegrated,
+            7,
+            2,
+            day(2013, 1, 4),
+            day(2014, 1, 4),
+        )
+        .unwrap();
+        assert_eq!(
+            short[1].close(),
+            &make(GroupKind::Cointegrated, 7)[1].close()[..short[1].rows()]
+        );
     }
 
     #[test]

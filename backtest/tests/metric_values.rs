@@ -1,16 +1,19 @@
 //! Metrics against values worked out by hand, and where they have none.
 
 use std::sync::Arc;
-use trialmill_backtest::engine::{Report, Trade};
+use trialmill_backtest::engine::{Benchmark, Report, Ruin, Side, Trade};
 use trialmill_backtest::metrics::{
-    Direction, METRICS, Metric, REFUSED, evaluate_all, find, find_refused,
+    self, Direction, METRICS, Metric, REFUSED, evaluate_all, find, find_refused,
 };
+use trialmill_backtest::synthetic::Random;
 
 fn report(equity: &[f64], trades: &[(f64, f64)]) -> Report {
     let trades: Vec<Trade> = trades
         .iter()
         .map(|&(paid, received)| Trade {
             symbol: 0,
+            pair: None,
+            side: Side::Long,
             entry_row: 0,
             exit_row: 1,
             shares: 1.0,
@@ -23,6 +26,11 @@ fn report(equity: &[f64], trades: &[(f64, f64)]) -> Report {
     Report {
         time: (0i64..).take(equity.len()).collect(),
         symbols: Arc::from(["A".to_owned()]),
+        pairs: vec![],
+        benchmark: None,
+        legs_per_trip: 1,
+        entries_not_admitted: 0,
+        ruin: None,
         equity: equity.to_vec(),
         entry_signals: trades.len(),
         exit_signals: trades.len(),
@@ -89,6 +97,100 @@ fn every_metric_has_the_value_of_its_formula() {
     assert_value(&r, Metric::TailRatio, high / -low);
     assert_value(&r, Metric::ValueAtRisk, -low);
     assert_value(&r, Metric::ExpectedShortfall, 0.1);
+}
+
+#[test]
+fn the_information_ratio_is_that_of_the_returns_beyond_holding() {
+    let mut r = mixed();
+    assert!(Metric::InformationRatio.value(&r).is_err());
+    // Holding returns 0.1, 0, 0.1, 0: beyond it are 0, -0.1, 0.1, -0.05; mean -0.0125.
+    let hold = Benchmark::new(vec![100.0, 110.0, 110.0, 121.0, 121.0]);
+    r.benchmark = Some(Arc::new(hold));
+    let squares: f64 = [0.0, -0.1, 0.1, -0.05f64]
+        .iter()
+        .map(|a| (a + 0.0125) * (a + 0.0125))
+        .sum();
+    let wanted = -0.0125 / (squares / 3.0).sqrt() * 2.0;
+    assert_value(&r, Metric::InformationRatio, wanted);
+    r.benchmark = Some(Arc::new(Benchmark::new(r.equity.clone())));
+    let same = Metric::InformationRatio.value(&r).unwrap_err();
+    assert_eq!(
+        same.to_string(),
+        "information_ratio is undefined: the returns do not deviate from those of holding"
+    );
+}
+
+#[test]
+fn two_legs_that_go_together_are_one_trade() {
+    let mut r = report(
+        &[100.0, 110.0, 99.0, 118.8, 112.86],
+        &[(50.0, 60.0), (60.0, 55.0), (55.0, 52.0), (55.0, 56.0)],
+    );
+    r.legs_per_trip = 2;
+    assert_value(&r, Metric::NTrades, 2.0);
+    assert_value(&r, Metric::WinRate, 0.5);
+    assert_value(&r, Metric::ProfitFactor, 5.0 / 2.0);
+}
+
+#[test]
+fn a_lost_book_has_lost_everything_and_no_metric_is_infinite() {
+    let mut r = report(&[100.0, 50.0, 0.0, 0.0, 0.0], &[(50.0, 60.0)]);
+    r.ruin = Some(Ruin {
+        row: 2,
+        shortfall: 3.0,
+    });
+    assert_value(&r, Metric::TotalReturn, -1.0);
+    assert_value(&r, Metric::AnnualizedReturn, -1.0);
+    assert_value(&r, Metric::MaxDrawdown, 1.0);
+    assert!(Metric::Stability.value(&r).is_err());
+    for (metric, value) in evaluate_all(&r) {
+        assert!(value.as_ref().map_or(true, |v| v.is_finite()), "{metric:?}");
+    }
+    let mean = (-0.5 - 1.0) / 4.0;
+    let squares: f64 = [-0.5, -1.0, 0.0, 0.0]
+        .iter()
+        .map(|r| (r - mean) * (r - mean))
+        .sum();
+    assert_value(&r, Metric::SharpeRatio, mean / (squares / 3.0).sqrt() * 2.0);
+}
+
+/// A quantile by sorting everything, as the definition says.
+fn sorted_quantile(returns: &[f64], p: f64) -> f64 {
+    let mut sorted = returns.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = p * (sorted.len() - 1) as f64;
+    let below = place.floor();
+    let low = sorted[below as usize];
+    let high = sorted.get(below as usize + 1).copied().unwrap_or(low);
+    low + (place - below) * (high - low)
+}
+
+#[test]
+fn quantiles_are_those_of_all_returns_sorted_however_many_are_zero() {
+    let mut random = Random::new(3);
+    for rows in [2, 3, 5, 21, 22, 100, 1_000] {
+        for idle in [0.0, 0.3, 0.9, 0.97] {
+            let mut equity = vec![100.0];
+            for t in 1..rows {
+                let moves = random.uniform() > idle;
+                let change = if moves { 0.01 * random.normal() } else { 0.0 };
+                equity.push(equity[t - 1] * (1.0 + change));
+            }
+            let r = report(&equity, &[(1.0, 2.0)]);
+            let returns = metrics::returns(&r);
+            let (low, high) = (
+                sorted_quantile(&returns, 0.05),
+                sorted_quantile(&returns, 0.95),
+            );
+            assert_value(&r, Metric::ValueAtRisk, (-low).max(0.0));
+            if low < 0.0 {
+                assert_value(&r, Metric::TailRatio, high / -low);
+            }
+            let tail: Vec<f64> = returns.into_iter().filter(|r| *r <= low).collect();
+            let mean = tail.iter().sum::<f64>() / tail.len() as f64;
+            assert_value(&r, Metric::ExpectedShortfall, (-mean).max(0.0));
+        }
+    }
 }
 
 #[test]
@@ -198,10 +300,10 @@ fn the_catalogue_is_complete_and_its_names_are_unique() {
         assert!(std::ptr::eq(info.metric.info(), info), "{}", info.name);
         assert!(info.scale > 0.0 && !info.formula.is_empty() && !info.source.is_empty());
     }
-    assert_eq!(METRICS.len(), 19);
+    assert_eq!(METRICS.len(), 20);
     assert_eq!(find("sharpe").unwrap().name, "sharpe_ratio");
     assert_eq!(find("max_drawdown").unwrap().direction, Direction::Minimize);
-    for name in ["information_ratio", "ic", "ic_ir", "custom"] {
+    for name in ["ic", "ic_ir", "custom"] {
         assert!(
             find(name).is_none() && find_refused(name).is_some(),
             "{name}"

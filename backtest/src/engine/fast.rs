@@ -1,0 +1,103 @@
+//! The engine that trials run: the same book as the reference, visited only on rows with orders;
+//! what lies between them is valued column by column. The same bits as [`super::reference`].
+//!
+//! Why the bits are the same: fills go through the same code with the same prices; the value of a
+//! row is the cash plus one product for each holding added in their order, and a holding without
+//! shares, which is left out here, adds a zero there.
+
+use super::book::{Book, Layout};
+use super::orders::Orders;
+use super::report::Report;
+use super::{RunError, Trading, reference};
+use crate::config::{BacktestConfig, Fill};
+use crate::dataset::Dataset;
+
+/// `stop` is asked before each slot's signals and before each row with orders.
+pub(super) fn trade(
+    data: &Dataset,
+    trading: &Trading<'_>,
+    layout: &Layout,
+    config: &BacktestConfig,
+    stop: &dyn Fn() -> bool,
+) -> Result<Report, RunError> {
+    let mut orders = Orders::of(data, trading, layout, config.fill, stop)?;
+    if layout.slots() > 1 {
+        // Stable, so that the orders of a row stay in the order of their slots.
+        orders.given.sort_by_key(|(row, _)| *row);
+    }
+    let fill_prices = match config.fill {
+        Fill::NextOpen => &data.open_at,
+        Fill::NextClose | Fill::Close => &data.close_at,
+    };
+    let width = data.symbols().len();
+    let rows = data.rows();
+    let mut book = Book::new(layout, config);
+    let mut equity = Vec::with_capacity(rows);
+    for due in orders.given.chunk_by(|(a, _), (b, _)| a == b) {
+        if stop() {
+            return Err(RunError::Stopped);
+        }
+        let row = due[0].0;
+        let number = row as usize;
+        // Cash stays as it was up to this row; the positions are added below.
+        equity.resize(number, book.cash);
+        let prices = &fill_prices[number * width..(number + 1) * width];
+        book.carry_out(due.iter().map(|(_, order)| order), row, prices);
+    }
+    equity.resize(rows, book.cash);
+    let mut net = vec![0.0; rows];
+    let mut gross = vec![0.0; if layout.short { rows } else { 0 }];
+    for span in spans(&book, layout, rows) {
+        let closes = &data.closes(layout.symbols[span.holding])[span.from..span.to];
+        for (net, close) in net[span.from..span.to].iter_mut().zip(closes) {
+            *net += span.shares * close;
+        }
+        if layout.short {
+            for (gross, close) in gross[span.from..span.to].iter_mut().zip(closes) {
+                *gross += (span.shares * close).abs();
+            }
+        }
+    }
+    for (equity, net) in equity.iter_mut().zip(&net) {
+        *equity += net;
+    }
+    if layout.short && equity.iter().any(|value| *value <= 0.0) {
+        // A lost book trades no more, which changes every later row.
+        return reference::trade(data, trading, config, stop);
+    }
+    let gross = if layout.short { &gross } else { &net };
+    Ok(book.into_report(data, config, equity, gross, orders.signals, None))
+}
+
+/// Shares held from the close of row `from` to that of the row before `to`.
+struct Span {
+    holding: usize,
+    shares: f64,
+    from: usize,
+    to: usize,
+}
+
+/// All spans in the order of their holdings.
+fn spans(book: &Book<'_>, layout: &Layout, rows: usize) -> Vec<Span> {
+    let closed = book.trades.iter().zip(&book.trade_holdings);
+    let closed = closed.map(|(trade, &holding)| Span {
+        holding,
+        shares: match trade.side {
+            super::Side::Long => trade.shares,
+            super::Side::Short => -trade.shares,
+        },
+        from: trade.entry_row as usize,
+        to: trade.exit_row as usize,
+    });
+    let open = book.open_holdings().map(|(holding, shares, row)| Span {
+        holding,
+        shares,
+        from: row as usize,
+        to: rows,
+    });
+    let mut spans: Vec<Span> = closed.chain(open).collect();
+    if layout.symbols.len() > 1 {
+        spans.sort_by_key(|span| span.holding);
+    }
+    spans
+}
