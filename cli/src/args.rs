@@ -209,6 +209,9 @@ pub enum Data {
         /// Files
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// The symbol of a file that does not name it, and the only one of a file that does
+        #[arg(long, value_name = "SYMBOL")]
+        symbol: Option<String>,
         /// The database.
         #[command(flatten)]
         database: OfDatabase,
@@ -216,12 +219,15 @@ pub enum Data {
     /// List the stored series
     #[command(after_help = DATABASE_HELP)]
     List(OfDatabase),
-    /// Read files as import does, and store nothing
+    /// Read files as import does, print all that is found, and store nothing
     #[command(after_help = PLAIN_HELP)]
     Check {
         /// Files
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// The symbol of a file that does not name it, and the only one of a file that does
+        #[arg(long, value_name = "SYMBOL")]
+        symbol: Option<String>,
         /// Print JSON for programs
         #[arg(long)]
         json: bool,

@@ -9,11 +9,13 @@ use crate::figures::{count, duration};
 use crate::output;
 use chrono::{DateTime, NaiveDate};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 use trialmill_backtest::bars::BarSeries;
-use trialmill_ingest::{Import, ImportError};
+use trialmill_ingest::{FileReport, ImportReport, ReadOptions, Severity, read_files};
+
+/// How many warnings `import` prints of a file; `check` prints all.
+const WARNINGS_OF_IMPORT: usize = 10;
 
 /// Runs a command of `data`.
 ///
@@ -21,13 +23,17 @@ use trialmill_ingest::{Import, ImportError};
 /// When a file has faults (nothing is imported then), or the database does not do it.
 pub async fn run(command: Data, settings: &Settings) -> Result<(), Failure> {
     match command {
-        Data::Import { files, database } => import(&files, &database, settings).await,
+        Data::Import {
+            files,
+            symbol,
+            database,
+        } => import(&files, symbol, &database, settings).await,
         Data::List(database) => list(&database, settings).await,
-        Data::Check { files, json } => {
-            let begin = Instant::now();
-            let read = read_all(&files)?;
-            report(&read, "sound", begin.elapsed().as_secs_f64(), json)
-        }
+        Data::Check {
+            files,
+            symbol,
+            json,
+        } => check(&files, symbol, json),
         Data::Generate {
             symbols,
             from,
@@ -57,110 +63,149 @@ pub async fn run(command: Data, settings: &Settings) -> Result<(), Failure> {
     }
 }
 
+fn options(symbol: Option<String>) -> ReadOptions {
+    ReadOptions {
+        symbol,
+        ..ReadOptions::default()
+    }
+}
+
+/// Reads the files and prints all that was found: that is the result here.
+fn check(files: &[PathBuf], symbol: Option<String>, as_json: bool) -> Result<(), Failure> {
+    let begin = Instant::now();
+    let (report, _) = read_files(files, &options(symbol));
+    let seconds = begin.elapsed().as_secs_f64();
+    if as_json {
+        document(&report, None, seconds)?;
+    } else {
+        for file in &report.files {
+            for finding in &file.findings {
+                output::say(format!("{}: {finding}", file.source))?;
+            }
+            if file.unlisted > 0 {
+                output::say(unlisted(file))?;
+            }
+            if file.errors == 0 {
+                output::say(of_file(file))?;
+            }
+        }
+        let verdict = if report.is_sound() {
+            "sound"
+        } else {
+            "an import would be refused"
+        };
+        output::say(format!("{verdict}, {}", duration(seconds)))?;
+    }
+    refused_if_unsound(&report)
+}
+
+/// Stores the bars of all files in one transaction, or of none.
 async fn import(
     files: &[PathBuf],
+    symbol: Option<String>,
     database: &OfDatabase,
     settings: &Settings,
 ) -> Result<(), Failure> {
     let begin = Instant::now();
-    let read = read_all(files)?;
+    let (report, series) = read_files(files, &options(symbol));
+    if !database.json {
+        for file in &report.files {
+            note_findings(file);
+        }
+    }
     let place = Place::of(database.data_dir.as_deref(), settings);
-    let store = place.open(true).await?;
-    for (path, import) in &read {
-        let name = path
-            .file_name()
-            .map_or_else(String::new, |name| name.display().to_string());
-        store.put_series(&import.series, &name).await?;
+    if report.is_sound() {
+        let store = place.open(true).await?;
+        store.put_series(&series, &source_of(files)).await?;
+    } else {
+        output::note("nothing was imported");
     }
     let seconds = begin.elapsed().as_secs_f64();
-    report(
-        &read,
-        &format!("imported into {}", place.name()),
-        seconds,
-        database.json,
-    )
+    if database.json {
+        document(&report, Some(report.is_sound()), seconds)?;
+    } else if report.is_sound() {
+        for file in &report.files {
+            output::say(of_file(file))?;
+        }
+        let place = place.name();
+        output::say(format!("imported into {place}, {}", duration(seconds)))?;
+    }
+    refused_if_unsound(&report)
 }
 
-/// Reads every file before anything is stored; tells the faults of all of them.
-fn read_all(files: &[PathBuf]) -> Result<Vec<(PathBuf, Import)>, Failure> {
-    let mut read = Vec::new();
-    let mut faults = false;
-    let mut seen: BTreeMap<String, &Path> = BTreeMap::new();
-    for path in files {
-        match trialmill_ingest::read_file(path) {
-            Ok(import) => {
-                for series in &import.series {
-                    if let Some(other) = seen.insert(series.symbol().to_owned(), path) {
-                        faults = true;
-                        let (symbol, other) = (series.symbol(), other.display());
-                        let path = path.display();
-                        output::note(format!("{path}: {symbol} is also in {other}; keep one"));
-                    }
-                }
-                read.push((path.clone(), import));
-            }
-            Err(error) => {
-                faults = true;
-                tell(&error);
-            }
+/// The exit code of a refused import; its reasons were printed.
+fn refused_if_unsound(report: &ImportReport) -> Result<(), Failure> {
+    if report.is_sound() {
+        Ok(())
+    } else {
+        Err(Failure::Said(1))
+    }
+}
+
+/// What is recorded as the source: all series of an import are stored at once, with one source.
+fn source_of(files: &[PathBuf]) -> String {
+    let name = files
+        .first()
+        .and_then(|path| path.file_name())
+        .map_or_else(String::new, |name| name.display().to_string());
+    match files.len() {
+        0 | 1 => name,
+        more => format!("{name} and {} more", more - 1),
+    }
+}
+
+/// Every error and the first warnings of a file; notes are for `check`.
+fn note_findings(file: &FileReport) {
+    let mut warnings = 0;
+    for finding in &file.findings {
+        if finding.severity == Severity::Note {
+            continue;
+        }
+        warnings += usize::from(finding.severity == Severity::Warning);
+        if warnings <= WARNINGS_OF_IMPORT {
+            output::note(format!("{}: {finding}", file.source));
         }
     }
-    if faults {
-        output::note("nothing was imported");
-        return Err(Failure::Said(1));
-    }
-    Ok(read)
-}
-
-fn tell(error: &ImportError) {
-    let ImportError::Faults {
-        path,
-        faults,
-        total,
-    } = error
-    else {
-        return output::note(error);
-    };
-    for fault in faults {
-        output::note(format!("{}: {fault}", path.display()));
-    }
-    if *total > faults.len() {
-        let more = *total - faults.len();
+    if warnings > WARNINGS_OF_IMPORT {
+        let more = count((warnings - WARNINGS_OF_IMPORT) as u64);
+        let source = &file.source;
         output::note(format!(
-            "{}: and {} more faults",
-            path.display(),
-            count(more as u64)
+            "{source}: {more} more warnings; `trialmill data check {source}` prints them"
         ));
     }
+    if file.unlisted > 0 {
+        output::note(unlisted(file));
+    }
+    if !file.ignored_columns.is_empty() {
+        let columns = file.ignored_columns.join(", ");
+        output::note(format!("note: these columns are not used: {columns}"));
+    }
 }
 
-fn report(
-    read: &[(PathBuf, Import)],
-    what: &str,
-    seconds: f64,
-    as_json: bool,
-) -> Result<(), Failure> {
-    let summaries: Vec<Value> = read
-        .iter()
-        .map(|(path, import)| {
-            let mut summary = summary(&path.display().to_string(), &import.series);
-            summary["ignored_columns"] = json!(import.ignored_columns);
-            summary
-        })
-        .collect();
-    if as_json {
-        return Ok(output::document(
-            &json!({"files": summaries, "seconds": seconds}),
-        )?);
+fn unlisted(file: &FileReport) -> String {
+    let more = count(file.unlisted);
+    format!("{}: and {more} more findings", file.source)
+}
+
+fn document(report: &ImportReport, imported: Option<bool>, seconds: f64) -> Result<(), Failure> {
+    let mut text = json!({
+        "sound": report.is_sound(),
+        "files": report.files,
+        "seconds": seconds,
+    });
+    if let Some(imported) = imported {
+        text["imported"] = json!(imported);
     }
-    for (summary, (_, import)) in summaries.iter().zip(read) {
-        output::say(sentence(summary))?;
-        if !import.ignored_columns.is_empty() {
-            let columns = import.ignored_columns.join(", ");
-            output::note(format!("note: these columns are not used: {columns}"));
-        }
-    }
-    Ok(output::say(format!("{what}, {}", duration(seconds)))?)
+    Ok(output::document(&text)?)
+}
+
+/// What a sound file holds.
+fn of_file(file: &FileReport) -> String {
+    let columns = match file.dialect {
+        Some("trialmill") | None => String::new(),
+        Some(dialect) => format!(", columns of {dialect}"),
+    };
+    format!("{}{columns}", sentence(&json!(file)))
 }
 
 /// What a list of series holds.
