@@ -92,7 +92,7 @@ impl Method {
             Self::Random => Box::new(Random),
             Self::Grid => Box::new(Grid::new(space, seed, initial)?),
             Self::Sobol => Box::new(Sobol),
-            Self::Tpe => Box::new(Tpe),
+            Self::Tpe => Box::new(Tpe::new(space, seed)),
         })
     }
 }

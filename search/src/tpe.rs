@@ -10,7 +10,7 @@ mod split;
 #[cfg(test)]
 mod oracle;
 
-use candidates::{Candidates, Densities, Group};
+use candidates::{CANDIDATES, Candidates, Densities, Group};
 use split::Split;
 
 use crate::history::History;
@@ -19,34 +19,52 @@ use crate::random::Random;
 use crate::sampler::{HistoryNeed, Sampler};
 use crate::space::Space;
 use crate::stream::Stream;
+use crate::unseen::Unseen;
 
 /// Finished trials, failed ones aside, before which points are drawn at random.
 const START_UP: usize = 10;
 
-/// How often candidates are drawn anew when every one is known.
+/// How often candidates are drawn anew when every one is known or none is allowed.
 const ROUNDS: usize = 10;
+
+/// How many random points are tried after that, or while starting up.
+const RANDOM_DRAWS: usize = 100;
 
 /// The tree-structured Parzen estimator (Bergstra et al., "Algorithms for hyper-parameter
 /// optimization", 2011) in the form and with the constants of Optuna 5.0's default `TPESampler`.
 ///
-/// The best tenth of the finished trials (at most 25) are good; the others, and the running ones, are bad.
-/// A density is laid over each set; 24 candidates are drawn from that of the good ones, and the one
-/// where good is likeliest against bad is taken. A density covers all parameters at once; with
+/// The best tenth of the finished trials (at most 25) are good; the others, and the running ones,
+/// are bad. A density is laid over each set; 24 candidates are drawn from that of the good ones, and the
+/// one where good is likeliest against bad is taken. A density covers all parameters at once; with
 /// conditional parameters, those that are present together share a pair of densities made from the
 /// trials that had them (Optuna's `group=True`).
 ///
 /// - While fewer than 10 trials have finished (failed ones not counted), points are those of
 ///   [`Random`]. With more workers more trials are drawn so: a trial counts when it has ended.
-/// - Pruned trials rank behind completed ones; infeasible ones last, by how infeasible they are.
+/// - Pruned trials rank behind completed ones, the earliest first; infeasible ones last, by how
+///   infeasible they are.
 /// - Running trials count as bad, so that workers asking at one time spread out.
-/// - Candidates that break a constraint are drawn again, and a point of the known history is not given
-///   again; if nothing is left after 10 rounds, the point is what [`Random`] gives.
+/// - Candidates that break a constraint are replaced, up to ten times as many draws in all.
+/// - A point of the known history is not given again ([`Unseen`]): the next best candidate is, then
+///   others are drawn, then random points.
 /// - The point follows from space, history, seed and number alone; the order in which the history
 ///   lists trials does not matter.
 ///
 /// One objective only: of several costs it reads the first.
-#[derive(Debug, Clone, Copy)]
-pub struct Tpe;
+#[derive(Debug, Clone)]
+pub struct Tpe {
+    unseen: Unseen,
+}
+
+impl Tpe {
+    /// Prepares what depends on the space alone.
+    #[must_use]
+    pub fn new(space: &Space, seed: u64) -> Self {
+        Self {
+            unseen: Unseen::new(space, seed),
+        }
+    }
+}
 
 impl Sampler for Tpe {
     fn history_need(&self) -> HistoryNeed {
@@ -54,39 +72,43 @@ impl Sampler for Tpe {
     }
 
     fn size_limit(&self) -> Option<u64> {
-        None
+        self.unseen.size_limit()
     }
 
     fn ask(&self, space: &Space, history: &History<'_>, seed: u64, number: u32) -> Option<Point> {
-        if Split::informative(history) < START_UP {
-            return Random.ask(space, history, seed, number);
+        if self
+            .size_limit()
+            .is_some_and(|limit| u64::from(number) >= limit)
+        {
+            return None;
         }
-        let split = Split::of(history, number);
+        let started = Split::informative(history) >= START_UP;
         let groups = Group::all(space);
+        let split = Split::of(history, number);
         let densities: Vec<Densities<'_>> = groups
             .iter()
+            .filter(|_| started)
             .map(|group| Densities::of(group, &split))
             .collect();
         let mut stream = Stream::for_sampler(seed, number, "tpe");
-        for _ in 0..ROUNDS {
-            let candidates = Candidates::draw(space, &densities, &mut stream);
-            let unknown = candidates
-                .points()
-                .find(|point| !is_known(history, number, point));
-            if unknown.is_some() {
-                return unknown;
-            }
-        }
-        Random.ask(space, history, seed, number)
+        let rounds = if started { ROUNDS } else { 0 };
+        let promising = (0..rounds)
+            .flat_map(|_| Candidates::draw(space, &densities, &mut stream).into_points());
+        let mut proposals = promising.chain(random_points(space, seed, number));
+        let most = ROUNDS * (CANDIDATES + 1) + RANDOM_DRAWS;
+        self.unseen
+            .first(space, history, number, most, || proposals.next())
     }
 }
 
-/// Whether a trial other than `asking` has this point.
-fn is_known(history: &History<'_>, asking: u32, point: &Point) -> bool {
-    let finished = history.finished.iter().map(|trial| &trial.point);
-    let running = history.running.iter();
-    let running = running.filter(|trial| trial.number != asking);
-    finished
-        .chain(running.map(|trial| &trial.point))
-        .any(|known| known == point)
+/// The point of [`Random`], then others.
+fn random_points(space: &Space, seed: u64, number: u32) -> impl Iterator<Item = Point> {
+    let first = std::iter::once_with(move || Random.ask(space, &History::EMPTY, seed, number));
+    let mut stream = Stream::for_sampler(seed, number, "tpe_random");
+    let more = std::iter::repeat_with(move || {
+        let domains = space.parameters().iter().map(crate::Parameter::domain);
+        let values = domains.map(|domain| Random::draw(domain, &mut stream));
+        space.without_inactive(values.collect())
+    });
+    first.flatten().chain(more).take(RANDOM_DRAWS)
 }

@@ -8,7 +8,7 @@ use crate::space::Space;
 use crate::stream::Stream;
 
 /// Candidates compared per suggestion.
-const CANDIDATES: usize = 24;
+pub(super) const CANDIDATES: usize = 24;
 
 /// The most candidates drawn for them where some break a constraint.
 const DRAWS: usize = 10 * CANDIDATES;
@@ -163,13 +163,9 @@ impl<'a> Candidates<'a> {
     }
 
     /// Allowed points, the most promising first: the best candidate of each group, which with several
-    /// groups may be a new combination, then the candidates as they were drawn by the sum of their
+    /// groups may be a new combination, then the candidates as they were drawn, by the sum of their
     /// groups' scores.
-    pub(super) fn points(&self) -> impl Iterator<Item = Point> + '_ {
-        let best: Vec<usize> = self.scores.iter().map(|scores| highest(scores)).collect();
-        let combined = (self.count > 0 && self.densities.len() > 1)
-            .then(|| self.point(|group| best[group]))
-            .filter(|point| self.space.allows(point));
+    pub(super) fn into_points(self) -> Vec<Point> {
         let mut drawn: Vec<(f64, Point)> = (0..self.count)
             .map(|row| {
                 let point = self.point(|_| row);
@@ -178,9 +174,14 @@ impl<'a> Candidates<'a> {
             .collect();
         // Stable: of equal scores the one drawn first.
         drawn.sort_by(|a, b| b.0.total_cmp(&a.0));
-        combined
-            .into_iter()
-            .chain(drawn.into_iter().map(|(_, point)| point))
+        let mut points = Vec::with_capacity(drawn.len() + 1);
+        if self.count > 0 && self.densities.len() > 1 {
+            let best: Vec<usize> = self.scores.iter().map(|scores| highest(scores)).collect();
+            points.push(self.point(|group| best[group]));
+            points.retain(|point| self.space.allows(point));
+        }
+        points.extend(drawn.into_iter().map(|(_, point)| point));
+        points
     }
 
     fn score(&self, row: usize, point: &Point) -> f64 {

@@ -393,3 +393,111 @@ impl LnSum {
         self.largest + libm::log(self.sum)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Domain;
+
+    /// Draws from an estimator on one axis and checks how many fall into each of some parts, whose
+    /// probabilities the density gives, against the 99.9 % quantile of the chi-square distribution.
+    fn assert_draws_follow_the_density(domain: &Domain, observed: Vec<f64>, parts: &[Vec<f64>]) {
+        const DRAWS: u32 = 20_000;
+        let axes = [Axis::of(domain).unwrap()];
+        let estimator = Parzen::of(&axes, &[observed]);
+        // The density is summed over places within each part.
+        let mass: Vec<f64> = parts
+            .iter()
+            .map(|places| {
+                let mut logs = vec![0.0; places.len()];
+                estimator.add_ln_density(places, 1.0, &mut logs);
+                logs.iter().map(|log| log.exp()).sum()
+            })
+            .collect();
+        let total: f64 = mass.iter().sum();
+        let lines = matches!(axes[0], Axis::Line(_));
+        let expected_total = if lines {
+            (parts.len() * parts[0].len()) as f64
+        } else {
+            1.0
+        };
+        assert!(
+            (total / expected_total - 1.0).abs() < 1e-4,
+            "the density sums to {total}"
+        );
+
+        let mut stream = Stream::for_study(11, "draws");
+        let mut seen = vec![0_u32; parts.len()];
+        for _ in 0..DRAWS {
+            let mut place = [0.0];
+            estimator.draw(&mut stream, &mut place);
+            let part = parts
+                .iter()
+                .position(|places| place[0] <= places[places.len() - 1]);
+            seen[part.unwrap_or(parts.len() - 1)] += 1;
+        }
+        let chi_square: f64 = seen
+            .iter()
+            .zip(&mass)
+            .map(|(seen, mass)| {
+                let mean = f64::from(DRAWS) * mass / total;
+                (f64::from(*seen) - mean).powi(2) / mean
+            })
+            .sum();
+        // 9 degrees of freedom for 10 parts.
+        assert_eq!(parts.len(), 10);
+        assert!(
+            chi_square < 27.88,
+            "chi-square {chi_square} of {seen:?} for {mass:?}"
+        );
+    }
+
+    #[test]
+    fn draws_on_a_line_follow_the_density() {
+        let domain = Domain::Float {
+            low: -1.0,
+            high: 3.0,
+            step: None,
+            log: false,
+        };
+        let parts: Vec<Vec<f64>> = (0..10)
+            .map(|part| {
+                (1..=500)
+                    .map(|k| (f64::from(part) * 500.0 + f64::from(k)) / 5_000.0)
+                    .collect()
+            })
+            .collect();
+        assert_draws_follow_the_density(&domain, vec![0.1, 0.15, 0.8, 1.0, 0.0], &parts);
+        let ramp = (0..60).map(|k| f64::from(k) / 80.0).collect();
+        assert_draws_follow_the_density(&domain, ramp, &parts);
+    }
+
+    #[test]
+    fn draws_on_a_lattice_follow_the_density() {
+        let each: Vec<Vec<f64>> = (0..10).map(|cell| vec![f64::from(cell)]).collect();
+        let even = Domain::Int {
+            low: 7,
+            high: 34,
+            step: 3,
+            log: false,
+        };
+        assert_draws_follow_the_density(&even, vec![0.0, 0.0, 4.0, 9.0], &each);
+        let log = Domain::Int {
+            low: 1,
+            high: 10,
+            step: 1,
+            log: true,
+        };
+        assert_draws_follow_the_density(&log, vec![2.0, 7.0], &each);
+    }
+
+    #[test]
+    fn draws_of_choices_follow_the_density() {
+        let each: Vec<Vec<f64>> = (0..10).map(|choice| vec![f64::from(choice)]).collect();
+        let domain = Domain::Categorical {
+            choices: (0..10).map(crate::Choice::Int).collect(),
+        };
+        assert_draws_follow_the_density(&domain, vec![3.0, 3.0, 9.0, 3.0, 0.0], &each);
+        assert_draws_follow_the_density(&domain, Vec::new(), &each);
+    }
+}

@@ -1,0 +1,437 @@
+//! What TPE keeps on any space and any history, and what it is for.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use support::spaces;
+use trialmill_search::{
+    Choice, Domain, FinishedTrial, History, Method, ParamValue, Point, RunningTrial, Space,
+    SpaceBuilder, Stream, Study, TrialEnd,
+};
+
+fn float(low: f64, high: f64) -> Domain {
+    Domain::Float {
+        low,
+        high,
+        step: None,
+        log: false,
+    }
+}
+
+fn int(low: i64, high: i64) -> Domain {
+    Domain::Int {
+        low,
+        high,
+        step: 1,
+        log: false,
+    }
+}
+
+fn tpe(space: &Space, seed: u64) -> Study {
+    Study::new(space.clone(), Method::Tpe, seed).unwrap()
+}
+
+/// Trials that a study asked for itself, each ended as `end` says, three of four told at once.
+struct Searched {
+    finished: Vec<FinishedTrial>,
+    running: Vec<RunningTrial>,
+}
+
+impl Searched {
+    fn by(study: &Study, trials: u32, end: impl Fn(u32, &Point) -> TrialEnd) -> Self {
+        let mut searched = Self {
+            finished: Vec::new(),
+            running: Vec::new(),
+        };
+        for number in 0..trials {
+            let Some(point) = study.ask(&searched.history(), number) else {
+                break;
+            };
+            if number % 4 == 3 {
+                searched.running.push(RunningTrial { number, point });
+            } else {
+                let end = end(number, &point);
+                searched.finished.push(FinishedTrial { number, point, end });
+            }
+        }
+        searched
+    }
+
+    fn history(&self) -> History<'_> {
+        History {
+            finished: &self.finished,
+            running: &self.running,
+        }
+    }
+
+    fn points(&self) -> Vec<&Point> {
+        let finished = self.finished.iter().map(|trial| &trial.point);
+        finished
+            .chain(self.running.iter().map(|trial| &trial.point))
+            .collect()
+    }
+}
+
+/// An end that depends on the number alone, of every kind.
+fn any_end(number: u32) -> TrialEnd {
+    let value = Stream::for_study(u64::from(number), "ends").unit_f64();
+    match number % 9 {
+        0..5 => TrialEnd::Completed(vec![value]),
+        5 | 6 => TrialEnd::Pruned,
+        7 => TrialEnd::Infeasible { violation: value },
+        _ => TrialEnd::Failed,
+    }
+}
+
+/// What must hold for every point of a search.
+fn assert_sound(space: &Space, searched: &Searched) {
+    let points = searched.points();
+    for point in &points {
+        assert_eq!(space.check_point(point), Ok(()), "{point:?}");
+        assert!(space.allows(point), "{point:?} breaks a constraint");
+    }
+    let packed: BTreeSet<Vec<u8>> = points.iter().map(|point| space.pack(point)).collect();
+    let repeated = points.len() - packed.len();
+    assert!(
+        repeated == 0,
+        "{repeated} of {} points came twice",
+        points.len()
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn every_point_is_of_the_space_and_new(space in spaces::space(), seed in 0u64..(1 << 53)) {
+        let study = tpe(&space, seed);
+        let searched = Searched::by(&study, 45, |number, _| any_end(number));
+        assert_sound(&space, &searched);
+        let expected = study.size_limit().unwrap_or(u64::MAX).min(45);
+        prop_assert_eq!(searched.points().len() as u64, expected);
+    }
+
+    #[test]
+    fn the_order_in_which_a_history_lists_trials_does_not_matter(
+        space in spaces::space(),
+        seed in 0u64..(1 << 53),
+    ) {
+        let study = tpe(&space, seed);
+        let mut searched = Searched::by(&study, 40, |number, _| any_end(number));
+        let before = study.ask(&searched.history(), 40);
+        searched.finished.reverse();
+        searched.finished.rotate_left(3);
+        searched.running.reverse();
+        prop_assert_eq!(tpe(&space, seed).ask(&searched.history(), 40), before);
+    }
+
+    #[test]
+    fn any_cost_is_taken(
+        space in spaces::space(),
+        costs in prop::collection::vec(prop::sample::select(vec![
+            f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN, 0.0, -0.0, 1e-320,
+        ]), 30),
+    ) {
+        let study = tpe(&space, 3);
+        let searched = Searched::by(&study, 30, |number, _| {
+            TrialEnd::Completed(vec![costs[number as usize]])
+        });
+        assert_sound(&space, &searched);
+    }
+}
+
+#[test]
+fn a_history_of_one_kind_of_end_is_searched_on() {
+    let space = Space::new([
+        ("a".to_owned(), float(-1e308, 7e307)),
+        ("b".to_owned(), int(1, 500)),
+        (
+            "c".to_owned(),
+            Domain::Float {
+                low: 1e-300,
+                high: 1e300,
+                step: None,
+                log: true,
+            },
+        ),
+    ])
+    .unwrap();
+    let ends: [fn(u32) -> TrialEnd; 6] = [
+        |_| TrialEnd::Failed,
+        |_| TrialEnd::Pruned,
+        |_| TrialEnd::Infeasible { violation: 1.0 },
+        |_| TrialEnd::Infeasible {
+            violation: f64::INFINITY,
+        },
+        |_| TrialEnd::Completed(vec![2.5]),
+        |_| TrialEnd::Completed(Vec::new()),
+    ];
+    for end in ends {
+        let study = tpe(&space, 5);
+        let searched = Searched::by(&study, 60, |number, _| end(number));
+        assert_sound(&space, &searched);
+        assert_eq!(searched.points().len(), 60);
+    }
+}
+
+#[test]
+fn the_first_points_are_those_of_random_search_until_ten_trials_have_ended() {
+    let space = Space::new([("x".to_owned(), float(0.0, 1.0))]).unwrap();
+    let (study, random) = (
+        tpe(&space, 9),
+        Study::new(space.clone(), Method::Random, 9).unwrap(),
+    );
+    let finished = |count: u32, end: &TrialEnd| -> Vec<FinishedTrial> {
+        let trial = |number| FinishedTrial {
+            number,
+            point: random.ask(&History::EMPTY, number).unwrap(),
+            end: end.clone(),
+        };
+        (0..count).map(trial).collect()
+    };
+    let asked = |finished: &[FinishedTrial]| {
+        study
+            .ask(
+                &History {
+                    finished,
+                    running: &[],
+                },
+                77,
+            )
+            .unwrap()
+    };
+    let drawn = random.ask(&History::EMPTY, 77).unwrap();
+    let done = TrialEnd::Completed(vec![1.0]);
+    assert_eq!(asked(&finished(9, &done)), drawn);
+    assert_ne!(asked(&finished(10, &done)), drawn);
+    assert_ne!(asked(&finished(10, &TrialEnd::Pruned)), drawn);
+    assert_eq!(
+        asked(&finished(40, &TrialEnd::Failed)),
+        drawn,
+        "failed trials do not count"
+    );
+}
+
+#[test]
+fn a_trial_that_is_asked_again_while_it_runs_gets_the_same_point() {
+    let space = Space::new([
+        ("x".to_owned(), int(0, 40)),
+        ("y".to_owned(), float(0.0, 1.0)),
+    ])
+    .unwrap();
+    let study = tpe(&space, 1);
+    let mut searched = Searched::by(&study, 30, |number, _| any_end(number));
+    let point = study.ask(&searched.history(), 30).unwrap();
+    searched.running.push(RunningTrial {
+        number: 30,
+        point: point.clone(),
+    });
+    assert_eq!(study.ask(&searched.history(), 30), Some(point));
+}
+
+#[test]
+fn a_space_of_few_points_is_visited_once_each_and_then_exhausted() {
+    let space = Space::new([
+        ("a".to_owned(), int(1, 6)),
+        (
+            "b".to_owned(),
+            Domain::Categorical {
+                choices: vec![Choice::Null, Choice::Bool(true)],
+            },
+        ),
+        ("one".to_owned(), float(2.0, 2.0)),
+    ])
+    .unwrap();
+    let study = tpe(&space, 4);
+    let searched = Searched::by(&study, 50, |number, _| any_end(number));
+    assert_sound(&space, &searched);
+    assert_eq!(searched.points().len(), 12);
+    assert_eq!(study.size_limit(), Some(12));
+}
+
+#[test]
+fn a_space_without_choice_gives_its_point_once() {
+    let space = Space::new([
+        ("x".to_owned(), float(2.0, 2.0)),
+        ("n".to_owned(), int(7, 7)),
+    ])
+    .unwrap();
+    let study = tpe(&space, 4);
+    let first = study.ask(&History::EMPTY, 0).unwrap();
+    assert_eq!(first.values(), [ParamValue::Int(7), ParamValue::Float(2.0)]);
+    let done = |number| FinishedTrial {
+        number,
+        point: first.clone(),
+        end: TrialEnd::Completed(vec![0.0]),
+    };
+    let finished: Vec<FinishedTrial> = (0..12).map(done).collect();
+    let history = History {
+        finished: &finished,
+        running: &[],
+    };
+    assert_eq!(study.ask(&history, 12), None);
+}
+
+#[test]
+fn constraints_are_kept_and_the_search_still_learns() {
+    let space = SpaceBuilder::default()
+        .parameter("fast", int(1, 200))
+        .parameter("slow", int(1, 200))
+        .parameter("x", float(0.0, 1.0))
+        .constraint("fast + 20 < slow")
+        .constraint("x < 0.3")
+        .build()
+        .unwrap();
+    let cost = |point: &Point| {
+        let named = space.named(point).map(|(_, value)| match value {
+            Choice::Int(value) => (value - 90) as f64 / 200.0,
+            Choice::Float(value) => value - 0.2,
+            other => panic!("{other}"),
+        });
+        named.map(|off| off * off).sum::<f64>()
+    };
+    let study = tpe(&space, 8);
+    let searched = Searched::by(&study, 120, |_, point| {
+        TrialEnd::Completed(vec![cost(point)])
+    });
+    assert_sound(&space, &searched);
+    let mean = |trials: &[FinishedTrial]| {
+        trials.iter().map(|trial| cost(&trial.point)).sum::<f64>() / trials.len() as f64
+    };
+    let (early, late) = (
+        mean(&searched.finished[..10]),
+        mean(&searched.finished[60..]),
+    );
+    assert!(
+        late < 0.5 * early,
+        "mean cost {early} at first, {late} at last"
+    );
+}
+
+#[test]
+fn a_constraint_that_almost_nothing_keeps_is_kept() {
+    let space = SpaceBuilder::default()
+        .parameter("x", float(0.0, 1.0))
+        .parameter("y", float(0.0, 1.0))
+        .constraint("abs(x - y) < 0.002")
+        .build()
+        .unwrap();
+    let searched = Searched::by(&tpe(&space, 8), 40, |number, _| any_end(number));
+    assert_sound(&space, &searched);
+    assert_eq!(searched.points().len(), 40);
+}
+
+#[test]
+fn conditional_parameters_are_learned_in_their_groups() {
+    let mode = |name: &str| Choice::Text(name.to_owned());
+    let space = SpaceBuilder::default()
+        .parameter(
+            "mode",
+            Domain::Categorical {
+                choices: vec![mode("trend"), mode("revert")],
+            },
+        )
+        .parameter("size", float(0.0, 1.0))
+        .conditional("fast", float(0.0, 1.0), "mode == 'trend'")
+        .conditional("slow", float(0.0, 1.0), "mode == 'trend'")
+        .conditional("depth", float(0.0, 1.0), "mode == 'revert'")
+        .constraint("fast <= slow")
+        .build()
+        .unwrap();
+    let cost = |point: &Point| -> f64 {
+        let off = space.named(point).map(|(name, value)| match (name, value) {
+            ("fast", Choice::Float(value)) => (value - 0.2).powi(2),
+            ("slow", Choice::Float(value)) => (value - 0.7).powi(2),
+            ("depth", Choice::Float(value)) => 0.5 + (value - 0.5).powi(2),
+            ("size", Choice::Float(value)) => (value - 0.9).powi(2),
+            _ => 0.0,
+        });
+        off.sum()
+    };
+    let study = tpe(&space, 2);
+    let searched = Searched::by(&study, 120, |_, point| {
+        TrialEnd::Completed(vec![cost(point)])
+    });
+    assert_sound(&space, &searched);
+    let late = &searched.finished[50..];
+    let trend = late
+        .iter()
+        .filter(|trial| !trial.point.values()[1].is_absent())
+        .count();
+    assert!(
+        trend * 3 > late.len() * 2,
+        "only {trend} of {} late trials took the better mode",
+        late.len()
+    );
+    let best = late
+        .iter()
+        .map(|trial| cost(&trial.point))
+        .fold(f64::INFINITY, f64::min);
+    assert!(best < 0.02, "best late cost {best}");
+}
+
+#[test]
+fn a_hundred_parameters_and_a_thousand_choices_are_taken() {
+    let choices: Vec<Choice> = (0..1_000).map(Choice::Int).collect();
+    let parameters = (0..100).map(|i| {
+        let domain = match i % 4 {
+            0 => float(-1e308, 7e307),
+            1 => int(-(1 << 53), 1 << 53),
+            2 => Domain::Int {
+                low: 1,
+                high: 1 << 50,
+                step: 1,
+                log: true,
+            },
+            _ => Domain::Categorical {
+                choices: choices.clone(),
+            },
+        };
+        (format!("p{i}"), domain)
+    });
+    let space = Space::new(parameters).unwrap();
+    let searched = Searched::by(&tpe(&space, 6), 60, |number, _| any_end(number));
+    assert_sound(&space, &searched);
+    assert_eq!(searched.points().len(), 60);
+}
+
+#[test]
+fn running_trials_keep_others_away() {
+    let space = Space::new([("x".to_owned(), float(0.0, 1.0))]).unwrap();
+    let point = |x: f64| Point::new(vec![ParamValue::Float(x)]);
+    let trial = |number: u32| {
+        // Spread over the line, so that the older trials, which weigh less, are not all on one side.
+        let x = f64::from(number * 17 % 40) / 39.0;
+        // Two valleys alike.
+        let cost = (x - 0.2).abs().min((x - 0.8).abs());
+        FinishedTrial {
+            number,
+            point: point(x),
+            end: TrialEnd::Completed(vec![cost]),
+        }
+    };
+    let finished: Vec<FinishedTrial> = (0..40).map(trial).collect();
+    let near_low = |running: &[RunningTrial]| {
+        let history = History {
+            finished: &finished,
+            running,
+        };
+        let asked = (0..60).filter(|seed| {
+            let asked = tpe(&space, *seed).ask(&history, 900).unwrap();
+            matches!(asked.values()[0], ParamValue::Float(x) if x < 0.5)
+        });
+        asked.count()
+    };
+    let running = |number| RunningTrial {
+        number,
+        point: point(0.2 + f64::from(number % 5) * 1e-3),
+    };
+    let running: Vec<RunningTrial> = (100..112).map(running).collect();
+    let (alone, crowded) = (near_low(&[]), near_low(&running));
+    assert!(
+        alone > 9 && crowded * 3 < alone,
+        "{alone} of 60 went low alone, {crowded} with twelve there"
+    );
+}
