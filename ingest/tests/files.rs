@@ -399,3 +399,59 @@ fn parquet_columns_of_the_wrong_type_are_named() {
         "{refused}"
     );
 }
+
+#[test]
+fn parquet_of_a_source_is_recognised_with_its_units_symbols_and_flags() {
+    let schema = "message bars { REQUIRED BYTE_ARRAY code (UTF8); REQUIRED BYTE_ARRAY date (UTF8); \
+                  REQUIRED DOUBLE open; REQUIRED DOUBLE high; REQUIRED DOUBLE low; \
+                  REQUIRED DOUBLE close; REQUIRED DOUBLE volume; \
+                  REQUIRED BYTE_ARRAY adjustflag (UTF8); }";
+    let bytes = |flags: [&str; 2]| {
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let properties = Arc::new(WriterProperties::default());
+        let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let texts = |group: &mut parquet::file::writer::SerializedRowGroupWriter<'_, _>,
+                     values: [&str; 2]| {
+            let mut column = group.next_column().unwrap().unwrap();
+            let typed = column.typed::<ByteArrayType>();
+            typed
+                .write_batch(&values.map(ByteArray::from), None, None)
+                .unwrap();
+            column.close().unwrap();
+        };
+        texts(&mut group, ["sh.600000", "sh.600000"]);
+        texts(&mut group, ["2023-01-03", "2023-01-04"]);
+        for values in [
+            [7.2, 7.3],
+            [7.4, 7.4],
+            [7.1, 7.2],
+            [7.3, 7.3],
+            [500.0, 600.0],
+        ] {
+            let mut column = group.next_column().unwrap().unwrap();
+            let typed = column.typed::<DoubleType>();
+            typed.write_batch(&values, None, None).unwrap();
+            column.close().unwrap();
+        }
+        texts(&mut group, flags);
+        group.close().unwrap();
+        writer.into_inner().unwrap()
+    };
+    let folder = Folder::new();
+    let import = folder.read("x.parquet", bytes(["2", "2"])).unwrap();
+    assert_eq!(
+        (import.dialect, import.series[0].symbol()),
+        ("baostock", "600000.SH")
+    );
+    assert_eq!(import.series[0].volume(), [500.0, 600.0]);
+    assert_eq!(
+        told(&import.findings, Severity::Warning),
+        ["adjusted_prices 600000.SH [1, 2] adjustflag 2"]
+    );
+    let (texts, _) = faults(folder.read("y.parquet", bytes(["3", "2"])));
+    assert_eq!(
+        texts,
+        ["mixed_adjustment 600000.SH [] 1 adjusted and 1 unadjusted rows"]
+    );
+}
