@@ -3,15 +3,18 @@
 //! The only way to one is [`crate::draft`] (a request) or [`TaskSpec::from_json`] (a row that was
 //! written from one), so past these two nobody re-checks.
 
+mod constraint;
 mod run;
 
+pub use constraint::{Broken, MetricNames, ResultConstraint};
 pub use run::{RecordedTrial, Replay, RunSpec};
 
-use crate::state::Direction;
+use crate::state::{Direction, TaskKind};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use trialmill_search::{Choice, Domain, Method, Point, Space};
+use trialmill_backtest::config::{BacktestConfig, Benchmark, Position};
+use trialmill_search::{Choice, Domain, Method, Point, Space, SpaceBuilder};
 
 /// Most trials of one task.
 pub const MAX_TRIALS: u32 = 1_000_000;
@@ -68,58 +71,6 @@ pub struct Target {
     pub direction: Direction,
 }
 
-/// `metric op bound`, such as `n_trades >= 10`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ResultConstraint {
-    /// Canonical name of the metric.
-    pub metric: String,
-    /// The comparison.
-    pub op: Comparison,
-    /// The bound.
-    pub bound: f64,
-}
-
-/// A comparison of a metric with a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Comparison {
-    /// At least.
-    #[serde(rename = ">=")]
-    AtLeast,
-    /// More than.
-    #[serde(rename = ">")]
-    MoreThan,
-    /// At most.
-    #[serde(rename = "<=")]
-    AtMost,
-    /// Less than.
-    #[serde(rename = "<")]
-    LessThan,
-}
-
-impl Comparison {
-    /// How it is written.
-    #[must_use]
-    pub fn symbol(self) -> &'static str {
-        match self {
-            Self::AtLeast => ">=",
-            Self::MoreThan => ">",
-            Self::AtMost => "<=",
-            Self::LessThan => "<",
-        }
-    }
-
-    /// Whether `value` keeps the bound. NaN keeps none.
-    #[must_use]
-    pub fn holds(self, value: f64, bound: f64) -> bool {
-        match self {
-            Self::AtLeast => value >= bound,
-            Self::MoreThan => value > bound,
-            Self::AtMost => value <= bound,
-            Self::LessThan => value < bound,
-        }
-    }
-}
-
 /// The part of `backtest_config` that this build knows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BacktestSettings {
@@ -135,6 +86,15 @@ pub struct BacktestSettings {
     pub risk_free_rate: f64,
     /// Rows per year, for annualization.
     pub periods_per_year: f64,
+    /// How much an entry gets.
+    #[serde(default)]
+    pub position: Position,
+    /// Whether a pair strategy sells the other leg short.
+    #[serde(default)]
+    pub allow_short: bool,
+    /// What the result is compared with.
+    #[serde(default)]
+    pub benchmark: Benchmark,
 }
 
 impl Default for BacktestSettings {
@@ -146,7 +106,35 @@ impl Default for BacktestSettings {
             fill: "next_open".to_owned(),
             risk_free_rate: 0.0,
             periods_per_year: 252.0,
+            position: Position::default(),
+            allow_short: false,
+            benchmark: Benchmark::default(),
         }
+    }
+}
+
+impl BacktestSettings {
+    /// The assumptions of the engine. The partners of a pair are no part of them: they are decided
+    /// when the task is accepted ([`TaskSpec::pairs`]).
+    ///
+    /// # Errors
+    /// When `fill` is none that this build knows.
+    pub fn config(&self) -> Result<BacktestConfig, UnreadableSpec> {
+        let fill = serde_json::from_value(self.fill.clone().into()).map_err(|error| {
+            UnreadableSpec(format!("backtest_config.fill is {:?}: {error}", self.fill))
+        })?;
+        Ok(BacktestConfig {
+            initial_cash: self.initial_cash,
+            commission_rate: self.commission_rate,
+            slippage_rate: self.slippage_rate,
+            fill,
+            position: self.position,
+            allow_short: self.allow_short,
+            benchmark: self.benchmark,
+            risk_free_rate: self.risk_free_rate,
+            periods_per_year: self.periods_per_year,
+            ..BacktestConfig::default()
+        })
     }
 }
 
@@ -186,12 +174,96 @@ impl TaskSpec {
     }
 }
 
+/// A checked task of any kind that is built.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Spec {
+    /// A search over a parameter space.
+    Search(Box<TaskSpec>),
+    /// One backtest.
+    Run(Box<RunSpec>),
+}
+
+impl Spec {
+    /// The kind of the task.
+    #[must_use]
+    pub fn kind(&self) -> TaskKind {
+        match self {
+            Self::Search(_) => TaskKind::HyperparameterOptimization,
+            Self::Run(_) => TaskKind::Backtest,
+        }
+    }
+
+    /// The search, if it is one.
+    #[must_use]
+    pub fn as_search(&self) -> Option<&TaskSpec> {
+        match self {
+            Self::Search(spec) => Some(spec),
+            Self::Run(_) => None,
+        }
+    }
+
+    /// The backtest, if it is one.
+    #[must_use]
+    pub fn as_run(&self) -> Option<&RunSpec> {
+        match self {
+            Self::Search(_) => None,
+            Self::Run(spec) => Some(spec),
+        }
+    }
+
+    /// The user's name for it.
+    #[must_use]
+    pub fn task_name(&self) -> &str {
+        match self {
+            Self::Search(spec) => &spec.task_name,
+            Self::Run(spec) => &spec.task_name,
+        }
+    }
+
+    /// Key of the strategy or test function.
+    #[must_use]
+    pub fn strategy_name(&self) -> &str {
+        match self {
+            Self::Search(spec) => &spec.strategy_name,
+            Self::Run(spec) => &spec.strategy_name,
+        }
+    }
+
+    /// Its symbols.
+    #[must_use]
+    pub fn stock_codes(&self) -> &[String] {
+        match self {
+            Self::Search(spec) => &spec.stock_codes,
+            Self::Run(spec) => &spec.stock_codes,
+        }
+    }
+
+    /// Symbol to partner, for strategies with two legs.
+    pub fn pairs_mut(&mut self) -> &mut BTreeMap<String, String> {
+        match self {
+            Self::Search(spec) => &mut spec.pairs,
+            Self::Run(spec) => &mut spec.pairs,
+        }
+    }
+
+    /// The form stored with the task.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Search(spec) => spec.to_json(),
+            Self::Run(spec) => spec.to_json(),
+        }
+    }
+}
+
 /// A stored task that this build cannot read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stored task cannot be read by this build: {0}")]
 pub struct UnreadableSpec(pub String);
 
-const FORM_VERSION: u32 = 1;
+/// Version of the stored form that this build writes. Version 1 had no conditions, constraints and
+/// pairs, and wrote a result constraint in three parts; it is read as well.
+const FORM_VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct SpecForm {
@@ -202,6 +274,12 @@ struct SpecForm {
     start_date: NaiveDate,
     end_date: NaiveDate,
     space: Vec<(String, DomainForm)>,
+    /// The conditions of parameters, by parameter.
+    #[serde(default)]
+    when: BTreeMap<String, String>,
+    /// The constraints between parameters.
+    #[serde(default)]
+    constraints: Vec<String>,
     fixed: BTreeMap<String, Choice>,
     first_points: Vec<BTreeMap<String, Choice>>,
     method: String,
@@ -279,7 +357,17 @@ impl From<&TaskSpec> for SpecForm {
             start_date: spec.start_date,
             end_date: spec.end_date,
             space: parameters
+                .clone()
                 .map(|p| (p.name().to_owned(), domain(p.domain())))
+                .collect(),
+            when: parameters
+                .filter_map(|p| Some((p.name().to_owned(), p.when()?.to_string())))
+                .collect(),
+            constraints: spec
+                .space
+                .constraints()
+                .iter()
+                .map(ToString::to_string)
                 .collect(),
             fixed: spec.fixed.clone(),
             first_points: spec.first_points.iter().map(named).collect(),
@@ -302,9 +390,9 @@ impl TryFrom<SpecForm> for TaskSpec {
 
     fn try_from(form: SpecForm) -> Result<Self, UnreadableSpec> {
         let unreadable = |what: String| UnreadableSpec(what);
-        if form.version != FORM_VERSION {
+        if !(1..=FORM_VERSION).contains(&form.version) {
             return Err(unreadable(format!(
-                "it has form version {}, this build reads {FORM_VERSION}",
+                "it has form version {}, this build reads 1 to {FORM_VERSION}",
                 form.version
             )));
         }
@@ -333,11 +421,23 @@ impl TryFrom<SpecForm> for TaskSpec {
             },
             DomainForm::Categorical { choices } => Domain::Categorical { choices },
         };
-        let domains = form
-            .space
-            .into_iter()
-            .map(|(name, form)| (name, domain(form)));
-        let space = Space::new(domains).map_err(|faults| unreadable(faults[0].to_string()))?;
+        let mut space = SpaceBuilder::default();
+        for (name, of) in form.space {
+            let domain = domain(of);
+            space = match form.when.get(&name) {
+                Some(when) => space.conditional(name, domain, when),
+                None => space.parameter(name, domain),
+            };
+        }
+        for (name, value) in &form.fixed {
+            space = space.constant(name, value.clone());
+        }
+        for constraint in form.constraints {
+            space = space.constraint(constraint);
+        }
+        let space = space
+            .build()
+            .map_err(|faults| unreadable(faults[0].to_string()))?;
         let method = form
             .method
             .parse::<Method>()
@@ -376,24 +476,30 @@ mod tests {
     use super::*;
 
     fn example() -> TaskSpec {
-        let space = Space::new([
-            (
-                "rate".to_owned(),
-                Domain::Float {
-                    low: 1e-5,
-                    high: 0.1,
-                    step: None,
-                    log: true,
-                },
-            ),
-            (
-                "kind".to_owned(),
-                Domain::Categorical {
-                    choices: vec![Choice::Text("a".into())],
-                },
-            ),
-        ])
-        .unwrap();
+        let rate = Domain::Float {
+            low: 1e-5,
+            high: 0.1,
+            step: None,
+            log: true,
+        };
+        let kind = Domain::Categorical {
+            choices: vec![Choice::Text("a".into()), Choice::Text("b".into())],
+        };
+        let depth = Domain::Int {
+            low: 1,
+            high: 9,
+            step: 2,
+            log: false,
+        };
+        let space = SpaceBuilder::default()
+            .parameter("rate", rate)
+            .parameter("kind", kind)
+            .conditional("depth", depth, "kind == 'b'")
+            .constant("period", Choice::Int(20))
+            .constraint("rate * period < 1.5")
+            .constraint("depth != 3")
+            .build()
+            .unwrap();
         let named = [
             ("rate".to_owned(), Choice::Float(0.1 + 0.2 - 0.299)),
             ("kind".to_owned(), Choice::Text("a".into())),
@@ -420,11 +526,9 @@ mod tests {
                 metric: "value".into(),
                 direction: Direction::Minimize,
             }],
-            result_constraints: vec![ResultConstraint {
-                metric: "value".into(),
-                op: Comparison::AtMost,
-                bound: 1e300,
-            }],
+            result_constraints: vec![
+                ResultConstraint::parse("value <= 1e300", MetricNames::Function).unwrap(),
+            ],
             backtest: BacktestSettings::default(),
             pairs: BTreeMap::new(),
         }
@@ -441,11 +545,53 @@ mod tests {
     #[test]
     fn a_form_of_another_version_is_refused_by_name() {
         let mut form = example().to_json();
-        form["version"] = 2.into();
+        form["version"] = 3.into();
         let refused = TaskSpec::from_json(&form).unwrap_err().to_string();
         assert!(
-            refused.contains("form version 2, this build reads 1"),
+            refused.contains("form version 3, this build reads 1 to 2"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn a_task_that_version_1_stored_is_read_as_it_was_meant() {
+        let stored = r#"{
+            "version": 1, "task_name": "old", "strategy_name": "moving_average",
+            "stock_codes": ["600000.SH"], "start_date": "2013-01-01", "end_date": "2022-12-31",
+            "space": [
+                ["long_window", {"type": "int", "low": 30, "high": 120, "step": 5, "log": false}],
+                ["short_window", {"type": "float", "low": 5.0, "high": 20.0, "step": null,
+                    "log": false}]
+            ],
+            "fixed": {"signal_threshold": 0.005},
+            "first_points": [{"long_window": 60, "short_window": 5.5}],
+            "method": "random", "seed": 42, "n_trials": 50, "parallelism": null, "timeout": null,
+            "trial_timeout": 300.0,
+            "objectives": [{"metric": "sharpe_ratio", "direction": "maximize"}],
+            "result_constraints": [
+                {"metric": "n_trades", "op": ">=", "bound": 1.0},
+                {"metric": "max_drawdown", "op": "<", "bound": 0.30000000000000004}
+            ],
+            "backtest": {"initial_cash": 100000.0, "commission_rate": 0.0003,
+                "slippage_rate": 0.0001, "fill": "next_close", "risk_free_rate": 0.0,
+                "periods_per_year": 252.0}
+        }"#;
+        let spec = TaskSpec::from_json(&serde_json::from_str(stored).unwrap()).unwrap();
+        assert_eq!((spec.method, spec.n_trials), (Method::Random, 50));
+        assert_eq!(spec.first_points.len(), 1);
+        assert!(spec.pairs.is_empty() && spec.space.constraints().is_empty());
+        let constraints: Vec<String> = spec
+            .result_constraints
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            constraints,
+            ["n_trades >= 1", "max_drawdown < 0.30000000000000004"]
+        );
+        assert_eq!(spec.backtest.fill, "next_close");
+        let again = spec.to_json();
+        assert_eq!(again["version"], 2);
+        assert_eq!(TaskSpec::from_json(&again).unwrap(), spec);
     }
 }

@@ -3,13 +3,14 @@
 use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use trialmill_common::draft::{
     Accepted, Coverage, DEFAULT_TRIALS, MAX_FAULTS, MAX_PERIOD_DAYS, MIN_PERIOD_DAYS, MarketView,
-    Surroundings, check_optimization, check_task, parse_body, request_schema, stock_codes,
+    Surroundings, check_optimization, check_task, parse_body, request_schema, symbols,
     task_request_schema,
 };
 use trialmill_common::fault::Fault;
-use trialmill_common::spec::{Comparison, MAX_SEED, TaskSpec};
+use trialmill_common::spec::{MAX_SEED, RunSpec, TaskSpec};
 use trialmill_common::state::{Direction, Priority, TaskKind};
 use trialmill_search::{Choice, MAX_PARAMETERS, Method};
 
@@ -49,8 +50,25 @@ fn check_with(
     check(body, &around)
 }
 
-fn accept(body: &Value) -> Accepted {
-    check_with(body, 2, check_optimization).unwrap_or_else(|faults| panic!("{faults:#?}"))
+/// An accepted search, with its spec at hand.
+struct Search {
+    spec: TaskSpec,
+    accepted: Accepted,
+}
+
+impl Deref for Search {
+    type Target = Accepted;
+
+    fn deref(&self) -> &Accepted {
+        &self.accepted
+    }
+}
+
+fn accept(body: &Value) -> Search {
+    let accepted = check_with(body, 2, check_optimization);
+    let accepted = accepted.unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let spec = accepted.spec.as_search().unwrap().clone();
+    Search { spec, accepted }
 }
 
 fn faults(body: &Value) -> Vec<Fault> {
@@ -108,6 +126,12 @@ fn on_sphere() -> Value {
     })
 }
 
+/// The result constraints as they are written.
+fn constraints(spec: &TaskSpec) -> Vec<String> {
+    let constraints = spec.result_constraints.iter();
+    constraints.map(ToString::to_string).collect()
+}
+
 /// The body with one place set; a missing place is made.
 fn with(mut body: Value, pointer: &str, value: Value) -> Value {
     let mut place = &mut body;
@@ -155,12 +179,7 @@ fn a_plain_request_becomes_the_task_it_describes() {
     assert_eq!((spec.timeout, spec.trial_timeout), (None, 300.0));
     assert_eq!(spec.objectives[0].metric, "sharpe_ratio");
     assert_eq!(spec.objectives[0].direction, Direction::Maximize);
-    let constraint = &spec.result_constraints[0];
-    assert_eq!(
-        (constraint.metric.as_str(), constraint.bound),
-        ("n_trades", 1.0)
-    );
-    assert_eq!(constraint.op, Comparison::AtLeast);
+    assert_eq!(constraints(spec), ["n_trades >= 1"]);
     let first: BTreeMap<_, _> = spec.space.named(&spec.first_points[0]).collect();
     assert_eq!(
         first,
@@ -169,7 +188,11 @@ fn a_plain_request_becomes_the_task_it_describes() {
             ("short_window", Choice::Int(5))
         ])
     );
-    assert_eq!(accepted.kind, TaskKind::HyperparameterOptimization);
+    assert_eq!(
+        accepted.accepted.spec.kind(),
+        TaskKind::HyperparameterOptimization
+    );
+    assert_eq!(accepted.resolved["default_trial"], 0);
     assert_eq!(
         (accepted.priority, accepted.not_before),
         (Priority::Normal, None)
@@ -250,7 +273,7 @@ fn each_single_fault_is_named_by_place_and_code() {
         ("/timeout", json!("1h"), "wrong_type"),
         ("/trial_timeout", json!(86_401), "out_of_range"),
         // The sampler.
-        ("/optimization_method", json!("tpe"), "not_built_yet"),
+        ("/optimization_method", json!("cmaes"), "not_built_yet"),
         ("/optimization_method", json!("radnom"), "unknown_method"),
         ("/optimization_method", json!(7), "wrong_type"),
         ("/optimization_method/name", json!("nsga2"), "not_built_yet"),
@@ -325,9 +348,15 @@ fn each_single_fault_is_named_by_place_and_code() {
         ("/param_space/long_window/default", json!(61), "off_step"),
         (
             "/param_space/short_window/when",
-            json!("long_window > 3"),
-            "not_built_yet",
+            json!("long_windw > 3"),
+            "unknown_name",
         ),
+        (
+            "/param_space/short_window/when",
+            json!("short_window > 3"),
+            "when_cycle",
+        ),
+        ("/param_space/short_window/when", json!(3), "wrong_type"),
         ("/param_space/short_window/enabled", json!(1), "wrong_type"),
         ("/param_space/short_window/stepp", json!(1), "unknown_field"),
         (
@@ -383,7 +412,7 @@ fn each_single_fault_is_named_by_place_and_code() {
         (
             "/param_space/long_window",
             json!({"type": "int", "low": 5, "high": 5}),
-            "no_feasible_point^",
+            "no_feasible_point!/param_space",
         ),
         // The objective.
         ("/objective_config", json!({}), "required@/objective_metric"),
@@ -429,8 +458,25 @@ fn each_single_fault_is_named_by_place_and_code() {
         // Constraints.
         (
             "/constraints",
-            json!(["short_window < long_window"]),
-            "not_built_yet",
+            json!(["short_window < long_window", "fast < 5"]),
+            "unknown_name@/1",
+        ),
+        ("/constraints", json!([5]), "wrong_type@/0"),
+        ("/constraints", json!([null]), "wrong_type@/0"),
+        (
+            "/constraints",
+            json!(["short_window > 7"]),
+            "constraint_broken!/param_space",
+        ),
+        (
+            "/constraints",
+            json!(["short_window < 'ten'"]),
+            "type_mismatch@/0",
+        ),
+        (
+            "/constraints",
+            json!(vec!["short_window < 21"; 101]),
+            "too_many",
         ),
         (
             "/constraints",
@@ -447,34 +493,30 @@ fn each_single_fault_is_named_by_place_and_code() {
         ("/result_constraints", json!([""]), "empty@/0"),
         (
             "/result_constraints",
-            json!(["n_trades == 1"]),
-            "malformed_expression@/0",
+            json!(["n_trades + 1"]),
+            "not_a_condition@/0",
         ),
         (
             "/result_constraints",
             json!(["n_trades >= many"]),
-            "malformed_expression@/0",
+            "unknown_name@/0",
         ),
         (
             "/result_constraints",
-            json!(["n_trades >= nan"]),
-            "malformed_expression@/0",
+            json!(["n_trades >= 'one'"]),
+            "type_mismatch@/0",
         ),
         (
             "/result_constraints",
             json!(["n_trades >= 1e400"]),
-            "out_of_range@/0",
+            "bad_number@/0",
         ),
         (
             "/result_constraints",
             json!([">= 1"]),
-            "malformed_expression@/0",
+            "unexpected_token@/0",
         ),
-        (
-            "/result_constraints",
-            json!(["ic > 0"]),
-            "refused_metric@/0",
-        ),
+        ("/result_constraints", json!(["ic > 0"]), "unknown_name@/0"),
         // What is known and not built.
         ("/scope", json!("per_symbol"), "not_built_yet"),
         ("/scope", json!("each"), "unknown_value"),
@@ -494,7 +536,34 @@ fn each_single_fault_is_named_by_place_and_code() {
         ("/validation", json!("none"), "wrong_type"),
         ("/stop/target", json!(2), "not_built_yet"),
         ("/stop/patience", json!(2), "not_built_yet"),
-        ("/initial_params", json!([{}]), "not_built_yet"),
+        ("/initial_params", json!({}), "wrong_type"),
+        ("/initial_params", json!([5]), "wrong_type@/0"),
+        (
+            "/initial_params",
+            json!([{"short_window": 5.5}]),
+            "wrong_type@/0/short_window",
+        ),
+        (
+            "/initial_params",
+            json!([{"short_window": 99}]),
+            "out_of_range@/0/short_window",
+        ),
+        (
+            "/initial_params",
+            json!([{"short_windw": 5}]),
+            "unknown_parameter@/0/short_windw",
+        ),
+        (
+            "/initial_params",
+            json!([{"short_window": []}]),
+            "wrong_type@/0/short_window",
+        ),
+        (
+            "/initial_params",
+            json!([{"short_window": 6}, {"short_window": 6.0, "long_window": 60}]),
+            "duplicate@/1",
+        ),
+        ("/initial_params", json!(vec![json!({}); 1_001]), "too_many"),
         ("/warm_start_from", json!(["a task"]), "not_built_yet"),
         // Order, time and labels.
         ("/priority", json!("urgent"), "unknown_value"),
@@ -530,26 +599,51 @@ fn each_single_fault_is_named_by_place_and_code() {
         ("/backtest_config/fill", json!("open"), "unknown_value"),
         (
             "/backtest_config/position",
-            json!({"mode": "all_in"}),
+            json!({"mode": "half"}),
             "unknown_value@/mode",
         ),
+        (
+            "/backtest_config/position",
+            json!({"mode": "fixed_fraction"}),
+            "required@/fraction",
+        ),
+        (
+            "/backtest_config/position",
+            json!({"mode": "fixed_fraction", "fraction": 1.5}),
+            "out_of_range@/fraction",
+        ),
+        (
+            "/backtest_config/position",
+            json!({"mode": "fixed_fraction", "fraction": 0}),
+            "out_of_range@/fraction",
+        ),
+        (
+            "/backtest_config/position",
+            json!({"mode": "all_in", "fraction": 0.5}),
+            "not_for_this_mode@/fraction",
+        ),
         ("/backtest_config/position", json!({}), "required@/mode"),
-        ("/backtest_config/allow_short", json!(true), "not_built_yet"),
+        (
+            "/backtest_config/allow_short",
+            json!(true),
+            "not_for_one_leg",
+        ),
+        ("/backtest_config/allow_short", json!(1), "wrong_type"),
         (
             "/backtest_config/benchmark",
-            json!("equal_weight_hold"),
-            "not_built_yet",
+            json!("index_fund"),
+            "unknown_value",
         ),
         ("/backtest_config/frequency", json!("1h"), "not_built_yet"),
         (
             "/backtest_config/partners",
-            json!(["601939.SH"]),
-            "not_built_yet",
+            json!(["600000.SH"]),
+            "not_for_one_leg",
         ),
         (
             "/backtest_config/require_cointegration",
             json!(true),
-            "not_built_yet",
+            "not_for_one_leg",
         ),
         ("/backtest_config/topk", json!(10), "unknown_field"),
         // Unknown fields.
@@ -557,13 +651,11 @@ fn each_single_fault_is_named_by_place_and_code() {
         ("/a~1b", json!(100), "unknown_field"),
     ];
     for (pointer, value, code) in cases {
-        // "code@/below": the fault is below the place that was set; "code^": it is above.
-        let (code, place) = match code.split_once('@') {
-            Some((code, below)) => (code, format!("{pointer}{below}")),
-            None => match code.strip_suffix('^') {
-                Some(code) => (code, pointer.rsplit_once('/').unwrap().0.to_owned()),
-                None => (code, pointer.to_owned()),
-            },
+        // "code@/below": the fault is below the place that was set; "code!/else": it is elsewhere.
+        let (code, place) = match (code.split_once('@'), code.split_once('!')) {
+            (Some((code, below)), _) => (code, format!("{pointer}{below}")),
+            (None, Some((code, elsewhere))) => (code, elsewhere.to_owned()),
+            (None, None) => (code, pointer.to_owned()),
         };
         let body = if pointer == "/a~1b" {
             let mut body = on_bars();
@@ -649,7 +741,8 @@ fn many_faults_of_one_request_are_told_at_once() {
             ("/param_space/short_window/low", "low_above_high"),
             ("/param_space/short_window/step", "step_not_positive"),
             ("/param_space/long_windo", "unknown_parameter"),
-            ("/param_space/signal_threshold/when", "not_built_yet"),
+            ("/param_space/signal_threshold/when", "unknown_name"),
+            ("/param_space/signal_threshold/low", "log_needs_positive_low"),
             ("/objective_config/direction", "contradicting_direction"),
             ("/result_constraints/1", "unknown_name"),
             ("/optimization_method", "unknown_method"),
@@ -691,15 +784,21 @@ fn a_fault_inside_an_expression_has_its_position_in_characters() {
         ("  n_trade >= 1", 2),
         ("n_trades => 1", 9),
         ("n_trades >= x", 12),
-        ("n_trades >= 1 and more", 14),
-        ("n_trades", 8),
+        ("n_trades >= 1 and more", 18),
+        ("n_trades", 0),
         ("交易 >= 1", 0),
         ("n_trades ≥ 1", 9),
         ("max_drawdown <= 0.2 < 1", 20),
     ] {
         let found = faults(&with(on_bars(), "/result_constraints", json!([text])));
         assert_eq!(found[0].position, Some(position), "{text}: {found:?}");
+        assert_eq!(found[0].value, text);
     }
+    let found = faults(&with(on_bars(), "/result_constraints", json!(["ic > 0"])));
+    assert!(
+        found[0].detail.starts_with("ic cannot be asked for"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -711,26 +810,17 @@ fn expressions_take_every_comparison_and_alias() {
         "exposure < .5"
     ]);
     let spec = accept(&with(on_bars(), "/result_constraints", list)).spec;
-    let read: Vec<_> = spec
-        .result_constraints
-        .iter()
-        .map(|c| (c.metric.as_str(), c.op.symbol(), c.bound))
-        .collect();
     assert_eq!(
-        read,
+        constraints(&spec),
         [
-            ("max_drawdown", "<=", 0.25),
-            ("sharpe_ratio", ">", -0.001),
-            ("n_trades", ">=", 10.0),
-            ("exposure", "<", 0.5)
+            "mdd <= 0.25",
+            "sharpe > -0.001",
+            "n_trades >= 10",
+            "exposure < 0.5"
         ]
     );
-    assert_eq!(
-        accept(&with(on_bars(), "/result_constraints", json!([])))
-            .spec
-            .result_constraints,
-        []
-    );
+    let none = accept(&with(on_bars(), "/result_constraints", json!([])));
+    assert_eq!(none.spec.result_constraints, []);
 }
 
 #[test]
@@ -801,15 +891,11 @@ fn a_disabled_parameter_stays_at_its_default() {
 }
 
 #[test]
-fn the_first_trial_takes_the_defaults_only_when_all_are_given_and_never_in_a_grid() {
+fn the_first_trial_takes_the_defaults_only_when_all_are_given() {
     let partial = with(on_bars(), "/param_space/long_window/default", json!(null));
     assert_eq!(accept(&partial).spec.first_points, []);
     let grid = with(on_bars(), "/optimization_method", json!({"name": "grid"}));
-    assert_eq!(accept(&grid).spec.first_points, []);
-    assert_eq!(
-        warned(&accept(&grid)),
-        [("default_not_first", "/param_space")]
-    );
+    assert_eq!(accept(&grid).spec.first_points.len(), 1);
     let incomplete = accept(&partial);
     assert_eq!(
         warned(&incomplete),
@@ -843,10 +929,7 @@ fn a_grid_plans_its_points_and_refuses_what_it_cannot_cover() {
     assert_eq!(small.planned, 16 * 19);
     assert_eq!(
         warned(&small),
-        [
-            ("default_not_first", "/param_space"),
-            ("space_smaller_than_n_trials", "/n_trials")
-        ]
+        [("space_smaller_than_n_trials", "/n_trials")]
     );
     assert_eq!(small.resolved["trials_planned"], 304);
 
@@ -893,8 +976,8 @@ fn a_space_may_have_as_many_parameters_as_the_search_takes() {
 #[test]
 fn what_cannot_be_meant_well_is_warned_about() {
     let auto = accept(&without(on_bars(), "optimization_method"));
-    assert_eq!(auto.spec.method, Method::Random);
-    assert_eq!(warned(&auto), [("auto_is_random", "/optimization_method")]);
+    assert_eq!(auto.spec.method, Method::Tpe);
+    assert_eq!(warned(&auto), [("auto_is_tpe", "/optimization_method")]);
     let close = accept(&with(on_bars(), "/backtest_config/fill", json!("close")));
     assert_eq!(warned(&close), [("look_ahead", "/backtest_config/fill")]);
     let chinese = with(on_bars(), "/stock_codes", json!(["AAPL", "600000.SH"]));
@@ -1019,6 +1102,19 @@ fn order_time_and_labels_come_through() {
     );
 }
 
+/// A request for one backtest.
+fn a_run() -> Value {
+    json!({
+        "task_type": "backtest",
+        "task_name": "一次回测",
+        "strategy_name": "moving_average",
+        "stock_codes": ["AAPL"],
+        "start_date": "2013-01-01",
+        "end_date": "2022-12-31",
+        "strategy_config": {"short_window": 10.0, "long_window": 60},
+    })
+}
+
 /// The request in the form of the service that this one replaces.
 fn nested() -> Value {
     let mut body = on_bars();
@@ -1037,16 +1133,28 @@ fn nested() -> Value {
     body
 }
 
+/// The same with all but kind and name in `config`.
+fn wrapped(mut body: Value) -> Value {
+    let fields = body.as_object_mut().unwrap();
+    let outer = ["task_type", "task_name"].map(|name| (name, fields.remove(name).unwrap()));
+    let mut wrapped = json!({"config": body});
+    for (name, value) in outer {
+        wrapped[name] = value;
+    }
+    wrapped
+}
+
 #[test]
-fn both_forms_of_a_task_mean_the_same() {
+fn all_forms_of_a_task_mean_the_same() {
     let flat = with(
         on_bars(),
         "/task_type",
         json!("hyperparameter_optimization"),
     );
     let flat = check_with(&flat, 2, check_task).unwrap();
-    assert_eq!(flat, accept(&on_bars()));
+    assert_eq!(flat, accept(&on_bars()).accepted);
     assert_eq!(check_with(&nested(), 2, check_task).unwrap(), flat);
+    assert_eq!(check_with(&wrapped(nested()), 2, check_task).unwrap(), flat);
 }
 
 #[test]
@@ -1087,7 +1195,7 @@ fn faults_of_the_nested_form_name_the_nested_place() {
 
 #[test]
 fn a_kind_that_is_not_built_is_refused_plainly() {
-    for kind in ["backtest", "training", "prediction"] {
+    for kind in ["training", "prediction"] {
         let found = check_with(&json!({"task_type": kind}), 2, check_task).unwrap_err();
         assert_eq!(told(&found), expected(&[("/task_type", "kind_not_built")]));
         assert!(found[0].detail.contains(kind), "{}", found[0].detail);
@@ -1144,7 +1252,7 @@ fn a_body_that_is_no_clear_json_is_refused_whole() {
 #[test]
 fn codes_are_found_in_any_document_without_complaint() {
     assert_eq!(
-        stock_codes(&json!({"stock_codes": ["B", 5, "A", "B", "a b", "\u{0}", null]})),
+        symbols(&json!({"stock_codes": ["B", 5, "A", "B", "a b", "\u{0}", null]})),
         ["A", "B"]
     );
     for odd in [
@@ -1153,14 +1261,14 @@ fn codes_are_found_in_any_document_without_complaint() {
         json!({"stock_codes": "A"}),
         json!([["A"]]),
     ] {
-        assert!(stock_codes(&odd).is_empty(), "{odd}");
+        assert!(symbols(&odd).is_empty(), "{odd}");
     }
 }
 
 #[test]
-fn the_schema_of_a_task_requires_what_the_check_requires_in_both_forms() {
+fn the_schema_of_a_task_requires_what_the_check_requires_in_every_form() {
     let schema = task_request_schema();
-    let [flat, older] = schema["anyOf"].as_array().unwrap().as_slice() else {
+    let [flat, older, oldest, run, old_run] = schema["anyOf"].as_array().unwrap().as_slice() else {
         panic!("{schema}");
     };
     let in_flat = with(
@@ -1168,25 +1276,36 @@ fn the_schema_of_a_task_requires_what_the_check_requires_in_both_forms() {
         "/task_type",
         json!("hyperparameter_optimization"),
     );
-    let inside = &older["properties"]["optimization_config"];
-    let required = |form: &Value, body: &Value, at: &str| {
+    let part = |form: &Value, path: &[&str]| {
+        path.iter()
+            .fold(form.clone(), |form, name| form["properties"][name].clone())
+    };
+    let nest = "optimization_config";
+    let forms = [
+        (flat.clone(), in_flat, "", 8),
+        (older.clone(), nested(), "", 6),
+        (part(older, &[nest]), nested(), "/optimization_config", 3),
+        (oldest.clone(), wrapped(nested()), "", 3),
+        (part(oldest, &["config"]), wrapped(nested()), "/config", 4),
+        (
+            part(oldest, &["config", nest]),
+            wrapped(nested()),
+            "/config/optimization_config",
+            3,
+        ),
+        (run.clone(), a_run(), "", 6),
+        (old_run.clone(), wrapped(a_run()), "", 3),
+        (part(old_run, &["config"]), wrapped(a_run()), "/config", 4),
+    ];
+    for (form, body, at, count) in forms {
         let names = form["required"].as_array().unwrap();
+        assert_eq!(names.len(), count, "{at}: {names:?}");
         for name in names.iter().map(|name| name.as_str().unwrap()) {
             let mut lacking = body.clone();
             let place = lacking.pointer_mut(at).unwrap().as_object_mut().unwrap();
             place.remove(name).unwrap_or_else(|| panic!("{at}/{name}"));
             check_with(&lacking, 2, check_task).expect_err(name);
         }
-        names.len()
-    };
-    assert_eq!(required(flat, &in_flat, ""), 8);
-    assert_eq!(required(older, &nested(), ""), 6);
-    assert_eq!(required(inside, &nested(), "/optimization_config"), 3);
-    for (form, body, at) in [
-        (flat, in_flat, ""),
-        (older, nested(), ""),
-        (inside, nested(), "/optimization_config"),
-    ] {
         for name in form["properties"].as_object().unwrap().keys() {
             let pointer = format!("{at}/{name}");
             let odd = with(body.clone(), &pointer, json!({"odd": 1}));
@@ -1286,4 +1405,236 @@ fn the_schema_agrees_with_the_check() {
         json!(["600000.SH"]),
     );
     assert_eq!(accept(&example).spec.n_trials, 1000);
+}
+
+#[test]
+fn a_constraint_that_names_no_parameter_says_what_was_meant() {
+    let text = "exit_treshold < entry_threshold";
+    let mut body = on_sphere();
+    let axis = json!({"type": "float", "low": 0, "high": 3});
+    body["param_space"] = json!({"entry_threshold": axis, "exit_threshold": axis});
+    body["constraints"] = json!([text]);
+    let found = faults(&body);
+    assert_eq!(
+        told(&found),
+        expected(&[("/constraints/0", "unknown_name")])
+    );
+    assert_eq!(found[0].value, text);
+    assert_eq!(found[0].position, Some(0));
+    let names = ["entry_threshold", "exit_threshold"].map(str::to_owned);
+    assert_eq!(found[0].allowed, Some(names.to_vec()));
+    assert_eq!(
+        found[0].detail,
+        "exit_treshold is not a parameter; did you mean exit_threshold?"
+    );
+}
+
+#[test]
+fn faults_of_parameters_and_of_expressions_are_told_at_once() {
+    let mut body = on_sphere();
+    body["param_space"] = json!({
+        "a": {"type": "int", "low": 5, "high": 1},
+        "b": {"type": "int", "low": 1, "high": 9, "when": "a > 2 and c == 'x'"},
+        "d": {"type": "int", "low": 1, "high": 9},
+    });
+    body["constraints"] = json!(["a < b", "b < e", "d <"]);
+    assert_eq!(
+        told(&faults(&body)),
+        expected(&[
+            ("/param_space/a/low", "low_above_high"),
+            ("/param_space/b/when", "unknown_name"),
+            ("/constraints/1", "unknown_name"),
+            ("/constraints/2", "unexpected_token"),
+        ])
+    );
+}
+
+#[test]
+fn a_space_without_a_point_that_keeps_the_constraints_is_refused() {
+    let body = with(on_sphere(), "/constraints", json!(["x > 4", "x < 3"]));
+    let found = faults(&body);
+    assert_eq!(
+        told(&found),
+        expected(&[("/constraints", "no_feasible_point_found")])
+    );
+    assert_eq!(found[0].limit, Some(json!(10_000)));
+    accept(&with(
+        on_sphere(),
+        "/constraints",
+        json!(["x > 4", "x < 4.5"]),
+    ));
+}
+
+#[test]
+fn a_conditional_parameter_is_absent_where_its_condition_does_not_hold() {
+    let mut body = on_sphere();
+    body["param_space"] = json!({
+        "mode": {"type": "categorical", "choices": ["trend", "hold"], "default": "hold"},
+        "fast": {"type": "int", "low": 2, "high": 20, "default": 5, "when": "mode == 'trend'"},
+        "gap": {"type": "int", "enabled": false, "default": 3},
+    });
+    body["constraints"] = json!(["fast > gap"]);
+    body["initial_params"] = json!([{"mode": "trend"}, {"mode": "trend", "fast": 9}]);
+    let accepted = accept(&body);
+    let named: Vec<BTreeMap<String, Choice>> = accepted
+        .spec
+        .first_points
+        .iter()
+        .map(|point| accepted.spec.named(point))
+        .collect();
+    let text = |text: &str| Choice::Text(text.to_owned());
+    let point = |pairs: &[(&str, Choice)]| -> BTreeMap<String, Choice> {
+        let pairs = pairs.iter().map(|(n, v)| ((*n).to_owned(), v.clone()));
+        pairs.chain([("gap".to_owned(), Choice::Int(3))]).collect()
+    };
+    assert_eq!(
+        named,
+        [
+            point(&[("mode", text("hold"))]),
+            point(&[("fast", Choice::Int(5)), ("mode", text("trend"))]),
+            point(&[("fast", Choice::Int(9)), ("mode", text("trend"))]),
+        ]
+    );
+    let stored = TaskSpec::from_json(&accepted.spec.to_json()).unwrap();
+    assert_eq!(stored, accepted.spec);
+
+    body["initial_params"] = json!([
+        {"mode": "hold", "fast": 9},
+        {"mode": "trend", "fast": 2},
+        {"mode": "trend", "gap": 4},
+    ]);
+    assert_eq!(
+        told(&faults(&body)),
+        expected(&[
+            ("/initial_params/0/fast", "inactive_parameter"),
+            ("/initial_params/1", "constraint_broken"),
+            ("/initial_params/2/gap", "disabled_parameter"),
+        ])
+    );
+}
+
+#[test]
+fn first_points_come_after_the_defaults_and_none_beyond_the_trials() {
+    let list = json!([{"short_window": 9}, {"short_window": 5, "long_window": 60}]);
+    let body = with(on_bars(), "/initial_params", list);
+    let accepted = accept(&with(body.clone(), "/n_trials", json!(3)));
+    let short = |point| accepted.spec.named(point)["short_window"].clone();
+    let shorts: Vec<Choice> = accepted.spec.first_points.iter().map(short).collect();
+    // The second is the point of the defaults, which comes first anyway.
+    assert_eq!(shorts, [Choice::Int(5), Choice::Int(9)]);
+    let found = faults(&with(body, "/n_trials", json!(2)));
+    assert_eq!(told(&found), expected(&[("/initial_params", "too_many")]));
+    let unsuitable = json!([{"short_window": 20, "long_window": 30}, {}]);
+    accept(&with(on_bars(), "/initial_params", unsuitable));
+    let unsuitable = with(
+        on_bars(),
+        "/param_space/long_window",
+        json!({"type": "int", "low": 10, "high": 120, "default": 60}),
+    );
+    let unsuitable = with(
+        unsuitable,
+        "/initial_params",
+        json!([{"short_window": 20, "long_window": 10}]),
+    );
+    assert_eq!(
+        told(&faults(&unsuitable)),
+        expected(&[("/initial_params/0", "unsuitable_parameters")])
+    );
+}
+
+#[test]
+fn a_search_that_reads_history_repeats_only_one_trial_after_the_other() {
+    let reproducible = |method: &str, parallelism: Value| {
+        let body = with(on_bars(), "/optimization_method", json!(method));
+        let accepted = accept(&with(body, "/parallelism", parallelism));
+        accepted.resolved["reproducible"].as_bool().unwrap()
+    };
+    assert!(reproducible("sobol", json!(null)));
+    assert!(!reproducible("tpe", json!(null)));
+    assert!(!reproducible("tpe", json!(2)));
+    assert!(reproducible("tpe", json!(1)));
+}
+
+#[test]
+fn a_backtest_is_read_in_every_form() {
+    let accepted = check_with(&a_run(), 2, check_task).unwrap();
+    let run = accepted.spec.as_run().unwrap();
+    assert_eq!(run.params["short_window"], Choice::Float(10.0));
+    assert_eq!(run.params["long_window"], Choice::Int(60));
+    assert_eq!((accepted.planned, run.time_limit), (1, 300.0));
+    assert_eq!(accepted.resolved["params"]["signal_threshold"], 0.005);
+    assert_eq!(
+        accepted.series,
+        BTreeMap::from([("AAPL".to_owned(), [2; 32])])
+    );
+    assert_eq!(RunSpec::from_json(&run.to_json()).unwrap(), *run);
+    assert_eq!(
+        check_with(&wrapped(a_run()), 2, check_task).unwrap(),
+        accepted
+    );
+    let mut old = a_run();
+    let fields = old.as_object_mut().unwrap();
+    for (new, older) in [
+        ("strategy_name", "strategy_type"),
+        ("strategy_config", "strategy_params"),
+    ] {
+        let value = fields.remove(new).unwrap();
+        fields.insert(older.to_owned(), value);
+    }
+    assert_eq!(check_with(&old, 2, check_task).unwrap(), accepted);
+    let costs = with(a_run(), "/commission_rate", json!(0.001));
+    let outer = check_with(&costs, 2, check_task).unwrap();
+    let costs = with(a_run(), "/backtest_config/commission_rate", json!(0.001));
+    assert_eq!(check_with(&costs, 2, check_task).unwrap(), outer);
+    assert_eq!(outer.spec.as_run().unwrap().backtest.commission_rate, 0.001);
+}
+
+#[test]
+fn every_fault_of_a_backtest_is_told_at_once() {
+    let body = json!({
+        "task_type": "backtest",
+        "strategy_type": "moving_average",
+        "stock_codes": ["AAPL", "MISSING"],
+        "start_date": "2013-01-01",
+        "end_date": "2013-01-02",
+        "strategy_config": {"short_window": 1, "lng_window": 30, "signal_threshold": "high"},
+        "strategy_params": {},
+        "initial_cash": -5,
+        "slippage_rate": 0.1,
+        "backtest_config": {"slippage_rate": 0.2, "fill": "yesterday", "partners": ["AAPL"]},
+        "n_trials": 10,
+    });
+    assert_eq!(
+        told(&check_with(&body, 2, check_task).unwrap_err()),
+        expected(&[
+            ("/task_name", "required"),
+            ("/stock_codes/1", "missing_market_data"),
+            ("/end_date", "period_too_short"),
+            ("/strategy_config/short_window", "out_of_range"),
+            ("/strategy_config/lng_window", "unknown_parameter"),
+            ("/strategy_config/signal_threshold", "wrong_type"),
+            ("/strategy_params", "given_twice"),
+            ("/initial_cash", "out_of_range"),
+            ("/slippage_rate", "given_twice"),
+            ("/backtest_config/fill", "unknown_value"),
+            ("/backtest_config/partners", "not_for_one_leg"),
+            ("/n_trials", "unknown_field"),
+        ])
+    );
+    let function = with(a_run(), "/strategy_name", json!("sphere"));
+    let found = check_with(&function, 2, check_task).unwrap_err();
+    assert_eq!(
+        told(&found),
+        expected(&[("/strategy_name", "unknown_strategy")])
+    );
+    let unsuitable = with(
+        a_run(),
+        "/strategy_config",
+        json!({"short_window": 30, "long_window": 20}),
+    );
+    let found = check_with(&unsuitable, 2, check_task).unwrap_err();
+    assert_eq!(
+        told(&found),
+        expected(&[("/strategy_config", "unsuitable_parameters")])
+    );
 }

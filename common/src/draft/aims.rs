@@ -5,14 +5,13 @@ use super::findings::{Findings, advice, shown};
 use super::node::{Node, printable};
 use crate::fault::Fault;
 use crate::objective::FUNCTION_METRIC;
-use crate::spec::{Comparison, ResultConstraint, Target};
+use crate::spec::{MetricNames, ResultConstraint, Target};
 use crate::state::Direction;
 use trialmill_backtest::metrics::{self, METRICS};
+use trialmill_search::{ExpressionFault, MAX_EXPRESSION_CHARS};
 
 /// The most entries of `result_constraints`.
 pub const MAX_CONSTRAINTS: usize = 32;
-/// The most characters of an expression.
-pub const MAX_EXPRESSION_CHARS: usize = 256;
 
 /// The fields of `objective_config`.
 pub(super) const OBJECTIVE_FIELDS: [&str; 3] =
@@ -182,15 +181,16 @@ pub(super) fn result_constraints(
     subject: Option<Subject>,
     findings: &mut Findings,
 ) -> Vec<ResultConstraint> {
+    let known = match subject {
+        Some(Subject::Strategy(_)) => MetricNames::Backtest,
+        Some(Subject::Function(_)) => MetricNames::Function,
+        None => MetricNames::Any,
+    };
     if node.value.is_none() {
-        return match subject {
-            Some(Subject::Strategy(_)) => vec![ResultConstraint {
-                metric: "n_trades".to_owned(),
-                op: Comparison::AtLeast,
-                bound: 1.0,
-            }],
-            Some(Subject::Function(_)) | None => Vec::new(),
-        };
+        let traded = (known == MetricNames::Backtest).then(|| {
+            ResultConstraint::parse("n_trades >= 1", known).expect("n_trades is a metric")
+        });
+        return traded.into_iter().collect();
     }
     let items = node.list(findings).unwrap_or_default();
     if items.len() > MAX_CONSTRAINTS {
@@ -210,73 +210,30 @@ pub(super) fn result_constraints(
         if !printable(item, text, MAX_EXPRESSION_CHARS, findings) {
             continue;
         }
-        match comparison(text, subject) {
+        match ResultConstraint::parse(text, known) {
             Ok(constraint) => constraints.push(constraint),
-            Err(mut fault) => {
-                fault.pointer.clone_from(&item.pointer);
-                findings.fault(fault.value(&text.into()));
+            Err(faults) => {
+                for fault in faults {
+                    findings.fault(in_expression(item, fault));
+                }
             }
         }
     }
     constraints
 }
 
-/// Reads `metric op number`.
-fn comparison(text: &str, subject: Option<Subject>) -> Result<ResultConstraint, Box<Fault>> {
-    let position = |rest: &str| text[..text.len() - rest.len()].chars().count();
-    let malformed = |rest: &str, detail: &str| {
-        let mut fault = Fault::new("", "malformed_expression", detail);
-        fault.position = Some(position(rest));
-        Box::new(fault)
+/// A fault inside the expression that stands at `node`.
+fn in_expression(node: &Node<'_>, fault: ExpressionFault) -> Fault {
+    let detail = match metrics::find_refused(&fault.value) {
+        Some(refused) if fault.code == "unknown_name" => {
+            format!("{} cannot be asked for: {}", refused.name, refused.hint)
+        }
+        _ => fault.detail,
     };
-    let start = text.trim_start();
-    let after_name = start.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
-    let name = &start[..start.len() - after_name.len()];
-    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(malformed(
-            start,
-            "a metric's name must come first, as in n_trades >= 10",
-        ));
+    let mut found = node.fault(fault.code, detail);
+    found.position = Some(fault.position);
+    if !fault.allowed.is_empty() {
+        found = found.allowed(fault.allowed);
     }
-    let known = metric(subject, name).map_err(|mut fault| {
-        fault.position = Some(position(start));
-        fault
-    })?;
-    let at_op = after_name.trim_start();
-    // The longer symbols first: "<" is the beginning of "<=".
-    let ops = [
-        Comparison::AtLeast,
-        Comparison::AtMost,
-        Comparison::MoreThan,
-        Comparison::LessThan,
-    ];
-    let Some(op) = ops.into_iter().find(|op| at_op.starts_with(op.symbol())) else {
-        return Err(malformed(
-            at_op,
-            "one of >=, >, <=, < must follow the metric",
-        ));
-    };
-    let at_number = at_op[op.symbol().len()..].trim_start();
-    let after_number = at_number.trim_start_matches(|c: char| !c.is_whitespace());
-    let number = &at_number[..at_number.len() - after_number.len()];
-    let numeric = number.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
-        && number.contains(|c: char| c.is_ascii_digit());
-    let Some(bound) = number.parse::<f64>().ok().filter(|_| numeric) else {
-        return Err(malformed(at_number, "a number must follow the comparison"));
-    };
-    if !bound.is_finite() {
-        let mut fault = malformed(at_number, "the number is beyond the range of a double");
-        fault.code = "out_of_range".to_owned();
-        return Err(fault);
-    }
-    let rest = after_number.trim_start();
-    if !rest.is_empty() {
-        let detail = "nothing may follow the number; give each comparison its own entry";
-        return Err(malformed(rest, detail));
-    }
-    Ok(ResultConstraint {
-        metric: known.name.to_owned(),
-        op,
-        bound: bound + 0.0,
-    })
+    found
 }

@@ -3,6 +3,8 @@
 use super::Subject;
 use super::findings::{Findings, shown};
 use super::node::Node;
+use super::request::CONFIG;
+use crate::fault::Fault;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -44,26 +46,39 @@ pub struct MarketView {
     pub series: BTreeMap<String, Coverage>,
 }
 
-/// The symbols that a request names, for loading their [`Coverage`] before the check. Lenient:
-/// what is not a list of symbols gives nothing here and its fault there.
+/// The symbols that a request names (stocks and partners), for loading their [`Coverage`] before
+/// the check. Lenient: what is not a list of symbols gives nothing here and its fault there.
 #[must_use]
-pub fn stock_codes(body: &Value) -> Vec<String> {
-    let list = body.get("stock_codes").and_then(Value::as_array);
-    let mut codes: Vec<String> = list
-        .into_iter()
+pub fn symbols(body: &Value) -> Vec<String> {
+    let places = [Some(body), body.get(CONFIG)].into_iter().flatten();
+    let lists = places.flat_map(|place| {
+        let partners = place.get("backtest_config").and_then(|c| c.get("partners"));
+        let lists = [place.get("stock_codes"), partners];
+        lists.map(|list| list.and_then(Value::as_array))
+    });
+    let mut symbols: Vec<String> = lists
         .flatten()
-        .take(MAX_STOCK_CODES)
+        .flat_map(|list| list.iter().take(MAX_STOCK_CODES))
         .filter_map(Value::as_str)
         .filter(|code| is_symbol(code))
         .map(str::to_owned)
         .collect();
-    codes.sort();
-    codes.dedup();
-    codes
+    symbols.sort();
+    symbols.dedup();
+    symbols
 }
 
-fn is_symbol(code: &str) -> bool {
+pub(super) fn is_symbol(code: &str) -> bool {
     (1..=MAX_SYMBOL_BYTES).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// The fault of a text that is no symbol.
+pub(super) fn malformed(node: &Node<'_>, text: &str) -> Fault {
+    let detail = format!(
+        "{:?} is not a symbol: 1 to {MAX_SYMBOL_BYTES} printable ASCII characters without spaces",
+        shown(text)
+    );
+    node.fault("malformed_symbol", detail)
 }
 
 /// Reads `stock_codes`: the sound ones, in the order given, with their nodes.
@@ -95,12 +110,7 @@ pub(super) fn codes<'a>(
             continue;
         };
         if !is_symbol(value) {
-            let detail = format!(
-                "{:?} is not a symbol: 1 to {MAX_SYMBOL_BYTES} printable ASCII characters without \
-                 spaces",
-                shown(value)
-            );
-            findings.fault(item.fault("malformed_symbol", detail));
+            findings.fault(malformed(&item, value));
         } else if let Some(first) = seen.insert(value, index) {
             let detail = format!("{value} is also stock_codes[{first}]; name it once");
             findings.fault(item.fault("duplicate", detail));

@@ -10,8 +10,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use trialmill_backtest::strategy::{self, ParamFault, ParamInfo, ParamKind, Params, Strategy};
 use trialmill_search::{
-    Choice, Domain, History, MAX_CHOICES, MAX_INT, MAX_PARAMETERS, Method, Point, Space,
-    SpaceFault, Study,
+    Choice, Domain, History, MAX_CHOICES, MAX_CONSTRAINTS, MAX_INT, MAX_PARAMETERS, Method,
+    PROBE_POINTS, ParamValue, Point, PointFault, Space, SpaceBuilder, SpaceFault, Study,
 };
 
 /// The fields of a parameter.
@@ -28,34 +28,90 @@ const MAX_CORNERS: usize = 4_096;
 /// How many parameters a warning names.
 const NAMED: usize = 5;
 
-/// The random points that are tried after the corners.
-const RANDOM_PROBES: u32 = 1_000;
+/// The points of a Sobol sequence that are tried after the corners.
+const SPREAD_POINTS: u32 = 1_000;
+
+/// The code of a point's fault for want of a value.
+const MISSING: &str = "missing_parameter";
 
 /// What `param_space` means.
 #[derive(Debug)]
 pub(super) struct Parameters {
     pub(super) space: Space,
     pub(super) fixed: BTreeMap<String, Choice>,
-    /// The defaults, when every searched parameter has one.
+    /// The defaults of searched parameters.
+    defaults: BTreeMap<String, Choice>,
+    /// The defaults, when every parameter that is present at them has one.
     pub(super) default_point: Option<Point>,
+}
+
+impl Parameters {
+    /// The point of these values; a parameter that is left out takes its default.
+    ///
+    /// # Errors
+    /// Every value that does not fit, is missing or is not to be there.
+    pub(super) fn point(&self, named: BTreeMap<String, Choice>) -> Result<Point, Vec<PointFault>> {
+        settle(&self.space, named, &self.defaults)
+    }
+
+    /// The values of a point by name, fixed ones included.
+    pub(super) fn named(&self, point: &Point) -> BTreeMap<String, Choice> {
+        let searched = self.space.named(point);
+        let searched = searched.map(|(name, value)| (name.to_owned(), value));
+        self.fixed.clone().into_iter().chain(searched).collect()
+    }
 }
 
 /// One parameter as read: its domain is checked, its default is in it.
 struct Read {
     domain: Domain,
     default: Option<Choice>,
-    enabled: bool,
 }
 
-/// Reads `param_space`. `None` exactly when it is missing or something is wrong with it.
+/// One entry of `param_space`.
+struct Entry {
+    enabled: bool,
+    when: Option<String>,
+    /// Nothing beside its faults.
+    read: Option<Read>,
+}
+
+/// The point of named values. Defaults fill what is missing; since a condition may read a value
+/// that a default gives, what is missing shows one layer of conditions at a time.
+fn settle(
+    space: &Space,
+    mut named: BTreeMap<String, Choice>,
+    defaults: &BTreeMap<String, Choice>,
+) -> Result<Point, Vec<PointFault>> {
+    loop {
+        let faults = match space.point_from_named(&named) {
+            Ok(point) => return Ok(point),
+            Err(faults) => faults,
+        };
+        let missing = faults.iter().filter(|fault| fault.code == MISSING);
+        let filled: Vec<_> = missing
+            .filter_map(|fault| defaults.get_key_value(&fault.param))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        if filled.is_empty() {
+            return Err(faults);
+        }
+        named.extend(filled);
+    }
+}
+
+/// Reads `param_space` and the `constraints` between its parameters. `None` exactly when it is
+/// missing or something is wrong with it.
 pub(super) fn read(
     node: &Node<'_>,
+    constraints: &Node<'_>,
     subject: Option<Subject>,
     method: Option<Method>,
     findings: &mut Findings,
 ) -> Option<Parameters> {
-    let object = node.open_object(findings)?;
     let before = findings.count();
+    let constraints = read_constraints(constraints, findings);
+    let object = node.open_object(findings)?;
     let count = object.fields.len();
     if count > MAX_PARAMETERS {
         let detail = format!(
@@ -66,77 +122,170 @@ pub(super) fn read(
         findings.fault(fault.limit(MAX_PARAMETERS));
         return None;
     }
-    let mut parameters = BTreeMap::new();
+    let mut entries = BTreeMap::new();
+    let own = findings.count();
     for name in object.fields.keys() {
         let node = Node {
             value: object.fields.get(name),
             ..object.field(name)
         };
         let known = known_to(subject, name, &node, findings);
-        let Some(parameter) = read_parameter(name, &node, findings) else {
-            continue;
-        };
-        if known {
-            suit(subject, name, &node, &parameter, findings);
+        let entry = read_parameter(name, &node, findings);
+        if let (true, Some(read)) = (known, &entry.read) {
+            suit(subject, name, &node, read, entry.enabled, findings);
         }
-        parameters.insert(name.clone(), parameter);
+        entries.insert(name.clone(), entry);
     }
-    if parameters.values().all(|parameter| !parameter.enabled) && findings.count() == before {
+    if entries.values().all(|entry| !entry.enabled) && findings.count() == own {
         let detail = if count == 0 {
             "the space has no parameters; add at least one"
         } else {
             "every parameter is disabled; enable at least one"
         };
         findings.fault(node.fault("empty_space", detail));
+        return None;
     }
+    let sound = findings.count() == before;
+    let (fixed, defaults) = constants(&entries);
+    let space = match join(&entries, &fixed, &constraints) {
+        Ok(space) => space,
+        Err(faults) => {
+            for fault in &faults {
+                // Beside faults of its own, a parameter stands in the space as an empty one, and
+                // only what is wrong with the expressions is news.
+                if sound || EXPRESSIONS.contains(&fault.field) {
+                    findings.fault(from_space(&object, &constraints, fault));
+                }
+            }
+            return None;
+        }
+    };
     if findings.count() > before {
         return None;
     }
-    let (given, without): (Vec<_>, Vec<_>) = parameters
-        .iter()
-        .filter(|(_, parameter)| parameter.enabled)
-        .partition(|(_, parameter)| parameter.default.is_some());
-    let without: Vec<String> = without.into_iter().map(|(name, _)| name.clone()).collect();
-    let any_default = !given.is_empty();
-    let found = join(parameters);
-    match found {
-        Ok(found) => {
-            if any_default {
-                warn_of_defaults(node, &without, method, findings);
-            }
-            if let Some(method) = method {
-                for fault in method.faults(&found.space) {
-                    findings.fault(from_space(&object, &fault));
-                }
-            }
-            if let Some(Subject::Strategy(strategy)) = subject {
-                feasible(node, strategy, &found, findings);
-            }
-            (findings.count() == before).then_some(found)
+    let mut found = Parameters {
+        space,
+        fixed,
+        defaults,
+        default_point: None,
+    };
+    if let Some(method) = method {
+        for fault in method.faults(&found.space) {
+            findings.fault(from_space(&object, &constraints, &fault));
         }
-        Err(faults) => {
-            faults
-                .iter()
-                .for_each(|fault| findings.fault(from_space(&object, fault)));
-            None
+    }
+    let strategy = match subject {
+        Some(Subject::Strategy(strategy)) => Some(strategy),
+        Some(Subject::Function(_)) | None => None,
+    };
+    if feasible(node, &constraints, strategy, &found, findings) {
+        found.default_point = read_default_point(node, &found.space, &found.defaults, findings);
+    }
+    (findings.count() == before).then_some(found)
+}
+
+/// The fields of a space that hold expressions.
+const EXPRESSIONS: [&str; 2] = ["when", "constraints"];
+
+/// The `constraints` of a request: their place, and the texts with their own.
+struct Constraints<'a> {
+    node: Node<'a>,
+    texts: Vec<(Node<'a>, &'a str)>,
+}
+
+fn read_constraints<'a>(node: &Node<'a>, findings: &mut Findings) -> Constraints<'a> {
+    let mut texts = Vec::new();
+    let items = match node.value {
+        None => Vec::new(),
+        Some(_) => node.list(findings).unwrap_or_default(),
+    };
+    if items.len() > MAX_CONSTRAINTS {
+        let detail = format!(
+            "constraints has {} entries; it may have {MAX_CONSTRAINTS}",
+            items.len()
+        );
+        findings.fault(node.fault("too_many", detail).limit(MAX_CONSTRAINTS));
+    } else {
+        for item in items {
+            if item.value.is_some_and(Value::is_null) {
+                let detail = format!("{} is null; it must be a string", item.name());
+                findings.fault(item.fault("wrong_type", detail));
+            } else if let Some(text) = item.string(findings) {
+                texts.push((item, text));
+            }
         }
+    }
+    Constraints {
+        node: node.clone(),
+        texts,
     }
 }
 
-/// Says so when defaults were given and no first trial is made of them.
-fn warn_of_defaults(
-    node: &Node<'_>,
-    without: &[String],
-    method: Option<Method>,
-    findings: &mut Findings,
-) {
-    match method {
-        Some(Method::Grid) => {
-            let detail = "a grid visits its points in its own shuffled order, so the defaults are \
-                          not tried first";
-            findings.warn("default_not_first", &node.pointer, detail);
+/// The values of disabled parameters, and the defaults of the searched ones.
+fn constants(
+    entries: &BTreeMap<String, Entry>,
+) -> (BTreeMap<String, Choice>, BTreeMap<String, Choice>) {
+    let (mut fixed, mut defaults) = (BTreeMap::new(), BTreeMap::new());
+    for (name, entry) in entries {
+        let default = entry.read.as_ref().and_then(|read| read.default.clone());
+        let place = if entry.enabled {
+            &mut defaults
+        } else {
+            &mut fixed
+        };
+        place.extend(default.map(|default| (name.clone(), default)));
+    }
+    (fixed, defaults)
+}
+
+/// The whole of the parameters; the single ones are checked, but the space has its own say. A
+/// parameter with faults of its own stands for its name.
+fn join(
+    entries: &BTreeMap<String, Entry>,
+    fixed: &BTreeMap<String, Choice>,
+    constraints: &Constraints<'_>,
+) -> Result<Space, Vec<SpaceFault>> {
+    let mut space = SpaceBuilder::default();
+    for (name, entry) in entries {
+        if fixed.contains_key(name) {
+            continue;
         }
-        Some(Method::Random) if !without.is_empty() => {
+        let domain = match &entry.read {
+            Some(read) => read.domain.clone(),
+            None => Domain::Categorical {
+                choices: Vec::new(),
+            },
+        };
+        space = match &entry.when {
+            Some(when) => space.conditional(name, domain, when),
+            None => space.parameter(name, domain),
+        };
+    }
+    for (name, value) in fixed {
+        space = space.constant(name, value.clone());
+    }
+    for (_, text) in &constraints.texts {
+        space = space.constraint(*text);
+    }
+    space.build()
+}
+
+/// The point of the defaults, where they make one; says so where they do not, and where no first
+/// trial is made of them.
+fn read_default_point(
+    node: &Node<'_>,
+    space: &Space,
+    defaults: &BTreeMap<String, Choice>,
+    findings: &mut Findings,
+) -> Option<Point> {
+    if defaults.is_empty() {
+        return None;
+    }
+    let point = match settle(space, BTreeMap::new(), defaults) {
+        Ok(point) => point,
+        Err(faults) => {
+            let without = faults.iter().filter(|fault| fault.code == MISSING);
+            let without: Vec<String> = without.map(|fault| fault.param.clone()).collect();
             let names: Vec<String> = without.iter().take(NAMED).map(|name| shown(name)).collect();
             let more = match without.len().saturating_sub(NAMED) {
                 0 => String::new(),
@@ -148,48 +297,68 @@ fn warn_of_defaults(
                 names.join(", ")
             );
             findings.warn("default_incomplete", &node.pointer, detail);
+            return None;
         }
-        Some(Method::Random) | None => {}
+    };
+    if let Some(broken) = space.broken_constraint(&point) {
+        let detail = format!(
+            "the defaults ({}) break the constraint {broken}; change a default or the constraint",
+            listed(space, &point)
+        );
+        findings.fault(Fault::new(
+            node.pointer.as_str(),
+            "constraint_broken",
+            detail,
+        ));
+        return None;
+    }
+    Some(point)
+}
+
+/// The first values of a point, for a message.
+pub(super) fn listed(space: &Space, point: &Point) -> String {
+    let mut named: Vec<String> = space
+        .named(point)
+        .map(|(name, value)| format!("{} {}", shown(name), shown(&value.to_string())))
+        .collect();
+    let more = match named.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    named.truncate(NAMED);
+    format!("{}{more}", named.join(", "))
+}
+
+fn read_parameter(name: &str, node: &Node<'_>, findings: &mut Findings) -> Entry {
+    let Some(object) = node.object(&PARAMETER_FIELDS, findings) else {
+        return Entry {
+            enabled: true,
+            when: None,
+            read: None,
+        };
+    };
+    let enabled = object.field("enabled").flag(findings).unwrap_or(true);
+    // A parameter that is not searched always has its value.
+    let when = object.field("when").string(findings);
+    Entry {
+        enabled,
+        when: when.map(str::to_owned),
+        read: read_domain(name, &object, enabled, findings),
     }
 }
 
-/// The whole of the parameters; the single ones are checked, but the space has its own say.
-fn join(parameters: BTreeMap<String, Read>) -> Result<Parameters, Vec<SpaceFault>> {
-    let mut searched = Vec::new();
-    let (mut fixed, mut defaults) = (BTreeMap::new(), BTreeMap::new());
-    for (name, parameter) in parameters {
-        match (parameter.enabled, parameter.default) {
-            (true, default) => {
-                defaults.extend(default.map(|default| (name.clone(), default)));
-                searched.push((name, parameter.domain));
-            }
-            (false, default) => {
-                fixed.extend(default.map(|default| (name, default)));
-            }
-        }
-    }
-    let space = Space::new(searched)?;
-    let default_point = space.point_from_named(&defaults).ok();
-    Ok(Parameters {
-        space,
-        fixed,
-        default_point,
-    })
-}
-
-fn read_parameter(name: &str, node: &Node<'_>, findings: &mut Findings) -> Option<Read> {
+fn read_domain(
+    name: &str,
+    object: &Object<'_>,
+    enabled: bool,
+    findings: &mut Findings,
+) -> Option<Read> {
     let before = findings.count();
-    let object = node.object(&PARAMETER_FIELDS, findings)?;
     let kind = object
         .field("type")
         .required(findings)
         .one_of(&PARAMETER_TYPES, &[], findings);
-    let enabled = object.field("enabled").flag(findings).unwrap_or(true);
-    let when = object.field("when");
-    if when.value.is_some() {
-        when.not_built("a condition on a parameter", "null", findings);
-    }
-    let default = read_default(&object, kind, findings);
+    let default = read_default(object, kind, findings);
     let node = object.field("default");
     if !enabled && default.is_none() && node.value.is_none() {
         let detail = format!(
@@ -199,9 +368,9 @@ fn read_parameter(name: &str, node: &Node<'_>, findings: &mut Findings) -> Optio
         findings.fault(node.fault("required", detail));
     }
     let domain = match kind? {
-        "int" => read_int(&object, enabled, default.as_ref(), findings),
-        "float" => read_float(&object, enabled, default.as_ref(), findings),
-        _ => read_categorical(&object, enabled, default.as_ref(), findings),
+        "int" => read_int(object, enabled, default.as_ref(), findings),
+        "float" => read_float(object, enabled, default.as_ref(), findings),
+        _ => read_categorical(object, enabled, default.as_ref(), findings),
     };
     if findings.count() > before {
         return None;
@@ -210,7 +379,7 @@ fn read_parameter(name: &str, node: &Node<'_>, findings: &mut Findings) -> Optio
         Ok(space) => space,
         Err(faults) => {
             for fault in &faults {
-                findings.fault(of_parameter(&object, fault));
+                findings.fault(of_parameter(object, fault));
             }
             return None;
         }
@@ -234,11 +403,7 @@ fn read_parameter(name: &str, node: &Node<'_>, findings: &mut Findings) -> Optio
         }
     };
     let domain = space.parameters()[0].domain().clone();
-    Some(Read {
-        domain,
-        default,
-        enabled,
-    })
+    Some(Read { domain, default })
 }
 
 /// The default as a scalar. Null is a default only where null is one of the choices.
@@ -258,7 +423,7 @@ fn read_default(
     scalar(&node, value, findings)
 }
 
-fn scalar(node: &Node<'_>, value: &Value, findings: &mut Findings) -> Option<Choice> {
+pub(super) fn scalar(node: &Node<'_>, value: &Value, findings: &mut Findings) -> Option<Choice> {
     match Choice::deserialize(value) {
         Ok(choice) => Some(choice),
         Err(_) if value.is_number() => {
@@ -407,7 +572,12 @@ fn read_categorical(
 }
 
 /// A fault of the space as a whole, or of one of its parameters.
-fn from_space(space: &Object<'_>, fault: &SpaceFault) -> Fault {
+fn from_space(space: &Object<'_>, constraints: &Constraints<'_>, fault: &SpaceFault) -> Fault {
+    if let ("", "constraints", Some(index)) = (fault.param.as_str(), fault.field, fault.index)
+        && let Some((node, _)) = constraints.texts.get(index)
+    {
+        return in_expression(node, fault);
+    }
     let parameter = space.field(&fault.param);
     match parameter.value.and_then(Value::as_object) {
         Some(fields) => of_parameter(
@@ -423,7 +593,21 @@ fn from_space(space: &Object<'_>, fault: &SpaceFault) -> Fault {
     }
 }
 
+/// A fault of an expression, at the place where it is written.
+fn in_expression(node: &Node<'_>, fault: &SpaceFault) -> Fault {
+    let mut found = node.fault(fault.code, fault.detail.as_str());
+    found.position = fault.position;
+    if fault.allowed.is_empty() {
+        found.limit(fault.limit.as_str())
+    } else {
+        found.allowed(fault.allowed.iter().cloned())
+    }
+}
+
 fn of_parameter(parameter: &Object<'_>, fault: &SpaceFault) -> Fault {
+    if fault.field == "when" {
+        return in_expression(&parameter.field("when"), fault);
+    }
     let whole = |pointer: String| Node {
         pointer,
         value: None,
@@ -463,14 +647,25 @@ fn known_to(
     if names.contains(&name) {
         return true;
     }
+    findings.fault(unknown_parameter(node, strategy, name));
+    false
+}
+
+/// The fault of a name that a strategy does not have, or no longer has.
+pub(super) fn unknown_parameter(node: &Node<'_>, strategy: &dyn Strategy, name: &str) -> Fault {
+    let info = strategy.info();
+    let names: Vec<&str> = info.parameters.iter().map(|p| p.name).collect();
+    if let Some((_, reason)) = info.retired.iter().find(|(retired, _)| *retired == name) {
+        let detail = format!("{name} is no longer a parameter of {}: {reason}", info.key);
+        return node.fault("retired_parameter", detail).allowed(names);
+    }
     let advice = advice(name, &names, &[]);
     let detail = format!(
         "{} is not a parameter of {}; {advice}",
         shown(name),
         info.key
     );
-    findings.fault(node.fault("unknown_parameter", detail).allowed(names));
-    false
+    node.fault("unknown_parameter", detail).allowed(names)
 }
 
 /// Whether the subject can take the values of the parameter.
@@ -479,6 +674,7 @@ fn suit(
     name: &str,
     node: &Node<'_>,
     parameter: &Read,
+    enabled: bool,
     findings: &mut Findings,
 ) {
     let Some(object) = node.value.and_then(Value::as_object) else {
@@ -496,11 +692,11 @@ fn suit(
                 .iter()
                 .find(|info| info.name == name);
             if let Some(info) = info {
-                suit_strategy(strategy, info, &object, parameter, findings);
+                suit_strategy(strategy, info, &object, parameter, enabled, findings);
             }
         }
         Some(Subject::Function(TestFunction::Sleep)) if name == "seconds" => {
-            for (node, value) in ends(&object, parameter) {
+            for (node, value) in ends(&object, parameter, enabled) {
                 let seconds = match value {
                     Choice::Int(int) => Some(int as f64),
                     Choice::Float(float) => Some(float),
@@ -518,8 +714,8 @@ fn suit(
 
 /// The values that decide whether a parameter suits: the ends of a range, every choice, or the
 /// constant of a disabled parameter; each with its place in the request.
-fn ends<'a>(object: &Object<'a>, parameter: &Read) -> Vec<(Node<'a>, Choice)> {
-    if let (false, Some(default)) = (parameter.enabled, &parameter.default) {
+fn ends<'a>(object: &Object<'a>, parameter: &Read, enabled: bool) -> Vec<(Node<'a>, Choice)> {
+    if let (false, Some(default)) = (enabled, &parameter.default) {
         return vec![(object.field("default"), default.clone())];
     }
     let (low, high) = (object.field("low"), object.field("high"));
@@ -560,6 +756,7 @@ fn suit_strategy(
     info: &ParamInfo,
     object: &Object<'_>,
     parameter: &Read,
+    enabled: bool,
     findings: &mut Findings,
 ) {
     let (name, min, max) = (info.name, info.min, info.max);
@@ -576,7 +773,7 @@ fn suit_strategy(
         );
         return;
     }
-    for (node, value) in ends(object, parameter) {
+    for (node, value) in ends(object, parameter, enabled) {
         let asked = match argument(&value) {
             Some(argument) => strategy.rule(&Params::from_iter([(name, argument)])).err(),
             None => {
@@ -618,7 +815,7 @@ fn suit_strategy(
     }
 }
 
-fn argument(choice: &Choice) -> Option<strategy::ParamValue> {
+pub(super) fn argument(choice: &Choice) -> Option<strategy::ParamValue> {
     match choice {
         Choice::Int(int) => Some(strategy::ParamValue::Int(*int)),
         Choice::Float(float) => Some(strategy::ParamValue::Float(*float)),
@@ -627,70 +824,47 @@ fn argument(choice: &Choice) -> Option<strategy::ParamValue> {
     }
 }
 
-/// A fault when no point of the space can satisfy the strategy, such as short windows that are all
-/// above the long ones.
+/// A fault when no point of the space keeps its constraints, or none of those that do can satisfy
+/// the strategy, such as short windows that are all above the long ones.
 ///
-/// Decided on the corners of the space (each number at its ends, each choice) and on random points.
-/// The sanity rules of strategies are orders between parameters, which the corners decide; a rule
-/// that held only in a small region inside could be missed.
+/// The constraints are tried as the samplers will try them ([`Space::feasible_point`]); the
+/// strategy on the corners of the space (each number at its ends, each choice) and on points of a
+/// Sobol sequence: the sanity rules of strategies are orders between parameters, which the corners
+/// decide. What holds only in a region too small for all of these points is taken for impossible.
+///
+/// Whether there is such a point.
 fn feasible(
     node: &Node<'_>,
-    strategy: &dyn Strategy,
+    constraints: &Constraints<'_>,
+    strategy: Option<&'static dyn Strategy>,
     parameters: &Parameters,
     findings: &mut Findings,
-) {
+) -> bool {
     let space = &parameters.space;
-    let refusal = |named: Vec<(&str, Choice)>| {
-        let fixed = parameters
-            .fixed
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.clone()));
-        let values = fixed.chain(named);
+    if !space.constraints().is_empty() && space.feasible_point().is_none() {
+        let detail = format!(
+            "none of {PROBE_POINTS} points spread over the space keeps all of the constraints; \
+             loosen one, or change the bounds"
+        );
+        let fault = constraints.node.fault("no_feasible_point_found", detail);
+        findings.fault(fault.limit(PROBE_POINTS));
+        return false;
+    }
+    let Some(strategy) = strategy else {
+        return true;
+    };
+    let mut reason = String::new();
+    for point in corners(space).chain(spread(space)) {
+        if !space.allows(&point) {
+            continue;
+        }
+        let values = parameters.named(&point).into_iter();
         let params: Params = values
             .filter_map(|(name, value)| Some((name, argument(&value)?)))
             .collect();
-        let faults = strategy.rule(&params).err()?;
-        Some(faults.first().map_or_else(String::new, ToString::to_string))
-    };
-    let corners: Vec<(&str, Vec<Choice>)> = space
-        .parameters()
-        .iter()
-        .map(|parameter| {
-            let values = match parameter.domain() {
-                Domain::Int {
-                    low, high, step, ..
-                } => {
-                    vec![Choice::Int(*low), Choice::Int(high - (high - low) % step)]
-                }
-                Domain::Float { low, high, .. } => vec![Choice::Float(*low), Choice::Float(*high)],
-                Domain::Categorical { choices } => choices.clone(),
-            };
-            (parameter.name(), values)
-        })
-        .collect();
-    let count = corners
-        .iter()
-        .fold(1, |n: usize, (_, values)| n.saturating_mul(values.len()));
-    let mut reason = String::new();
-    for corner in 0..count.min(MAX_CORNERS) {
-        let mut rest = corner;
-        let named = corners.iter().map(|(name, values)| {
-            let value = values[rest % values.len()].clone();
-            rest /= values.len();
-            (*name, value)
-        });
-        match refusal(named.collect()) {
-            None => return,
-            Some(refused) => reason = refused,
-        }
-    }
-    let Ok(study) = Study::new(space.clone(), Method::Random, 0) else {
-        return;
-    };
-    let random = (0..RANDOM_PROBES).filter_map(|number| study.ask(&History::EMPTY, number));
-    for point in random {
-        if refusal(space.named(&point).collect()).is_none() {
-            return;
+        match strategy.rule(&params) {
+            Ok(_) => return true,
+            Err(faults) => reason = faults.first().map_or_else(String::new, ToString::to_string),
         }
     }
     let detail = format!(
@@ -702,4 +876,53 @@ fn feasible(
         "no_feasible_point",
         detail,
     ));
+    false
+}
+
+/// The points with each number at one of its ends and each choice, as far as they are few enough.
+fn corners(space: &Space) -> impl Iterator<Item = Point> + '_ {
+    let values: Vec<Vec<ParamValue>> = space
+        .parameters()
+        .iter()
+        .map(|parameter| match parameter.domain() {
+            Domain::Int {
+                low, high, step, ..
+            } => vec![
+                ParamValue::Int(*low),
+                ParamValue::Int(high - (high - low) % step),
+            ],
+            Domain::Float { low, high, .. } => {
+                vec![ParamValue::Float(*low), ParamValue::Float(*high)]
+            }
+            Domain::Categorical { choices } => (0..)
+                .take(choices.len())
+                .map(ParamValue::Category)
+                .collect(),
+        })
+        .collect();
+    let count = values
+        .iter()
+        .fold(1, |n: usize, values| n.saturating_mul(values.len()));
+    (0..count.min(MAX_CORNERS)).map(move |corner| {
+        let mut rest = corner;
+        let point = values.iter().map(|values| {
+            let value = values[rest % values.len()];
+            rest /= values.len();
+            value
+        });
+        space.without_inactive(point.collect())
+    })
+}
+
+/// Points spread evenly over the space, whatever its constraints are.
+fn spread(space: &Space) -> impl Iterator<Item = Point> + '_ {
+    let domains = space.parameters().iter();
+    let free = domains.map(|p| (p.name().to_owned(), p.domain().clone()));
+    let study = Space::new(free)
+        .ok()
+        .and_then(|free| Study::new(free, Method::Sobol, 0).ok());
+    (0..SPREAD_POINTS).filter_map(move |number| {
+        let point = study.as_ref()?.ask(&History::EMPTY, number)?;
+        Some(space.without_inactive(point.values().to_vec()))
+    })
 }

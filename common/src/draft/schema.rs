@@ -1,12 +1,13 @@
 //! The JSON Schema of an optimization request, built from the constants that the check uses.
 
-use super::book::{BACKTEST_FIELDS, FILLS};
+use super::book::{BACKTEST_FIELDS, BENCHMARKS, FILLS, MAX_PARTNERS, OUTER_FIELDS, POSITIONS};
 use super::parameters::{PARAMETER_FIELDS, PARAMETER_TYPES};
+use super::request::{CONFIG, NESTED, NESTED_FIELDS};
+use super::search::{self, AUTO, method_names};
 use super::{
-    DEFAULT_TRIAL_TIMEOUT, DEFAULT_TRIALS, FIELDS, MAX_CONSTRAINTS, MAX_EXPRESSION_CHARS,
-    MAX_LABEL_CHARS, MAX_LABEL_NAME_CHARS, MAX_LABELS, MAX_PARALLELISM, MAX_STOCK_CODES,
-    MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, NESTED, NESTED_FIELDS, REQUIRED,
-    method_names,
+    DEFAULT_TRIAL_TIMEOUT, DEFAULT_TRIALS, MAX_CONSTRAINTS, MAX_INITIAL_PARAMS, MAX_LABEL_CHARS,
+    MAX_LABEL_NAME_CHARS, MAX_LABELS, MAX_PARALLELISM, MAX_STOCK_CODES, MAX_TASK_NAME_CHARS,
+    MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, run,
 };
 use crate::objective::{FUNCTION_METRIC, TestFunction};
 use crate::spec::{BacktestSettings, MAX_SEED, MAX_TRIALS};
@@ -16,7 +17,10 @@ use trialmill_backtest::bars::MAX_SYMBOL_BYTES;
 use trialmill_backtest::config::{BacktestConfig, ConfigFault};
 use trialmill_backtest::metrics::METRICS;
 use trialmill_backtest::strategy;
-use trialmill_search::{MAX_CHOICES, MAX_NAME_CHARS, MAX_PARAMETERS};
+use trialmill_search::{
+    MAX_CHOICES, MAX_CONSTRAINTS as MAX_SPACE_CONSTRAINTS, MAX_EXPRESSION_CHARS, MAX_NAME_CHARS,
+    MAX_PARAMETERS,
+};
 
 /// The JSON Schema (draft 2020-12) of the body of `POST /optimization/tasks`.
 ///
@@ -24,74 +28,174 @@ use trialmill_search::{MAX_CHOICES, MAX_NAME_CHARS, MAX_PARAMETERS};
 /// a direction against its metric, the size of a grid) only the check itself knows.
 #[must_use]
 pub fn request_schema() -> Value {
-    let properties: Map<String, Value> = FIELDS
-        .iter()
-        .map(|name| ((*name).to_owned(), property(name)))
-        .collect();
+    let properties = properties(&search::FIELDS, property);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "OptimizationRequest",
         "description": "A search for the parameters of a strategy. Null in an optional field means \
                         that it is not given.",
         "type": "object",
-        "required": &FIELDS[..REQUIRED],
+        "required": &search::FIELDS[..search::REQUIRED],
         "properties": properties,
         "additionalProperties": false,
         "examples": [example()],
     })
 }
 
-/// The JSON Schema (draft 2020-12) of the body of `POST /tasks`: the fields of [`request_schema`]
-/// with `task_type`, or the older form that keeps some of them in `optimization_config`.
+/// The JSON Schema (draft 2020-12) of the body of `POST /tasks`: for a search the fields of
+/// [`request_schema`] with `task_type`, or the older forms that keep some of them in
+/// `optimization_config` and all but the name in `config`; for a backtest its own fields, which may
+/// stand in `config` too.
 ///
-/// The check also takes what lies between the two forms, each field in either place; the schema
-/// leaves that out.
+/// The check also takes what lies between the forms, each field in either place; the schema leaves
+/// that out.
 #[must_use]
 pub fn task_request_schema() -> Value {
-    let kind = json!({
-        "type": "string", "enum": [TaskKind::HyperparameterOptimization.name()],
-        "description": "the kind of the task",
-    });
-    let (inside, outside): (Vec<&str>, Vec<&str>) = FIELDS
+    let (inside, outside): (Vec<&str>, Vec<&str>) = search::FIELDS
         .iter()
         .partition(|field| NESTED_FIELDS.contains(field));
-    let required = |fields: &[&str]| -> Vec<String> {
-        let of_all = &FIELDS[..REQUIRED];
-        let some = fields.iter().filter(|field| of_all.contains(field));
-        some.map(|field| (*field).to_owned()).collect()
+    let search = TaskKind::HyperparameterOptimization;
+    let nested = || {
+        let required = required(&inside, &search::FIELDS[..search::REQUIRED]);
+        (NESTED, object(&required, properties(&inside, property)))
     };
-    let properties = |fields: &[&str]| -> Map<String, Value> {
-        let described = fields
-            .iter()
-            .map(|name| ((*name).to_owned(), property(name)));
-        described.collect()
-    };
-    let form = |fields: &[&str], more: Option<Value>| {
-        let (mut required, mut properties) = (required(fields), properties(fields));
-        let more = more.map(|schema| (NESTED, schema)).into_iter();
-        for (name, schema) in more.chain([("task_type", kind.clone())]) {
-            required.push(name.to_owned());
-            properties.insert(name.to_owned(), schema);
-        }
-        json!({
-            "type": "object", "required": required, "properties": properties,
-            "additionalProperties": false,
-        })
-    };
-    let nested = json!({
-        "type": "object", "required": required(&inside), "properties": properties(&inside),
-        "additionalProperties": false,
-    });
-    let mut example = example();
-    example["task_type"] = json!(TaskKind::HyperparameterOptimization.name());
+    let flat = form(
+        search,
+        &search::FIELDS,
+        &search::FIELDS[..search::REQUIRED],
+        property,
+        None,
+    );
+    let of_run = &run::FIELDS[..run::REQUIRED];
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "TaskRequest",
-        "description": "A task of any kind; so far a search for the parameters of a strategy. \
-                        Null in an optional field means that it is not given.",
-        "anyOf": [form(&FIELDS, None), form(&outside, Some(nested))],
-        "examples": [example],
+        "description": "A task: a search for the parameters of a strategy, or one backtest. Null \
+                        in an optional field means that it is not given.",
+        "anyOf": [
+            flat,
+            form(search, &outside, &search::FIELDS[..search::REQUIRED], property, Some(nested())),
+            wrapped(search, &outside, &search::FIELDS[..search::REQUIRED], property, Some(nested())),
+            form(TaskKind::Backtest, &run::FIELDS, of_run, run_property, None),
+            wrapped(TaskKind::Backtest, &run::FIELDS, of_run, run_property, None),
+        ],
+        "examples": [with_kind(example(), search), with_kind(run_example(), TaskKind::Backtest)],
     })
+}
+
+fn with_kind(mut example: Value, kind: TaskKind) -> Value {
+    example["task_type"] = json!(kind.name());
+    example
+}
+
+/// Those of the fields that are required, in their order.
+fn required(fields: &[&str], of_all: &[&str]) -> Vec<String> {
+    let some = fields.iter().filter(|field| of_all.contains(field));
+    some.map(|field| (*field).to_owned()).collect()
+}
+
+fn properties(fields: &[&str], schema: fn(&str) -> Value) -> Map<String, Value> {
+    let described = fields.iter().map(|name| ((*name).to_owned(), schema(name)));
+    described.collect()
+}
+
+fn object(required: &[String], properties: Map<String, Value>) -> Value {
+    json!({
+        "type": "object", "required": required, "properties": properties,
+        "additionalProperties": false,
+    })
+}
+
+/// A form with its fields beside `task_type`.
+fn form(
+    kind: TaskKind,
+    fields: &[&str],
+    of_all: &[&str],
+    schema: fn(&str) -> Value,
+    more: Option<(&str, Value)>,
+) -> Value {
+    let (mut required, mut properties) = (required(fields, of_all), properties(fields, schema));
+    for (name, schema) in more.into_iter().chain([("task_type", kind_schema(kind))]) {
+        required.push(name.to_owned());
+        properties.insert(name.to_owned(), schema);
+    }
+    object(&required, properties)
+}
+
+/// A form with all but its kind and name in `config`.
+fn wrapped(
+    kind: TaskKind,
+    fields: &[&str],
+    of_all: &[&str],
+    schema: fn(&str) -> Value,
+    more: Option<(&str, Value)>,
+) -> Value {
+    let fields: Vec<&str> = fields
+        .iter()
+        .filter(|name| **name != "task_name")
+        .copied()
+        .collect();
+    let (mut required, mut properties) = (required(&fields, of_all), properties(&fields, schema));
+    if let Some((name, schema)) = more {
+        required.push(name.to_owned());
+        properties.insert(name.to_owned(), schema);
+    }
+    let outer = json!({
+        "task_type": kind_schema(kind),
+        "task_name": property("task_name"),
+        CONFIG: object(&required, properties),
+    });
+    json!({
+        "type": "object", "required": ["task_type", "task_name", CONFIG], "properties": outer,
+        "additionalProperties": false,
+    })
+}
+
+fn kind_schema(kind: TaskKind) -> Value {
+    json!({"type": "string", "enum": [kind.name()], "description": "the kind of the task"})
+}
+
+/// A backtest that is accepted once the bars of its symbol are there.
+fn run_example() -> Value {
+    json!({
+        "task_name": "moving averages of 600000.SH",
+        "strategy_name": "moving_average",
+        "stock_codes": ["600000.SH"],
+        "start_date": "2013-01-01",
+        "end_date": "2022-12-31",
+        "strategy_config": {"short_window": 10, "long_window": 60},
+    })
+}
+
+/// The fields of a backtest.
+fn run_property(name: &str) -> Value {
+    let params = json!({
+        "type": ["object", "null"], "default": {},
+        "additionalProperties": {"type": ["number", "string", "boolean", "null"]},
+        "description": "the strategy's parameters by name; what is left out takes its default",
+    });
+    match name {
+        "strategy_config" => params,
+        "strategy_params" => {
+            json!({"type": ["object", "null"], "description": "older name of strategy_config"})
+        }
+        // Required under one of its two names, which the schema cannot tell from the other.
+        "strategy_name" => {
+            json!({"type": "string", "enum": strategies(), "description": "a strategy"})
+        }
+        "strategy_type" => json!({"type": "null", "description": "older name of strategy_name"}),
+        "timeout" => json!({
+            "type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_TRIAL_TIMEOUT,
+            "default": DEFAULT_TRIAL_TIMEOUT, "description": "seconds after which it fails",
+        }),
+        name if OUTER_FIELDS.contains(&name) => {
+            let mut schema = backtest()["properties"][name].clone();
+            schema["description"] = json!(format!("as backtest_config.{name}"));
+            schema
+        }
+        name if run::IGNORED.contains(&name) => json!({"description": "of older clients; ignored"}),
+        name => property(name),
+    }
 }
 
 /// A request that is accepted once the bars of its symbol are there.
@@ -145,7 +249,7 @@ fn property(name: &str) -> Value {
             "default": DEFAULT_TRIALS, "description": "trials",
         }),
         "optimization_method" => json!({
-            "description": "the sampler; auto is random search for now",
+            "description": format!("the sampler; auto is {AUTO} for now"),
             "default": "auto",
             "anyOf": [
                 {"type": ["string", "null"], "enum": with_null(&method_names())},
@@ -175,7 +279,22 @@ fn property(name: &str) -> Value {
         "aggregate" => {
             json!({"type": "null", "description": "for the scope per_symbol; not available yet"})
         }
-        "constraints" | "initial_params" | "warm_start_from" => json!({
+        "constraints" => json!({
+            "type": ["array", "null"], "maxItems": MAX_SPACE_CONSTRAINTS,
+            "items": {"type": "string", "maxLength": MAX_EXPRESSION_CHARS},
+            "default": [],
+            "description": "conditions over parameters that every trial keeps, such as fast < slow",
+        }),
+        "initial_params" => json!({
+            "type": ["array", "null"], "maxItems": MAX_INITIAL_PARAMS, "default": [],
+            "items": {
+                "type": "object",
+                "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+            },
+            "description": "points that the first trials take, after the defaults; a parameter \
+                            that is left out takes its default",
+        }),
+        "warm_start_from" => json!({
             "type": ["array", "null"], "maxItems": 0, "default": [],
             "description": "not available yet",
         }),
@@ -183,8 +302,8 @@ fn property(name: &str) -> Value {
             "type": ["array", "null"], "maxItems": MAX_CONSTRAINTS,
             "items": {"type": "string", "maxLength": MAX_EXPRESSION_CHARS},
             "default": ["n_trades >= 1"],
-            "description": "metric, comparison (>=, >, <=, <), number; a trial that breaks one is \
-                            infeasible. The default of a test function is []",
+            "description": "conditions over metrics, such as n_trades >= 10; a trial that breaks \
+                            one is infeasible. The default of a test function is []",
         }),
         "pruner" => only("none", "trials are not stopped early"),
         "validation" => json!({
@@ -223,9 +342,14 @@ fn property(name: &str) -> Value {
     }
 }
 
+fn strategies() -> Vec<&'static str> {
+    let strategies = strategy::all().iter();
+    strategies.map(|strategy| strategy.info().key).collect()
+}
+
 fn subjects() -> Vec<&'static str> {
-    let strategies = strategy::all().iter().map(|strategy| strategy.info().key);
-    strategies
+    strategies()
+        .into_iter()
         .chain(TestFunction::ALL.iter().map(|function| function.name()))
         .collect()
 }
@@ -278,7 +402,11 @@ fn parameter() -> Value {
                     "type": ["boolean", "null"], "default": true,
                     "description": "false keeps the parameter at its default",
                 }),
-                "when" => json!({"type": "null", "description": "conditions; not available yet"}),
+                "when" => json!({
+                    "type": ["string", "null"], "maxLength": MAX_EXPRESSION_CHARS,
+                    "description": "a condition over other parameters; the parameter has a value \
+                                    only where it holds",
+                }),
                 other => unreachable!("the parameter field {other} has no schema"),
             };
             ((*name).to_owned(), schema)
@@ -347,12 +475,7 @@ fn backtest() -> Value {
             "description": description,
         })
     };
-    let no = |description: &str| {
-        json!({
-            "type": ["boolean", "null"], "enum": [false, null], "default": false,
-            "description": description,
-        })
-    };
+    let flag = |description: &str| json!({"type": ["boolean", "null"], "default": false, "description": description});
     let properties: Map<String, Value> = BACKTEST_FIELDS
         .iter()
         .map(|name| {
@@ -377,17 +500,31 @@ fn backtest() -> Value {
                 }),
                 "position" => json!({
                     "type": ["object", "null"], "required": ["mode"], "additionalProperties": false,
-                    "properties": {"mode": {"type": "string", "enum": ["equal_weight"]}},
+                    "properties": {
+                        "mode": {"type": "string", "enum": POSITIONS},
+                        "fraction": {
+                            "type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1,
+                            "description": "of the equity, for fixed_fraction",
+                        },
+                    },
                     "default": {"mode": "equal_weight"}, "description": "how much is bought",
                 }),
-                "allow_short" => no("selling short; not available yet"),
-                "benchmark" => only("buy_and_hold", "what a result is compared with"),
+                "allow_short" => flag("sell the other leg of a pair short; strategies of two legs"),
+                "benchmark" => json!({
+                    "type": ["string", "null"], "enum": with_null(&BENCHMARKS),
+                    "default": BENCHMARKS[0], "description": "what a result is compared with",
+                }),
                 "frequency" => only("1d", "spacing of the bars"),
                 "partners" => json!({
-                    "type": ["array", "null"], "maxItems": 0, "default": [],
-                    "description": "candidates of a pair; not available yet",
+                    "type": ["array", "null"], "maxItems": MAX_PARTNERS, "default": [],
+                    "items": {"type": "string", "minLength": 1, "maxLength": MAX_SYMBOL_BYTES},
+                    "description": "stored symbols to choose the other leg from; empty for all. \
+                                    Strategies of two legs",
                 }),
-                "require_cointegration" => no("trading pairs; not available yet"),
+                "require_cointegration" => flag(
+                    "refuse a pair that is not cointegrated before start_date; strategies of two \
+                     legs",
+                ),
                 other => unreachable!("the backtest field {other} has no schema"),
             };
             ((*name).to_owned(), schema)

@@ -4,7 +4,7 @@
 //! [`crate::draft::check_task`], [`RunSpec::replaying`] and [`RunSpec::from_json`].
 
 use super::{BacktestSettings, ResultConstraint, Target, TaskSpec, UnreadableSpec};
-use crate::state::{TaskId, TrialEnd};
+use crate::state::{Direction, TaskId, TrialEnd};
 use crate::trial::FailureKind;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,15 @@ impl RunSpec {
         }
     }
 
+    /// What the value of a run is that repeats no trial: a figure that every backtest has.
+    #[must_use]
+    pub fn target() -> Target {
+        Target {
+            metric: "total_return".to_owned(),
+            direction: Direction::Maximize,
+        }
+    }
+
     /// The form stored with the task.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
@@ -140,7 +149,6 @@ impl RunSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Direction;
 
     fn example() -> RunSpec {
         RunSpec {

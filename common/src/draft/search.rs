@@ -1,0 +1,384 @@
+//! A search for parameters: the body of `POST /optimization/tasks`.
+
+use super::findings::{Findings, advice, shown};
+use super::node::{Node, Object};
+use super::request::Request;
+use super::{
+    Accepted, DEFAULT_TRIAL, DEFAULT_TRIAL_TIMEOUT, DEFAULT_TRIALS, MAX_PARALLELISM,
+    MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, Subject, Surroundings, aims, book, market,
+    pairing, parameters, points, read_labels, read_priority, read_time, subject, warn_of_no_worker,
+};
+use crate::fault::Fault;
+use crate::spec::{MAX_SEED, MAX_TRIALS, Spec, TaskSpec};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use trialmill_search::{Method, Study};
+
+/// The fields of an optimization request, the required ones first.
+pub(super) const FIELDS: [&str; 26] = [
+    "task_name",
+    "strategy_name",
+    "stock_codes",
+    "start_date",
+    "end_date",
+    "param_space",
+    "objective_config",
+    "n_trials",
+    "optimization_method",
+    "timeout",
+    "trial_timeout",
+    "seed",
+    "parallelism",
+    "scope",
+    "aggregate",
+    "constraints",
+    "result_constraints",
+    "pruner",
+    "validation",
+    "stop",
+    "initial_params",
+    "warm_start_from",
+    "priority",
+    "not_before",
+    "labels",
+    "backtest_config",
+];
+/// How many of [`FIELDS`] are required.
+pub(super) const REQUIRED: usize = 7;
+/// Samplers that requests may name one day.
+const LATER_METHODS: [&str; 4] = ["nsga2", "motpe", "gp", "cmaes"];
+const LATER_PRUNERS: [&str; 5] = [
+    "median",
+    "percentile",
+    "hyperband",
+    "successive_halving",
+    "asha",
+];
+const LATER_VALIDATIONS: [&str; 3] = ["holdout", "cross_validation", "walk_forward"];
+
+/// Checks a search.
+pub(super) fn check(
+    request: &Request<'_>,
+    around: &Surroundings<'_>,
+    mut findings: Findings,
+) -> Result<Accepted, Vec<Fault>> {
+    let found = &mut findings;
+    let mut node = |name: &'static str| {
+        if FIELDS[..REQUIRED].contains(&name) {
+            request.required(name, found)
+        } else {
+            request.field(name, found)
+        }
+    };
+    let [
+        task_name,
+        strategy_name,
+        code_list,
+        start,
+        end,
+        param_space,
+        objective_config,
+    ] = [
+        "task_name",
+        "strategy_name",
+        "stock_codes",
+        "start_date",
+        "end_date",
+        "param_space",
+        "objective_config",
+    ]
+    .map(&mut node);
+    let [n_trials, method, timeout, trial_timeout, seed, parallelism] = [
+        "n_trials",
+        "optimization_method",
+        "timeout",
+        "trial_timeout",
+        "seed",
+        "parallelism",
+    ]
+    .map(&mut node);
+    let [
+        constraints,
+        result_constraints,
+        initial_params,
+        backtest_config,
+    ] = [
+        "constraints",
+        "result_constraints",
+        "initial_params",
+        "backtest_config",
+    ]
+    .map(&mut node);
+    let [priority, not_before, labels] = ["priority", "not_before", "labels"].map(&mut node);
+
+    let task_name = task_name.text(MAX_TASK_NAME_CHARS, found);
+    let (subject, strategy_name) = subject(&strategy_name, around, true, found).unzip();
+    let codes = market::codes(&code_list, subject, found);
+    let period = market::period(&start, &end, subject, found);
+    let is_function = matches!(subject, Some(Subject::Function(_)));
+    let series = if is_function {
+        if !codes.is_empty() {
+            let detail = "a test function reads no market data; its stock_codes are ignored";
+            found.warn("stock_codes_ignored", &code_list.pointer, detail);
+        }
+        BTreeMap::new()
+    } else {
+        market::pin(&codes, period, around.market, found)
+    };
+    let stocks: Vec<(String, String)> = if is_function {
+        Vec::new()
+    } else {
+        codes
+            .into_iter()
+            .map(|(node, code)| (code, node.pointer))
+            .collect()
+    };
+    let stock_codes: Vec<String> = stocks.iter().map(|(code, _)| code.clone()).collect();
+    let method = read_method(&method, found);
+    let unsigned = |whole: i64| u32::try_from(whole).expect("its range was checked");
+    let asked = n_trials.value.is_some();
+    let n_trials = n_trials
+        .whole(1, MAX_TRIALS.into(), found)
+        .map(unsigned)
+        .or((!asked).then_some(DEFAULT_TRIALS));
+    let parameters = parameters::read(&param_space, &constraints, subject, method, found);
+    let first_points = points::read(
+        &initial_params,
+        parameters.as_ref(),
+        subject,
+        n_trials,
+        found,
+    );
+    let objective = aims::objective(&objective_config, subject, found);
+    let timeout = timeout.seconds(MAX_TIMEOUT, found);
+    let trial_timeout = trial_timeout.seconds(MAX_TRIAL_TIMEOUT, found);
+    let seed = seed.whole(0, MAX_SEED.cast_signed(), found);
+    let parallelism = parallelism.whole(1, MAX_PARALLELISM.into(), found);
+    let result_constraints = aims::result_constraints(&result_constraints, subject, found);
+    unbuilt(request, found);
+    let priority = read_priority(&priority, found);
+    let not_before = read_time(&not_before, found);
+    let labels = read_labels(&labels, found);
+    let book = book::read(
+        &backtest_config,
+        &[],
+        subject,
+        &stock_codes,
+        around.market,
+        found,
+    );
+
+    let (
+        Some(task_name),
+        Some(strategy_name),
+        Some((start_date, end_date)),
+        Some(method),
+        Some(parameters),
+        Some(objective),
+        Some(n_trials),
+        0,
+    ) = (
+        task_name,
+        strategy_name,
+        period,
+        method,
+        parameters,
+        objective,
+        n_trials,
+        found.count(),
+    )
+    else {
+        return Err(findings.close().err().unwrap_or_default());
+    };
+    let pairing = match subject {
+        Some(Subject::Strategy(strategy)) => pairing(
+            strategy,
+            stocks,
+            (start_date, end_date),
+            &book,
+            &backtest_config,
+        ),
+        Some(Subject::Function(_)) | None => None,
+    };
+    let default_trial = parameters.default_point.is_some().then_some(0);
+    let spec = TaskSpec {
+        task_name: task_name.to_owned(),
+        strategy_name,
+        stock_codes,
+        start_date,
+        end_date,
+        space: parameters.space,
+        fixed: parameters.fixed,
+        first_points,
+        method,
+        seed: seed.map_or(around.drawn_seed & MAX_SEED, i64::cast_unsigned),
+        n_trials,
+        parallelism: parallelism.map(unsigned),
+        timeout,
+        trial_timeout: trial_timeout.unwrap_or(DEFAULT_TRIAL_TIMEOUT),
+        objectives: vec![objective],
+        result_constraints,
+        backtest: book.settings,
+        pairs: BTreeMap::new(),
+    };
+    let planned = spec.planned(size_limit(&spec));
+    if planned < spec.n_trials {
+        let detail = format!(
+            "the grid has {planned} points, fewer than the {} trials asked for; each is visited \
+             once",
+            spec.n_trials
+        );
+        found.warn("space_smaller_than_n_trials", "/n_trials", detail);
+    }
+    warn_of_no_worker(around, found);
+    // Where no history is read, the order in which trials end changes nothing; one trial after the
+    // other always reads the same history.
+    let reproducible = !reads_history(method) || spec.parallelism == Some(1);
+    let resolved = json!({
+        "sampler": method.name(),
+        "reproducible": reproducible,
+        "market": "plain",
+        "trials_planned": planned,
+        DEFAULT_TRIAL: default_trial,
+    });
+    let warnings = findings.close()?;
+    Ok(Accepted {
+        spec: Spec::Search(Box::new(spec)),
+        planned,
+        priority,
+        not_before,
+        labels,
+        resolved,
+        warnings,
+        series,
+        pairing,
+    })
+}
+
+/// Whether a sampler proposes from what has ended.
+fn reads_history(method: Method) -> bool {
+    match method {
+        Method::Random | Method::Grid | Method::Sobol => false,
+        Method::Tpe => true,
+    }
+}
+
+/// The points of a space that its method can exhaust.
+fn size_limit(spec: &TaskSpec) -> Option<u64> {
+    if spec.method != Method::Grid {
+        return None;
+    }
+    let study = Study::new(spec.space.clone(), spec.method, spec.seed);
+    let study = study.expect("the method's faults were excluded");
+    let study = study.with_initial(spec.first_points.clone());
+    let study = study.expect("first points were checked against the space");
+    study.size_limit()
+}
+
+/// What `auto` stands for until it chooses by the task.
+pub const AUTO: Method = Method::Tpe;
+
+/// The method names that a request may use now.
+pub(super) fn method_names() -> Vec<&'static str> {
+    std::iter::once("auto")
+        .chain(Method::ALL.map(Method::name))
+        .collect()
+}
+
+/// Reads `optimization_method`: a name, or an object with a name.
+fn read_method(node: &Node<'_>, findings: &mut Findings) -> Option<Method> {
+    let name_node = match node.value {
+        Some(Value::Object(fields)) => {
+            let object = Object {
+                pointer: node.pointer.clone(),
+                fields,
+            };
+            let name = object.field("name").required(findings);
+            let known = fields.get("name").and_then(Value::as_str);
+            // The options of a sampler that is not built are not judged.
+            if !known.is_some_and(|name| LATER_METHODS.contains(&name)) {
+                object.only(&["name"], findings);
+            }
+            name.value?;
+            name
+        }
+        Some(Value::String(_)) | None => node.clone(),
+        Some(_) => {
+            let detail = format!("{} must be a name or an object with a name", node.name());
+            findings.fault(node.fault("wrong_type", detail));
+            return None;
+        }
+    };
+    let name = match name_node.value {
+        None => "auto",
+        Some(_) => name_node.string(findings)?,
+    };
+    if let Ok(method) = name.parse() {
+        return Some(method);
+    }
+    let names = method_names();
+    if name == "auto" {
+        let detail = format!(
+            "auto is {AUTO} for now: it does not choose by the task yet; name a sampler to keep it"
+        );
+        findings.warn("auto_is_tpe", &name_node.pointer, detail);
+        return Some(AUTO);
+    }
+    let fault = if LATER_METHODS.contains(&name) {
+        let detail = format!(
+            "the sampler {name} is not available yet; use {}",
+            names.join(", ")
+        );
+        name_node.fault("not_built_yet", detail)
+    } else {
+        let advice = advice(name, &names, &LATER_METHODS);
+        let detail = format!("{:?} is not a sampler; {advice}", shown(name));
+        name_node.fault("unknown_method", detail)
+    };
+    findings.fault(fault.allowed(names));
+    None
+}
+
+/// Fields of the contract that take one value only, until their work is done.
+fn unbuilt(request: &Request<'_>, findings: &mut Findings) {
+    request
+        .field("scope", findings)
+        .one_of(&["portfolio"], &["per_symbol"], findings);
+    let aggregate = request.field("aggregate", findings);
+    if aggregate.value.is_some() {
+        aggregate.not_built("an aggregate over symbols", "the scope portfolio", findings);
+    }
+    let origins = request.field("warm_start_from", findings);
+    if origins.value.is_some() && origins.list(findings).is_some_and(|list| !list.is_empty()) {
+        origins.not_built("a start from earlier tasks", "[]", findings);
+    }
+    request
+        .field("pruner", findings)
+        .one_of(&["none"], &LATER_PRUNERS, findings);
+    let validation = request.field("validation", findings);
+    if validation.value.is_some()
+        && let Some(validation) = validation.open_object(findings)
+    {
+        let method = validation.field("method").required(findings);
+        if method
+            .one_of(&["none"], &LATER_VALIDATIONS, findings)
+            .is_some()
+        {
+            validation.only(&["method"], findings);
+        }
+    }
+    let stop = request.field("stop", findings);
+    if stop.value.is_some()
+        && let Some(stop) = stop.object(&["target", "patience"], findings)
+    {
+        for (field, what) in [
+            ("target", "stopping at a target"),
+            ("patience", "stopping without improvement"),
+        ] {
+            let node = stop.field(field);
+            if node.value.is_some() {
+                node.not_built(what, "null", findings);
+            }
+        }
+    }
+}
