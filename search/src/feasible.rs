@@ -4,8 +4,7 @@ use crate::point::Point;
 use crate::sobol::SobolSequence;
 use crate::space::Space;
 
-/// How often a history-free sampler draws a point for one trial before it falls back on the probe
-/// points.
+/// How often random search draws a point for one trial before it falls back on the probe points.
 pub const MAX_DRAWS: u32 = 10_000;
 
 /// How many points [`Space::feasible_point`] looks at.
@@ -31,7 +30,7 @@ impl Space {
     /// ```
     #[must_use]
     pub fn feasible_point(&self) -> Option<Point> {
-        let sequence = SobolSequence::new(self, 0, 0, 0);
+        let sequence = SobolSequence::new(self, 0, 0);
         (0..PROBE_POINTS)
             .map(|index| sequence.point(self, index))
             .find(|point| self.allows(point))
@@ -39,7 +38,7 @@ impl Space {
 
     /// One of the allowed probe points, another one for each trial while they last.
     pub(crate) fn probed_point(&self, number: u32) -> Option<Point> {
-        let sequence = SobolSequence::new(self, 0, 0, 0);
+        let sequence = SobolSequence::new(self, 0, 0);
         let mut allowed: Vec<Point> = (0..PROBE_POINTS)
             .map(|index| sequence.point(self, index))
             .filter(|point| self.allows(point))
@@ -52,15 +51,14 @@ impl Space {
     }
 }
 
-/// The first allowed one of up to [`MAX_DRAWS`] points, which `draw` gives for the attempts 0, 1,
-/// 2, ...; then a probe point that `number` selects; `None` if there is no allowed probe point.
+/// The first allowed one of up to [`MAX_DRAWS`] points that `draw` gives; then a probe point that `number` selects; `None` if there is no allowed probe point.
 pub(crate) fn first_allowed(
     space: &Space,
     number: u32,
-    mut draw: impl FnMut(u32) -> Point,
+    mut draw: impl FnMut() -> Point,
 ) -> Option<Point> {
     (0..MAX_DRAWS)
-        .map(&mut draw)
+        .map(|_| draw())
         .find(|point| space.allows(point))
         .or_else(|| space.probed_point(number))
 }

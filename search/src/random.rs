@@ -53,7 +53,7 @@ impl Sampler for Random {
             .iter()
             .map(|parameter| Stream::for_parameter(seed, number, parameter.name()))
             .collect();
-        first_allowed(space, number, |_| {
+        first_allowed(space, number, || {
             let parameters = space.parameters().iter().zip(&mut streams);
             let values =
                 parameters.map(|(parameter, stream)| Self::draw(parameter.domain(), stream));

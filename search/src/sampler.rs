@@ -91,7 +91,7 @@ impl Method {
         Ok(match self {
             Self::Random => Box::new(Random),
             Self::Grid => Box::new(Grid::new(space, seed, initial)?),
-            Self::Sobol => Box::new(Sobol),
+            Self::Sobol => Box::new(Sobol::new(space, seed)),
             Self::Tpe => Box::new(Tpe::new(space, seed)),
         })
     }

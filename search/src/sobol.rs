@@ -2,9 +2,9 @@
 
 use sobol_burley::parts::{owen_scramble_rev, sobol_rev};
 
-use crate::feasible::first_allowed;
 use crate::history::History;
 use crate::point::Point;
+use crate::random::Random;
 use crate::sampler::{HistoryNeed, Sampler};
 use crate::space::{MAX_PARAMETERS, Space};
 use crate::stream::Stream;
@@ -27,12 +27,28 @@ const _: () = assert!(MAX_PARAMETERS <= sobol_burley::NUM_DIMENSIONS as usize);
 /// The first 2^k trials of a block put exactly one point into each 2^k-th of every parameter's
 /// range.
 ///
-/// A point that breaks a constraint is replaced by the point of the same index in further scrambles
-/// of the sequence, up to [`MAX_DRAWS`](crate::MAX_DRAWS); then the trial takes an allowed one of
-/// the points that [`Space::feasible_point`] probes. So a trial's point depends on no other
-/// trial, at the price that replacements are spread evenly among themselves only.
-#[derive(Debug, Clone, Copy)]
-pub struct Sobol;
+/// With constraints, trial `k` takes the `k`-th of the first sequence's points that keep them, so the
+/// trials cover the allowed part of the space as evenly as the sequence covers the whole. All
+/// 65,536 points are looked at in advance. Trials beyond the allowed ones are those of
+/// [`Random`](crate::Random).
+#[derive(Debug, Clone)]
+pub struct Sobol {
+    /// The indices of the first sequence's allowed points; `None` without constraints.
+    allowed: Option<Vec<u16>>,
+}
+
+impl Sobol {
+    /// Looks for the allowed points, if there are constraints.
+    #[must_use]
+    pub fn new(space: &Space, seed: u64) -> Self {
+        let sequence = SobolSequence::new(space, seed, 0);
+        let is_allowed = |index: &u16| space.allows(&sequence.point(space, u32::from(*index)));
+        let constrained = !space.constraints().is_empty();
+        Self {
+            allowed: constrained.then(|| (0..=u16::MAX).filter(is_allowed).collect()),
+        }
+    }
+}
 
 /// One scramble of the sequence.
 pub(crate) struct SobolSequence {
@@ -40,9 +56,9 @@ pub(crate) struct SobolSequence {
 }
 
 impl SobolSequence {
-    pub(crate) fn new(space: &Space, seed: u64, block: u32, attempt: u32) -> Self {
+    pub(crate) fn new(space: &Space, seed: u64, block: u32) -> Self {
         let scramble = |parameter: &crate::Parameter| {
-            let mut stream = Stream::for_sobol(seed, block, attempt, parameter.name());
+            let mut stream = Stream::for_sobol(seed, block, parameter.name());
             // The upper half of the word.
             u32::try_from(stream.next_u64() >> 32).expect("32 bits are left")
         };
@@ -74,10 +90,17 @@ impl Sampler for Sobol {
     }
 
     /// `None` only if no allowed point was found.
-    fn ask(&self, space: &Space, _: &History<'_>, seed: u64, number: u32) -> Option<Point> {
-        let block = number >> SEQUENCE_BITS;
-        first_allowed(space, number, |attempt| {
-            SobolSequence::new(space, seed, block, attempt).point(space, number)
-        })
+    fn ask(&self, space: &Space, history: &History<'_>, seed: u64, number: u32) -> Option<Point> {
+        let Some(allowed) = &self.allowed else {
+            let sequence = SobolSequence::new(space, seed, number >> SEQUENCE_BITS);
+            return Some(sequence.point(space, number));
+        };
+        match allowed.get(number as usize) {
+            Some(index) => {
+                let sequence = SobolSequence::new(space, seed, 0);
+                Some(sequence.point(space, u32::from(*index)))
+            }
+            None => Random.ask(space, history, seed, number),
+        }
     }
 }

@@ -406,17 +406,18 @@ impl Space {
         let mut values = vec![ParamValue::Absent; self.parameters.len()];
         // By position, so that the faults come in the order of the parameters.
         let mut found: Vec<Option<PointFault>> = vec![None; self.parameters.len()];
+        let mut unsure = vec![false; self.parameters.len()];
         for &position in &self.order {
             let parameter = &self.parameters[position];
             let given = named.get(&parameter.name);
-            // Nothing can be said about a parameter whose condition reads a faulty value.
-            let unsure = parameter.when.iter().any(|when| {
+            // Whether a parameter belongs there is unknown when its condition reads a faulty value.
+            unsure[position] = parameter.when.iter().any(|when| {
                 let mut parents = when.names().filter_map(|name| self.position(name));
-                parents.any(|parent| found[parent].is_some())
+                parents.any(|parent| found[parent].is_some() || unsure[parent])
             });
             let value = match (self.is_active(position, &values), given) {
-                (_, None) if unsure => continue,
-                (active, Some(choice)) if active || unsure => {
+                (_, None) if unsure[position] => continue,
+                (active, Some(choice)) if active || unsure[position] => {
                     parameter.domain.value_of(&parameter.name, choice)
                 }
                 (true, _) => Err(missing_parameter(&parameter.name)),

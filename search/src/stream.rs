@@ -56,11 +56,9 @@ impl Stream {
         Self::keyed(seed, u64::from(number), label, Purpose::Sampler)
     }
 
-    /// The stream of a parameter's scramble in a block of trials of Sobol search, at the given
-    /// attempt. The second word of the key is `attempt * 2^32 + block`.
-    pub(crate) fn for_sobol(seed: u64, block: u32, attempt: u32, name: &str) -> Self {
-        let place = u64::from(attempt) << 32 | u64::from(block);
-        Self::keyed(seed, place, name, Purpose::Sobol)
+    /// The stream of a parameter's scramble in a block of trials of Sobol search.
+    pub(crate) fn for_sobol(seed: u64, block: u32, name: &str) -> Self {
+        Self::keyed(seed, u64::from(block), name, Purpose::Sobol)
     }
 
     fn keyed(seed: u64, number: u64, name: &str, purpose: Purpose) -> Self {

@@ -45,7 +45,11 @@ fn assert_conforms(method: Method, space: &Space, seed: u64) {
         );
         let Some(bytes) = bytes else { continue };
         let point = space.unpack(bytes).unwrap();
-        assert_eq!(space.check_point(&point), Ok(()), "{method} trial {number}");
+        assert_eq!(
+            space.check_allowed(&point),
+            Ok(()),
+            "{method} trial {number}"
+        );
         assert_eq!(
             space.pack(&point),
             *bytes,
@@ -63,8 +67,10 @@ fn assert_conforms(method: Method, space: &Space, seed: u64) {
     }
 
     // A method that declares no need of history must not be moved by one.
-    if study.history_need() == HistoryNeed::None {
-        let point = space.unpack(asked[0].as_ref().unwrap()).unwrap();
+    if study.history_need() == HistoryNeed::None
+        && let Some(bytes) = &asked[0]
+    {
+        let point = space.unpack(bytes).unwrap();
         let finished = [FinishedTrial {
             number: 0,
             point,
@@ -97,6 +103,25 @@ proptest! {
     #[test]
     fn random_conforms_on_any_space(space in spaces::space(), seed in 0u64..(1 << 53)) {
         assert_conforms(Method::Random, &space, seed);
+    }
+
+    #[test]
+    fn sobol_conforms_on_any_space(space in spaces::space(), seed in 0u64..(1 << 53)) {
+        assert_conforms(Method::Sobol, &space, seed);
+    }
+
+    #[test]
+    fn a_grid_visits_exactly_the_points_that_brute_force_finds(
+        space in spaces::conditional_space(true),
+        seed in 0u64..(1 << 53),
+    ) {
+        let expected = spaces::brute_force(&space);
+        let study = Study::new(space, Method::Grid, seed).unwrap();
+        prop_assert_eq!(study.size_limit(), Some(expected.len() as u64));
+        prop_assert_eq!(study.space().lattice_size(), Some(expected.len() as u64));
+        let asked: Vec<_> = (0..).map_while(|k| packed(&study, &History::EMPTY, k)).collect();
+        prop_assert_eq!(asked.len(), expected.len());
+        prop_assert_eq!(asked.into_iter().collect::<BTreeSet<_>>(), expected);
     }
 
     #[test]
@@ -159,6 +184,62 @@ proptest! {
             .map(|number| packed(&study, &History::EMPTY, number).unwrap())
             .collect();
         prop_assert_eq!(visited.len() as u64, size);
+    }
+}
+
+proptest! {
+    // Sobol search looks at 65,536 points in advance where there are constraints.
+    #![proptest_config(ProptestConfig { cases: 50, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn the_first_trials_take_the_initial_points_and_the_method_goes_on_behind_them(
+        space in spaces::conditional_space(true),
+        count in 0u32..4,
+        seed in 0u64..(1 << 53),
+    ) {
+        let other = Study::new(space.clone(), Method::Random, seed ^ 1).unwrap();
+        let mut initial = Vec::new();
+        for number in 0..count {
+            let Some(point) = other.ask(&History::EMPTY, number) else { return Ok(()) };
+            if !initial.contains(&point) {
+                initial.push(point);
+            }
+        }
+        let first = u32::try_from(initial.len()).unwrap();
+        for method in [Method::Random, Method::Sobol, Method::Grid] {
+            let plain = Study::new(space.clone(), method, seed).unwrap();
+            let study = Study::new(space.clone(), method, seed).unwrap();
+            let twice = [&initial[..], &initial[..]].concat();
+            let study = study.with_initial(twice).unwrap();
+            let asked: Vec<_> = (0..first).map(|k| study.ask(&History::EMPTY, k).unwrap()).collect();
+            prop_assert_eq!(&asked, &initial, "{}", method);
+            let behind = (0..20).map(|k| study.ask(&History::EMPTY, first + k));
+            if method == Method::Grid {
+                let limit = u32::try_from(study.size_limit().unwrap()).unwrap();
+                prop_assert_eq!(study.size_limit(), plain.size_limit());
+                let all: BTreeSet<_> = (0..limit)
+                    .map(|k| packed(&study, &History::EMPTY, k).unwrap())
+                    .collect();
+                prop_assert_eq!(all.len(), limit as usize, "a point came twice");
+                prop_assert!(study.ask(&History::EMPTY, limit).is_none());
+            } else {
+                let plain = (0..20).map(|k| plain.ask(&History::EMPTY, k));
+                prop_assert!(behind.eq(plain), "{}", method);
+            }
+        }
+    }
+
+    #[test]
+    fn each_method_conforms_on_conditions_and_constraints(
+        space in spaces::conditional_space(false),
+        seed in 0u64..(1 << 53),
+    ) {
+        prop_assume!(space.feasible_point().is_some());
+        for method in Method::ALL {
+            if method.faults(&space).is_empty() {
+                assert_conforms(method, &space, seed);
+            }
+        }
     }
 }
 
@@ -242,6 +323,24 @@ fn random_draws_are_the_recorded_ones() {
             r#"entry=1.1 float=-0.7843058740208684 lookback=35 rate=1.1118390054354736e-5 rule="b" units=197"#,
             r#"entry=2.9000000000000004 float=-0.15501649744382173 lookback=100 rate=0.00010712734180094194 rule="a" units=112"#,
             r#"entry=3.0 float=0.3459236989420329 lookback=60 rate=0.0035678442764977285 rule="c" units=31"#,
+        ]
+    );
+}
+
+#[test]
+fn sobol_points_are_the_recorded_ones() {
+    let study = Study::new(golden_space(), Method::Sobol, 42).unwrap();
+    let asked: Vec<String> = [0, 1, 65_535, 65_536, 999_999]
+        .map(|number| shown(study.space(), &study.ask(&History::EMPTY, number).unwrap()))
+        .to_vec();
+    assert_eq!(
+        asked,
+        [
+            r#"entry=1.4 float=-0.5158426580019295 lookback=75 rate=0.01805831228661787 rule="b" units=3"#,
+            r#"entry=2.5 float=0.4685591757297516 lookback=115 rate=0.00018538356579947762 rule="a" units=646"#,
+            r#"entry=2.7 float=-0.5158302122727036 lookback=100 rate=0.008179621616406509 rule="a" units=640"#,
+            r#"entry=1.1 float=0.5998332952149212 lookback=80 rate=5.474416644227002e-5 rule="c" units=1"#,
+            r#"entry=2.7 float=0.4695199644193053 lookback=35 rate=0.005423217925368689 rule="a" units=205"#,
         ]
     );
 }

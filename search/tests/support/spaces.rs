@@ -1,7 +1,7 @@
 //! Random valid spaces for property tests, shared by the test files.
 
 use proptest::prelude::*;
-use trialmill_search::{Choice, Domain, Space};
+use trialmill_search::{Choice, Domain, ParamValue, Space, SpaceBuilder};
 
 /// Bounds and steps as people write them: decimals with up to three places.
 fn decimal(range: std::ops::Range<i32>) -> impl Strategy<Value = f64> {
@@ -95,4 +95,113 @@ pub fn domain() -> impl Strategy<Value = Domain> {
 pub fn space() -> impl Strategy<Value = Space> {
     prop::collection::btree_map("[A-Za-z_][A-Za-z0-9_]{0,12}", domain(), 1..9)
         .prop_map(|parameters| Space::new(parameters).unwrap())
+}
+
+/// A domain with few values, so that grids and conditions meet often.
+fn small_domain() -> impl Strategy<Value = Domain> {
+    let int = (-3i64..3, 0i64..4).prop_map(|(low, width)| Domain::Int {
+        low,
+        high: low + width,
+        step: 1,
+        log: false,
+    });
+    let float = (-3i32..3, 1u32..4).prop_map(|(low, steps)| Domain::Float {
+        low: f64::from(low) / 10.0,
+        high: f64::from(low) / 10.0 + f64::from(steps) * 0.1,
+        step: Some(0.1),
+        log: false,
+    });
+    let categorical = (1usize..4).prop_map(|count| Domain::Categorical {
+        choices: ["trend", "mean", "hold"]
+            .into_iter()
+            .take(count)
+            .map(|text| Choice::Text(text.to_owned()))
+            .collect(),
+    });
+    prop_oneof![int, float, categorical]
+}
+
+/// A condition over a parameter that about half of its values keep.
+fn condition_on(name: &str, domain: &Domain, turned: bool) -> String {
+    let middle = match domain {
+        Domain::Int { low, high, .. } => (low + high) as f64 / 2.0,
+        Domain::Float { low, high, .. } => (low + high) / 2.0,
+        Domain::Categorical { .. } if turned => return format!("{name} != 'trend'"),
+        Domain::Categorical { .. } => return format!("{name} in ['trend']"),
+    };
+    if turned {
+        format!("{name} > {middle}")
+    } else {
+        format!("{name} <= {middle}")
+    }
+}
+
+/// A space with conditions (some on conditional parameters) and constraints, built of few-valued
+/// parameters when `small`. Its constraints may leave it without a single point.
+pub fn conditional_space(small: bool) -> impl Strategy<Value = Space> {
+    let domain = if small {
+        small_domain().boxed()
+    } else {
+        prop_oneof![small_domain(), float(), int()].boxed()
+    };
+    let parameters = prop::collection::vec(
+        (
+            domain,
+            prop::option::of((any::<prop::sample::Index>(), any::<bool>())),
+        ),
+        1..6,
+    );
+    let constraints = prop::collection::vec(
+        (
+            any::<prop::sample::Index>(),
+            any::<prop::sample::Index>(),
+            any::<bool>(),
+        ),
+        0..3,
+    );
+    (parameters, constraints).prop_map(|(parameters, constraints)| {
+        // Names run against the order of dependence, so that the order of activity is no accident.
+        let name = |at: usize| format!("p{}", 9 - at);
+        let mut builder = SpaceBuilder::default();
+        for (at, (domain, when)) in parameters.iter().enumerate() {
+            builder = match when {
+                Some((parent, turned)) if at > 0 => {
+                    let parent = parent.index(at);
+                    let when = condition_on(&name(parent), &parameters[parent].0, *turned);
+                    builder.conditional(name(at), domain.clone(), when)
+                }
+                _ => builder.parameter(name(at), domain.clone()),
+            };
+        }
+        for (left, right, turned) in constraints {
+            let (left, right) = (left.index(parameters.len()), right.index(parameters.len()));
+            let (of_left, of_right) = (&parameters[left].0, &parameters[right].0);
+            let left = condition_on(&name(left), of_left, turned);
+            let right = condition_on(&name(right), of_right, !turned);
+            builder = builder.constraint(format!("{left} or {right}"));
+        }
+        builder.build().unwrap()
+    })
+}
+
+/// Every point of a space of listable parameters, found the long way: all combinations of values,
+/// then what is absent, then what is allowed, then what is new.
+pub fn brute_force(space: &Space) -> std::collections::BTreeSet<Vec<u8>> {
+    let mut combinations: Vec<Vec<ParamValue>> = vec![vec![]];
+    for parameter in space.parameters() {
+        let size = parameter.domain().size().unwrap();
+        combinations = combinations
+            .into_iter()
+            .flat_map(|values| {
+                (0..size).map(move |k| [&values[..], &[parameter.domain().value_at(k)]].concat())
+            })
+            .collect();
+    }
+    let points = combinations
+        .into_iter()
+        .map(|values| space.without_inactive(values));
+    points
+        .filter(|point| space.allows(point))
+        .map(|point| space.pack(&point))
+        .collect()
 }
