@@ -273,3 +273,22 @@ fn extreme_prices_are_borne() {
         assert_eq!(cut[..], whole[..700], "{name}");
     }
 }
+
+#[test]
+fn the_worked_example_of_contributing_is_the_strategy_that_runs() {
+    let page = include_str!("../../../CONTRIBUTING.md").replace("\r\n", "\n");
+    let file = include_str!("mean_reversion.rs").replace("\r\n", "\n");
+    assert!(
+        page.contains(&format!("```rust\n{file}```\n")),
+        "CONTRIBUTING.md does not show strategy/mean_reversion.rs as it is; paste it again"
+    );
+    let list = include_str!("../strategy.rs");
+    for line in [
+        "mod mean_reversion;\n",
+        "pub use mean_reversion::MeanReversion;\n",
+        "    &MeanReversion,\n",
+    ] {
+        assert!(page.contains(line), "CONTRIBUTING.md lacks {line:?}");
+        assert!(list.contains(line), "strategy.rs lacks {line:?}");
+    }
+}
