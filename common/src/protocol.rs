@@ -8,13 +8,55 @@
 
 pub mod board;
 
-use crate::state::{Direction, StopReason, TaskState, UnitKind};
+use crate::state::{Direction, StopReason, TaskKind, TaskState, UnitKind};
 use serde::{Deserialize, Serialize};
 
 /// Most trials in one unit.
 pub const MAX_UNIT_TRIALS: u32 = 10_000;
 /// Fewest and most open units of a task that names no parallelism.
 pub const OPEN_UNITS: std::ops::RangeInclusive<u32> = 8..=256;
+/// Fewest trials that an adaptive sampler may be blind to.
+pub const MIN_UNSEEN: u32 = 8;
+
+/// How many trials may be started and not yet seen by an adaptive sampler, over all workers, when
+/// `finished` of the task have ended: a twentieth of them, at least [`MIN_UNSEEN`]. Speed may not
+/// make the search blind.
+///
+/// ```
+/// use trialmill_common::protocol::most_unseen;
+///
+/// assert_eq!((most_unseen(0), most_unseen(179), most_unseen(10_000)), (8, 8, 500));
+/// ```
+#[must_use]
+pub fn most_unseen(finished: u32) -> u32 {
+    (finished / 20).max(MIN_UNSEEN)
+}
+
+/// What the units of a task of this kind are for, before anything is assessed.
+#[must_use]
+pub fn unit_kind(kind: TaskKind) -> UnitKind {
+    match kind {
+        TaskKind::HyperparameterOptimization => UnitKind::Trials,
+        TaskKind::Backtest | TaskKind::Training | TaskKind::Prediction => UnitKind::Run,
+    }
+}
+
+/// What a task is when it is submitted, as far as the protocol cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// What its units are for.
+    pub kind: UnitKind,
+    /// Which way is better for the first objective.
+    pub direction: Direction,
+    /// Trials the user asked for; 1 for a run.
+    pub n_trials: u32,
+    /// Trials that will be handed out: fewer where the space has fewer points.
+    pub planned: u32,
+    /// Most units open at a time; none = as workers allow.
+    pub parallelism: Option<u32>,
+    /// Whether its sampler reads history.
+    pub adaptive: bool,
+}
 
 /// The protocol's part of a task row.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,8 +67,13 @@ pub struct Ledger {
     pub stop_requested: Option<StopReason>,
     /// Why it ended (completed tasks only).
     pub stop_reason: Option<StopReason>,
+    /// What its units are for.
+    pub kind: UnitKind,
     /// Most units open at a time; none = as workers allow.
     pub parallelism: Option<u32>,
+    /// Whether its sampler reads history: then no more units are open than [`most_unseen`] trials
+    /// may be, since each open unit has one under way.
+    pub adaptive: bool,
     /// Which way is better for the first objective.
     pub direction: Direction,
     /// Trials the user asked for.
@@ -173,21 +220,17 @@ pub struct NotAllowed {
 impl Ledger {
     /// A task as it is when it was just accepted, with its first units.
     #[must_use]
-    pub fn submitted(
-        direction: Direction,
-        n_trials: u32,
-        planned: u32,
-        parallelism: Option<u32>,
-        live_slots: u32,
-    ) -> (Self, Effects) {
+    pub fn submitted(plan: Plan, live_slots: u32) -> (Self, Effects) {
         let mut ledger = Self {
             state: TaskState::Queued,
             stop_requested: None,
             stop_reason: None,
-            parallelism,
-            direction,
-            n_trials,
-            planned: planned.min(n_trials),
+            kind: plan.kind,
+            parallelism: plan.parallelism,
+            adaptive: plan.adaptive,
+            direction: plan.direction,
+            n_trials: plan.n_trials,
+            planned: plan.planned.min(plan.n_trials),
             next_number: 0,
             next_unit: 0,
             open_units: 0,
@@ -386,11 +429,16 @@ impl Ledger {
 
     /// Most units that may be open now.
     fn open_limit(&self, live_slots: u32) -> u32 {
-        self.parallelism.unwrap_or_else(|| {
+        let limit = self.parallelism.unwrap_or_else(|| {
             live_slots
                 .saturating_mul(2)
                 .clamp(*OPEN_UNITS.start(), *OPEN_UNITS.end())
-        })
+        });
+        if self.adaptive {
+            limit.min(most_unseen(self.ended()))
+        } else {
+            limit
+        }
     }
 
     /// Opens units up to the limit. The smaller the remainder, the smaller the unit, so that the
@@ -423,7 +471,7 @@ impl Ledger {
     fn open(&mut self, rest: Rest, effects: &mut Effects) {
         effects.units.push(NewUnit {
             number: self.next_unit,
-            kind: UnitKind::Trials,
+            kind: self.kind,
             first: rest.first,
             count: rest.count,
             crashes: rest.crashes,
@@ -480,8 +528,67 @@ fn runs(numbers: impl Iterator<Item = u32>) -> Vec<(u32, u32)> {
 mod tests {
     use super::*;
 
+    fn plan(n_trials: u32, parallelism: Option<u32>) -> Plan {
+        Plan {
+            kind: UnitKind::Trials,
+            direction: Direction::Minimize,
+            n_trials,
+            planned: n_trials,
+            parallelism,
+            adaptive: false,
+        }
+    }
+
     fn submitted(n: u32, parallelism: Option<u32>) -> (Ledger, Effects) {
-        Ledger::submitted(Direction::Minimize, n, n, parallelism, 4)
+        Ledger::submitted(plan(n, parallelism), 4)
+    }
+
+    #[test]
+    fn no_more_units_of_an_adaptive_search_are_open_than_trials_may_be_unseen() {
+        for parallelism in [None, Some(3), Some(64)] {
+            let adaptive = Plan {
+                adaptive: true,
+                ..plan(5_000, parallelism)
+            };
+            let (mut ledger, effects) = Ledger::submitted(adaptive, 100);
+            let mut open: std::collections::VecDeque<NewUnit> = effects.units.into();
+            let mut most = 0;
+            while let Some(unit) = open.pop_front() {
+                let trials: Vec<_> = (unit.first..unit.first + unit.count)
+                    .map(|number| (number, Tally::Value(1.0)))
+                    .collect();
+                open.extend(ledger.recorded(&trials, &[None], 100).units);
+                let allowed = most_unseen(ledger.ended()).min(parallelism.unwrap_or(200));
+                assert!(
+                    ledger.open_units <= allowed,
+                    "{} of {allowed}",
+                    ledger.open_units
+                );
+                most = most.max(ledger.open_units);
+            }
+            assert_eq!(ledger.ended(), 5_000);
+            let reached = match parallelism {
+                Some(3) => most == 3,
+                _ => most > MIN_UNSEEN,
+            };
+            assert!(reached, "{parallelism:?}: {most}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_one_unit_of_its_own_kind() {
+        let run = Plan {
+            kind: UnitKind::Run,
+            ..plan(1, None)
+        };
+        let (mut ledger, effects) = Ledger::submitted(run, 4);
+        assert_eq!(effects.units.len(), 1);
+        assert_eq!(
+            (effects.units[0].kind, effects.units[0].count),
+            (UnitKind::Run, 1)
+        );
+        ledger.recorded(&[(0, Tally::Value(1.0))], &[None], 4);
+        assert_eq!(ledger.state, TaskState::Completed);
     }
 
     #[test]
@@ -530,7 +637,14 @@ mod tests {
 
     #[test]
     fn a_space_with_fewer_points_than_trials_ends_as_exhausted() {
-        let (mut ledger, effects) = Ledger::submitted(Direction::Maximize, 100, 6, Some(1), 1);
+        let (mut ledger, effects) = Ledger::submitted(
+            Plan {
+                direction: Direction::Maximize,
+                planned: 6,
+                ..plan(100, Some(1))
+            },
+            1,
+        );
         assert_eq!(effects.units[0].count, 6);
         let trials: Vec<_> = (0..6).map(|n| (n, Tally::Value(f64::from(n)))).collect();
         ledger.recorded(&trials, &[None], 1);

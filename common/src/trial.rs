@@ -51,8 +51,22 @@ pub struct Evaluation {
     pub metrics: Vec<(String, Result<f64, String>)>,
     /// Why the trial may not win: a broken result constraint or an undefined metric.
     pub infeasible: Option<String>,
+    /// By how much an infeasible trial breaks its result constraints, in sum: above 0 and finite.
+    /// Nothing where that is infinite, because a metric is undefined, and for a feasible trial.
+    pub violation: Option<f64>,
     /// The statistics for the trust figures, packed; see the store's column `stats`.
     pub stats: Option<Vec<u8>>,
+}
+
+impl Evaluation {
+    /// The violation as it is recorded: nothing unless the trial is infeasible and its violation
+    /// is above 0 and finite. Samplers are told the same before and after a trial is recorded, so
+    /// both sides go through here.
+    #[must_use]
+    pub fn recorded_violation(&self) -> Option<f64> {
+        self.infeasible.as_ref()?;
+        self.violation.filter(|v| *v > 0.0 && v.is_finite())
+    }
 }
 
 /// Why a trial failed, in the words of the user's own world.

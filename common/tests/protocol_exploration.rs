@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use trialmill_common::protocol::board::{Board, Flush, LeaseToken, Unit, UnitEnd, Written};
-use trialmill_common::protocol::{Control, Ledger, Tally};
-use trialmill_common::state::{Direction, StopReason, TaskState, UnitState};
+use trialmill_common::protocol::{Control, Ledger, Plan, Tally};
+use trialmill_common::state::{Direction, StopReason, TaskState, UnitKind, UnitState};
 
 /// What a worker slot knows.
 #[derive(Clone, Debug)]
@@ -326,9 +326,20 @@ impl World {
     }
 }
 
+fn plan(n_trials: u32, parallelism: Option<u32>, adaptive: bool) -> Plan {
+    Plan {
+        kind: UnitKind::Trials,
+        direction: Direction::Minimize,
+        n_trials,
+        planned: n_trials,
+        parallelism,
+        adaptive,
+    }
+}
+
 /// Two units of two trials each, all four handed out.
 fn two_units() -> World {
-    let (ledger, effects) = Ledger::submitted(Direction::Minimize, 4, 4, Some(2), 2);
+    let (ledger, effects) = Ledger::submitted(plan(4, Some(2), false), 2);
     let mut board = Board::submit((ledger, effects), 2);
     let template = board.units[&0].clone();
     board.ledger.next_number = 4;
@@ -407,7 +418,11 @@ fn a_million_random_steps_break_no_invariant() {
         let n_trials = u32::try_from(1 + chance.below(40)).unwrap();
         let parallelism = [None, Some(1), Some(2), Some(5)][chance.below(4)];
         let slots = 1 + chance.below(4);
-        let submitted = Ledger::submitted(Direction::Maximize, n_trials, n_trials, parallelism, 2);
+        let plan = Plan {
+            direction: Direction::Maximize,
+            ..plan(n_trials, parallelism, walk.is_multiple_of(2))
+        };
+        let submitted = Ledger::submitted(plan, 2);
         let mut world = World {
             board: Board::submit(submitted, 2),
             slots: vec![None; slots],

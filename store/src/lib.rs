@@ -21,9 +21,9 @@ pub use error::StoreError;
 
 use async_trait::async_trait;
 use rows::{
-    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, Idempotency, LeaseOutcome, MadeBefore,
-    NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter,
-    TrialRow, UnitRef, UnitSummary, WorkerRow,
+    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, HistoryPage, Idempotency, LeaseOutcome,
+    MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow,
+    TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -65,6 +65,9 @@ pub struct UnitFlush {
     pub trials: Vec<EndedTrial>,
     /// How the unit is left.
     pub end: UnitEnd,
+    /// The result document of a task that is one run, with the trial that it belongs to; at most
+    /// [`MAX_RESULT_BYTES`] as JSON. Written with the trials or not at all.
+    pub result: Option<serde_json::Value>,
 }
 
 /// What a flush answers.
@@ -141,6 +144,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// The announced slow trials of a task that run now.
     async fn running_trials(&self, id: TaskId) -> Result<Vec<RunningRow>, StoreError>;
+
+    /// What a sampler may know beyond event `after` (0: everything), in pages of about
+    /// [`HISTORY_PAGE`] trials. Read on after [`HistoryPage::seq`] until a page is complete.
+    ///
+    /// No trial is missed: trials, their event and the task's `seq` are written in one
+    /// transaction that holds the task's row lock since it read `seq`. So events are committed in
+    /// the order of their numbers, and who sees event `n` sees every trial of the events up to
+    /// `n`.
+    async fn history(&self, id: TaskId, after: i64) -> Result<HistoryPage, StoreError>;
+
+    /// The result document of a task that is one run, once it is recorded.
+    async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError>;
 
     /// Events with a sequence number above `after`, in order, at most `limit`.
     async fn events(&self, id: TaskId, after: i64, limit: u32)
@@ -263,3 +278,10 @@ pub const MIN_IN_FLIGHT: u32 = 8;
 
 /// Largest page of tasks, trials or events.
 pub const MAX_PAGE: u32 = 1_000;
+
+/// A page of [`Store::history`] covers no further event once it has this many trials.
+pub const HISTORY_PAGE: u32 = 50_000;
+
+/// Longest result document of a run, as JSON text. A longer one is refused
+/// ([`StoreError::Refused`]) with the whole flush: who makes it sees to it that it is shorter.
+pub const MAX_RESULT_BYTES: usize = 64 << 20;

@@ -1,11 +1,12 @@
 //! How an ended trial becomes columns, the same in both databases.
 
 use crate::error::StoreError;
+use crate::{HISTORY_PAGE, MAX_RESULT_BYTES};
 use serde_json::{Value, json};
 use trialmill_common::protocol::Tally;
 use trialmill_common::state::TrialEnd;
 use trialmill_common::trial::{EndedTrial, Evaluation, Failure, Outcome};
-use trialmill_search::{ParamValue, Point};
+use trialmill_search::Point;
 
 /// The columns of one row of `trials`, but for those the database fills in.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,7 @@ pub(crate) struct TrialColumns {
     pub value: Option<f64>,
     pub more_values: Option<Vec<u8>>,
     pub infeasible: Option<String>,
+    pub violation: Option<f64>,
     pub metrics: Option<Value>,
     pub failure: Option<Value>,
     pub stats: Option<Vec<u8>>,
@@ -36,6 +38,7 @@ impl TrialColumns {
             value: None,
             more_values: None,
             infeasible: None,
+            violation: None,
             metrics: None,
             failure: None,
             stats: None,
@@ -63,6 +66,7 @@ impl TrialColumns {
             self.more_values = Some(pack_values(&evaluation.values[1..]));
         }
         self.infeasible = evaluation.infeasible.as_deref().map(without_nul);
+        self.violation = evaluation.recorded_violation();
         self.stats.clone_from(&evaluation.stats);
         if !evaluation.metrics.is_empty() {
             let metric = |(name, value): &(String, Result<f64, String>)| {
@@ -96,12 +100,8 @@ fn without_nul(text: &str) -> String {
 
 /// Eight bytes per parameter, as [`trialmill_search::Space::pack`] writes them.
 pub(crate) fn pack_point(point: &Point) -> Vec<u8> {
-    let bytes = |value: &ParamValue| match value {
-        ParamValue::Float(value) => value.to_bits().to_le_bytes(),
-        ParamValue::Int(value) => value.to_le_bytes(),
-        ParamValue::Category(index) => i64::from(*index).to_le_bytes(),
-    };
-    point.values().iter().flat_map(bytes).collect()
+    let words = point.values().iter().flat_map(|value| value.to_packed());
+    words.collect()
 }
 
 fn pack_values(values: &[f64]) -> Vec<u8> {
@@ -178,4 +178,85 @@ pub(crate) fn day_of(seconds: i64) -> Result<chrono::NaiveDate, StoreError> {
             what: "a series".to_owned(),
             why: format!("time {seconds}"),
         })
+}
+
+/// The text of a result document, unless it is too long.
+pub(crate) fn result_text(result: &Value) -> Result<String, StoreError> {
+    let text = result.to_string();
+    if text.len() > MAX_RESULT_BYTES {
+        let bytes = text.len();
+        return Err(StoreError::Refused(
+            format!("the result of a run has {bytes} bytes; at most {MAX_RESULT_BYTES} are kept")
+                .into(),
+        ));
+    }
+    Ok(text)
+}
+
+/// Reads a stored result document.
+pub(crate) fn read_result(text: &str) -> Result<Value, StoreError> {
+    serde_json::from_str(text).map_err(|e| StoreError::Unreadable {
+        what: "the result of a run".to_owned(),
+        why: e.to_string(),
+    })
+}
+
+/// The trials that the events of a page of history tell of: as few ranges of numbers as possible,
+/// in order, and the last event that they are of.
+#[derive(Debug)]
+pub(crate) struct EventRanges {
+    runs: Vec<(u32, u32)>,
+    trials: u32,
+    /// The last event taken.
+    pub seq: i64,
+    full: bool,
+}
+
+impl EventRanges {
+    /// Nothing yet, after event `seq`.
+    pub fn after(seq: i64) -> Self {
+        Self {
+            runs: Vec::new(),
+            trials: 0,
+            seq,
+            full: false,
+        }
+    }
+
+    /// Takes the next event with its runs of trials (first, count), unless the page is full.
+    pub fn take(&mut self, seq: i64, runs: &[(u32, u32)]) -> bool {
+        self.full |= self.trials >= HISTORY_PAGE;
+        if self.full {
+            return false;
+        }
+        self.runs.extend_from_slice(runs);
+        self.trials += runs.iter().map(|(_, count)| count).sum::<u32>();
+        self.seq = seq;
+        true
+    }
+
+    /// Whether an event was left out.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// How many trials there are.
+    pub fn trials(&self) -> usize {
+        self.trials as usize
+    }
+
+    /// First and last number of each range, neighbours joined.
+    pub fn joined(mut self) -> Vec<(u32, u32)> {
+        self.runs.retain(|(_, count)| *count > 0);
+        self.runs.sort_unstable();
+        let mut joined: Vec<(u32, u32)> = Vec::new();
+        for (first, count) in self.runs {
+            let last = first + (count - 1);
+            match joined.last_mut() {
+                Some((_, end)) if *end + 1 == first => *end = last,
+                _ => joined.push((first, last)),
+            }
+        }
+        joined
+    }
 }

@@ -6,6 +6,7 @@
 
 mod checks;
 mod control;
+mod history;
 mod market;
 mod reads;
 mod record;
@@ -18,9 +19,9 @@ mod workers;
 
 use crate::error::StoreError;
 use crate::rows::{
-    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, Idempotency, LeaseOutcome, MadeBefore,
-    NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter,
-    TrialRow, UnitRef, UnitSummary, WorkerRow,
+    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, HistoryPage, Idempotency, LeaseOutcome,
+    MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow,
+    TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use crate::verify::Violation;
 use crate::{Leadership, Reaped, Recorded, Store, Timing, UnitFlush, migrate};
@@ -428,6 +429,14 @@ impl Store for PgStore {
 
     async fn running_trials(&self, id: TaskId) -> Result<Vec<RunningRow>, StoreError> {
         run!(self, |client| reads::running_trials(client, id))
+    }
+
+    async fn history(&self, id: TaskId, after: i64) -> Result<HistoryPage, StoreError> {
+        run!(self, |client| history::history(client, id, after))
+    }
+
+    async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError> {
+        run!(self, |client| reads::run_result(client, id))
     }
 
     async fn events(

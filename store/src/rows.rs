@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use std::collections::BTreeMap;
 use trialmill_common::fault::Warning;
-use trialmill_common::protocol::{Control, Event, Ledger, NotAllowed};
+use trialmill_common::protocol::{Control, Event, Ledger, NotAllowed, Plan, unit_kind};
 pub use trialmill_common::state::Priority;
 use trialmill_common::state::{Direction, TaskId, TaskKind, TaskState, TrialEnd, WorkerId};
 use trialmill_common::trial::Failure;
@@ -58,6 +58,8 @@ pub struct NewTask {
     pub planned: u32,
     /// Most open units.
     pub parallelism: Option<u32>,
+    /// Whether its sampler reads history.
+    pub adaptive: bool,
     /// Direction of the first objective.
     pub direction: Direction,
     /// Unpaused seconds after which it ends.
@@ -72,6 +74,21 @@ pub struct NewTask {
     pub engine: String,
     /// Who submitted it: the name of the API key.
     pub submitted_by: Option<String>,
+}
+
+impl NewTask {
+    /// What the protocol needs of it.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        Plan {
+            kind: unit_kind(self.kind),
+            direction: self.direction,
+            n_trials: self.n_trials,
+            planned: self.planned,
+            parallelism: self.parallelism,
+            adaptive: self.adaptive,
+        }
+    }
 }
 
 /// An `Idempotency-Key` with the hash of the body it came with.
@@ -246,6 +263,8 @@ pub struct TrialRow {
     pub values: Vec<f64>,
     /// Why it may not win.
     pub infeasible: Option<String>,
+    /// By how much it breaks its result constraints; nothing where that is infinite.
+    pub violation: Option<f64>,
     /// Metrics by name: a number, or `{"value": null, "reason": ...}`.
     pub metrics: Option<serde_json::Value>,
     /// Why it failed.
@@ -256,6 +275,40 @@ pub struct TrialRow {
     pub duration_ms: f64,
     /// When it was recorded.
     pub ended_at: DateTime<Utc>,
+}
+
+/// An ended trial, as far as a sampler cares.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistoryRow {
+    /// Number.
+    pub number: u32,
+    /// How it ended.
+    pub end: TrialEnd,
+    /// Whether it completed but may not win.
+    pub infeasible: bool,
+    /// Packed parameters ([`trialmill_search::Space::unpack`]).
+    pub params: Vec<u8>,
+    /// Objective values, as the objective gave them; empty unless it has values.
+    pub values: Vec<f64>,
+    /// By how much it breaks its result constraints; nothing where that is infinite.
+    pub violation: Option<f64>,
+}
+
+/// What was recorded of a task after a point of its history.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HistoryPage {
+    /// The trials of the events that the page covers, in the order of their numbers. No other
+    /// page has one of them.
+    pub trials: Vec<HistoryRow>,
+    /// The last event that the page covers: read on after it.
+    pub seq: i64,
+    /// Whether the page reaches the last event that was committed when it was read.
+    pub complete: bool,
+    /// The announced trials that ran before the trials were read: one that ended in between is
+    /// both here and there. In the order of their numbers.
+    pub running: Vec<RunningRow>,
+    /// Units of the task that were queued or leased. 0 for a task that is not there.
+    pub open_units: u32,
 }
 
 /// An announced trial that runs now.

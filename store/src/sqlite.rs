@@ -20,9 +20,9 @@ mod workers;
 
 use crate::error::StoreError;
 use crate::rows::{
-    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, Idempotency, LeaseOutcome, MadeBefore,
-    NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter,
-    TrialRow, UnitRef, UnitSummary, WorkerRow,
+    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, HistoryPage, Idempotency, LeaseOutcome,
+    MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow,
+    TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use crate::verify::{RULES, Violation};
 use crate::{Leadership, Reaped, Recorded, Store, Timing, UnitFlush};
@@ -296,6 +296,14 @@ impl Store for SqliteStore {
 
     async fn running_trials(&self, id: TaskId) -> Result<Vec<RunningRow>, StoreError> {
         self.read(move |tx| read::running_trials(tx, id)).await
+    }
+
+    async fn history(&self, id: TaskId, after: i64) -> Result<HistoryPage, StoreError> {
+        self.read(move |tx| read::history(tx, id, after)).await
+    }
+
+    async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError> {
+        self.read(move |tx| read::run_result(tx, id)).await
     }
 
     async fn events(

@@ -27,6 +27,7 @@ fn task(n_trials: u32) -> NewTask {
         n_trials,
         planned: n_trials,
         parallelism: Some(1),
+        adaptive: false,
         direction: Direction::Minimize,
         timeout: None,
         priority: Priority::Normal,
@@ -71,6 +72,7 @@ fn flush(claim: &Claim, count: u32, end: UnitEnd) -> UnitFlush {
         recorded_before: claim.recorded,
         trials: (claim.first..claim.first + count).map(trial).collect(),
         end,
+        result: None,
     }
 }
 

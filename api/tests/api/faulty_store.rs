@@ -92,6 +92,8 @@ gated! {
     trials(id: TaskId, filter: TrialFilter) -> Vec<TrialRow>;
     trial(id: TaskId, number: u32) -> Option<TrialRow>;
     running_trials(id: TaskId) -> Vec<RunningRow>;
+    history(id: TaskId, after: i64) -> HistoryPage;
+    run_result(id: TaskId) -> Option<serde_json::Value>;
     events(id: TaskId, after: i64, limit: u32) -> Vec<EventRow>;
     lead(pool: &str) -> Option<Box<dyn Leadership>>;
     take_due(pool: &str) -> Vec<DueUnit>;

@@ -281,6 +281,7 @@ impl Holder {
             recorded_before: self.recorded,
             trials: trials.collect(),
             end: if close { UnitEnd::Close } else { UnitEnd::Keep },
+            result: None,
         };
         self.store
             .record(self.claim.lease.unit.task, &[flush])

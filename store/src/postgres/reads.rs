@@ -4,7 +4,7 @@ use super::PgError;
 use super::task::{self, count, int, named};
 use crate::MAX_PAGE;
 use crate::error::StoreError;
-use crate::pack::{read_failure, unpack_values};
+use crate::pack::{read_failure, read_result, unpack_values};
 use crate::rows::{EventRow, RunningRow, TaskFilter, TaskPage, TrialFilter, TrialRow, UnitSummary};
 use deadpool_postgres::Object;
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub(super) async fn tasks(client: &mut Object, filter: &TaskFilter) -> Result<Ta
 }
 
 const TRIAL: &str = "number, outcome, unit, window_number, params, value, more_values, infeasible,
-    metrics, failure, stats, duration_ms, ended_at";
+    metrics, failure, stats, duration_ms, ended_at, violation";
 
 fn trial_row(row: &Row) -> Result<TrialRow, PgError> {
     let number = count(row, 0);
@@ -73,6 +73,7 @@ fn trial_row(row: &Row) -> Result<TrialRow, PgError> {
         params: row.get(4),
         values: unpack_values(row.get(5), more.as_deref()),
         infeasible: row.get(7),
+        violation: row.get(13),
         metrics: row
             .get::<_, Option<Json<serde_json::Value>>>(8)
             .map(|json| json.0),
@@ -121,28 +122,42 @@ pub(super) async fn trial(
     row.as_ref().map(trial_row).transpose()
 }
 
-pub(super) async fn running_trials(
-    client: &mut Object,
-    id: TaskId,
-) -> Result<Vec<RunningRow>, PgError> {
-    let rows = client
-        .query(
-            "select r.number, r.unit, r.params, r.crashes, r.started_at, u.owner
-             from running_trials r
-             join units u on u.task_id = r.task_id and u.number = r.unit and u.state = 'leased'
-             where r.task_id = $1 order by r.number",
-            &[&id.0],
-        )
-        .await?;
-    let running = |row: &Row| RunningRow {
+/// The announced trials of a task whose units are held: those that run now.
+pub(super) const RUNNING: &str =
+    "select r.number, r.unit, r.params, r.crashes, r.started_at, u.owner
+     from running_trials r
+     join units u on u.task_id = r.task_id and u.number = r.unit and u.state = 'leased'
+     where r.task_id = $1 order by r.number";
+
+/// A row of [`RUNNING`].
+pub(super) fn running_row(row: &Row) -> RunningRow {
+    RunningRow {
         number: count(row, 0),
         unit: count(row, 1),
         params: row.get(2),
         crashes: count(row, 3),
         started_at: row.get(4),
         worker: row.get::<_, Option<uuid::Uuid>>(5).map(WorkerId),
-    };
-    Ok(rows.iter().map(running).collect())
+    }
+}
+
+pub(super) async fn running_trials(
+    client: &mut Object,
+    id: TaskId,
+) -> Result<Vec<RunningRow>, PgError> {
+    let rows = client.query(RUNNING, &[&id.0]).await?;
+    Ok(rows.iter().map(running_row).collect())
+}
+
+/// The result document of a run.
+pub(super) async fn run_result(
+    client: &mut Object,
+    id: TaskId,
+) -> Result<Option<serde_json::Value>, PgError> {
+    let query = "select result::text from runs where task_id = $1";
+    let row = client.query_opt(query, &[&id.0]).await?;
+    let read = |row: Row| read_result(row.get(0));
+    Ok(row.map(read).transpose()?)
 }
 
 pub(super) async fn events(

@@ -5,7 +5,7 @@
 
 use super::PgError;
 use super::task::{self, count, int, named};
-use crate::pack::TrialColumns;
+use crate::pack::{TrialColumns, result_text};
 use crate::{Recorded, UnitFlush};
 use deadpool_postgres::{Object, Transaction};
 use std::collections::HashMap;
@@ -58,6 +58,7 @@ pub(super) async fn record(
     let mut closed: Vec<Option<Rest>> = Vec::new();
     let mut left_units: Vec<i32> = Vec::new();
     let mut changes = UnitChanges::default();
+    let mut results: Vec<&serde_json::Value> = Vec::new();
     for flush in flushes {
         let handed = matches!(flush.end, UnitEnd::HandBack | UnitEnd::Isolate);
         let end = if stopping && handed {
@@ -86,6 +87,7 @@ pub(super) async fn record(
                 .iter()
                 .map(|trial| TrialColumns::of(trial, number)),
         );
+        results.extend(&flush.result);
         let after = unit.recorded + u32::try_from(flush.trials.len()).expect("bounded by a unit");
         let left = unit.count - after;
         let (state, raised, crashed) = match end {
@@ -131,6 +133,7 @@ pub(super) async fn record(
     }
     let effects = locked.ledger.recorded(&tallies, &closed, live_slots);
     insert_trials(&tx, task, seq, &columns).await?;
+    insert_result(&tx, task, results.last().copied()).await?;
     locked.save(&tx, &effects).await?;
     forget_announced(&tx, task, &columns, &left_units, &effects.units).await?;
     tx.commit().await?;
@@ -258,6 +261,7 @@ async fn insert_trials(
     let values: Vec<Option<f64>> = rows.iter().map(|r| r.value).collect();
     let more: Vec<Option<&[u8]>> = rows.iter().map(|r| r.more_values.as_deref()).collect();
     let infeasible: Vec<Option<&str>> = rows.iter().map(|r| r.infeasible.as_deref()).collect();
+    let violations: Vec<Option<f64>> = rows.iter().map(|r| r.violation).collect();
     let metrics: Vec<Option<Json<_>>> = rows.iter().map(|r| r.metrics.as_ref().map(Json)).collect();
     let failures: Vec<Option<Json<_>>> =
         rows.iter().map(|r| r.failure.as_ref().map(Json)).collect();
@@ -266,10 +270,10 @@ async fn insert_trials(
     let statement = tx
         .prepare_cached(
             "insert into trials (task_id, seq, number, unit, outcome, window_number, params,
-                value, more_values, infeasible, metrics, failure, stats, duration_ms)
+                value, more_values, infeasible, violation, metrics, failure, stats, duration_ms)
              select $1, $2, n.* from unnest($3::int4[], $4::int4[], $5::text[], $6::int2[],
-                $7::bytea[], $8::float8[], $9::bytea[], $10::text[], $11::jsonb[], $12::jsonb[],
-                $13::bytea[], $14::float8[]) as n",
+                $7::bytea[], $8::float8[], $9::bytea[], $10::text[], $11::float8[],
+                $12::jsonb[], $13::jsonb[], $14::bytea[], $15::float8[]) as n",
         )
         .await?;
     tx.execute(
@@ -285,6 +289,7 @@ async fn insert_trials(
             &values,
             &more,
             &infeasible,
+            &violations,
             &metrics,
             &failures,
             &stats,
@@ -292,6 +297,24 @@ async fn insert_trials(
         ],
     )
     .await?;
+    Ok(())
+}
+
+async fn insert_result(
+    tx: &Transaction<'_>,
+    task: TaskId,
+    result: Option<&serde_json::Value>,
+) -> Result<(), PgError> {
+    let Some(result) = result else { return Ok(()) };
+    let text = result_text(result)?;
+    let statement = tx
+        .prepare_cached(
+            "insert into runs (task_id, result) values ($1, $2::text::json)
+             on conflict (task_id) do update
+                set result = excluded.result, recorded_at = excluded.recorded_at",
+        )
+        .await?;
+    tx.execute(&statement, &[&task.0, &text]).await?;
     Ok(())
 }
 

@@ -28,13 +28,7 @@ pub(super) async fn submit(
         false => Some(pin(&tx, new).await?),
     };
     let live_slots = task::live_slots(&tx, &new.pool, lease).await?;
-    let (ledger, effects) = Ledger::submitted(
-        new.direction,
-        new.n_trials,
-        new.planned,
-        new.parallelism,
-        live_slots,
-    );
+    let (ledger, effects) = Ledger::submitted(new.plan(), live_slots);
     insert_task(&tx, new, &ledger, snapshot.as_deref()).await?;
     task::insert_units(&tx, new.id, &effects, new.not_before).await?;
     task::insert_events(&tx, new.id, 0, &effects).await?;
@@ -153,9 +147,9 @@ async fn insert_task(
             "insert into tasks (id, kind, name, strategy, stock_codes, pool, request, spec,
                 resolved, warnings, seed, priority, not_before, timeout_seconds, snapshot_id,
                 engine, submitted_by, state, parallelism, direction, n_trials, planned,
-                next_number, next_unit, open_units, seq)
+                next_number, next_unit, open_units, seq, adaptive)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-                $18, $19, $20, $21, $22, $23, $24, $25, $26)",
+                $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)",
         )
         .await?;
     let seed = i64::try_from(new.seed).expect("seeds are below 2^53");
@@ -188,6 +182,7 @@ async fn insert_task(
             &int(ledger.next_unit),
             &int(ledger.open_units),
             &ledger.seq,
+            &ledger.adaptive,
         ],
     )
     .await?;

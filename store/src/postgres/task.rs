@@ -7,7 +7,7 @@ use deadpool_postgres::{GenericClient, Object, Transaction};
 use std::str::FromStr;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
-use trialmill_common::protocol::{Best, Effects, Ledger};
+use trialmill_common::protocol::{Best, Effects, Ledger, unit_kind};
 use trialmill_common::state::{TaskId, TaskState};
 
 /// A column of type `integer` for a number of ours; all of them are bounded far below its range.
@@ -52,8 +52,8 @@ where
 /// The columns of the ledger, in the order in which [`ledger`] reads them.
 const LEDGER: &str = "t.state, t.stop_requested, t.stop_reason, t.parallelism, t.direction,
     t.n_trials, t.planned, t.next_number, t.next_unit, t.open_units, t.completed, t.pruned,
-    t.failed, t.infeasible, t.best_number, t.best_value, t.seq";
-const LEDGER_COLUMNS: usize = 17;
+    t.failed, t.infeasible, t.best_number, t.best_value, t.seq, t.kind, t.adaptive";
+const LEDGER_COLUMNS: usize = 19;
 
 fn ledger(row: &Row) -> Result<Ledger, PgError> {
     let best = match (row.get::<_, Option<i32>>(14), row.get::<_, Option<f64>>(15)) {
@@ -80,6 +80,8 @@ fn ledger(row: &Row) -> Result<Ledger, PgError> {
         infeasible: count(row, 13),
         best,
         seq: row.get(16),
+        kind: unit_kind(named(row, 17)?),
+        adaptive: row.get(18),
     })
 }
 

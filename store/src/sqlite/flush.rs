@@ -3,7 +3,7 @@
 use super::columns::to_json;
 use super::{Tx, tasks, workers};
 use crate::error::StoreError;
-use crate::pack::TrialColumns;
+use crate::pack::{TrialColumns, result_text};
 use crate::{Recorded, UnitFlush};
 use rusqlite::{named_params, params};
 use trialmill_common::protocol::board::{UnitEnd, Written};
@@ -100,6 +100,9 @@ fn write(
         _ => return Ok(Written::Fenced),
     }
     insert_trials(tx, flush, seq, &mut sum.tallies)?;
+    if let Some(result) = &flush.result {
+        insert_result(tx, flush.lease.unit.task, result)?;
+    }
     leave_unit(tx, flush, end, after)?;
     if closing {
         let rest = Rest {
@@ -143,9 +146,9 @@ fn insert_trials(
     let task = flush.lease.unit.task.to_string();
     let mut insert = tx.connection.prepare_cached(
         "insert into trials (task_id, number, unit, outcome, window_number, params, value,
-            more_values, infeasible, metrics, failure, stats, duration_ms, seq, ended_at)
+            more_values, infeasible, violation, metrics, failure, stats, duration_ms, seq, ended_at)
          values (:task, :number, :unit, :outcome, :window, :params, :value, :more_values,
-            :infeasible, :metrics, :failure, :stats, :duration_ms, :seq, :ended_at)",
+            :infeasible, :violation, :metrics, :failure, :stats, :duration_ms, :seq, :ended_at)",
     )?;
     let mut forget = tx
         .connection
@@ -162,6 +165,7 @@ fn insert_trials(
             ":value": columns.value,
             ":more_values": columns.more_values,
             ":infeasible": columns.infeasible,
+            ":violation": columns.violation,
             ":metrics": columns.metrics.as_ref().map(to_json),
             ":failure": columns.failure.as_ref().map(to_json),
             ":stats": columns.stats,
@@ -172,6 +176,18 @@ fn insert_trials(
         forget.execute(params![task, columns.number])?;
         tallies.push((columns.number, columns.tally()));
     }
+    Ok(())
+}
+
+/// The result document of a run.
+fn insert_result(tx: &Tx, task: TaskId, result: &serde_json::Value) -> Result<(), StoreError> {
+    tx.connection
+        .prepare_cached(
+            "insert into runs (task_id, result, recorded_at) values (?1, ?2, ?3)
+             on conflict (task_id) do update
+                set result = excluded.result, recorded_at = excluded.recorded_at",
+        )?
+        .execute(params![task.to_string(), result_text(result)?, tx.now])?;
     Ok(())
 }
 

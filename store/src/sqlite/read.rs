@@ -7,12 +7,13 @@ use super::columns::{
 use super::tasks;
 use crate::MAX_PAGE;
 use crate::error::StoreError;
-use crate::pack::unpack_values;
+use crate::pack::{EventRanges, read_result, unpack_values};
 use crate::rows::{
-    EventRow, Priority, RunningRow, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow,
+    EventRow, HistoryPage, HistoryRow, Priority, RunningRow, TaskFilter, TaskPage, TaskRow,
+    TrialFilter, TrialRow,
 };
 use rusqlite::types::ToSql;
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 use trialmill_common::state::{TaskId, TaskState, TrialEnd};
 
 const TASK_COLUMNS: &str = "t.*, (select count(*) from units u
@@ -112,6 +113,7 @@ fn trial_row(row: &Row) -> Result<TrialRow, StoreError> {
         params: row.get("params")?,
         values: unpack_values(row.get("value")?, more.as_deref()),
         infeasible: row.get("infeasible")?,
+        violation: row.get("violation")?,
         metrics: maybe_json(row, "metrics")?,
         failure: maybe_json(row, "failure")?,
         stats: row.get("stats")?,
@@ -170,6 +172,65 @@ pub(super) fn running_trials(tx: &Tx, id: TaskId) -> Result<Vec<RunningRow>, Sto
         });
     }
     Ok(running)
+}
+
+/// The result document of a run.
+pub(super) fn run_result(tx: &Tx, id: TaskId) -> Result<Option<serde_json::Value>, StoreError> {
+    let text: Option<String> = tx
+        .connection
+        .prepare_cached("select result from runs where task_id = ?1")?
+        .query_row([id.to_string()], |row| row.get(0))
+        .optional()?;
+    text.as_deref().map(read_result).transpose()
+}
+
+/// What a sampler may know after an event: one page, in one transaction.
+pub(super) fn history(tx: &Tx, id: TaskId, after: i64) -> Result<HistoryPage, StoreError> {
+    let running = running_trials(tx, id)?;
+    let open_units: Option<u32> = tx
+        .connection
+        .prepare_cached("select open_units from tasks where id = ?1")?
+        .query_row([id.to_string()], |row| row.get(0))
+        .optional()?;
+    let mut ranges = EventRanges::after(after);
+    let mut events = tx.connection.prepare_cached(
+        "select seq, event ->> '$.numbers' as numbers from task_events
+         where task_id = ?1 and seq > ?2 order by seq",
+    )?;
+    let mut rows = events.query(params![id.to_string(), after])?;
+    while let Some(row) = rows.next()? {
+        let numbers: Vec<(u32, u32)> = maybe_json(row, "numbers")?.unwrap_or_default();
+        if !ranges.take(row.get("seq")?, &numbers) {
+            break;
+        }
+    }
+    let (seq, complete) = (ranges.seq, !ranges.is_full());
+    let mut trials = Vec::with_capacity(ranges.trials());
+    let mut of_range = tx.connection.prepare_cached(
+        "select number, outcome, infeasible is not null, params, value, more_values, violation
+         from trials where task_id = ?1 and number between ?2 and ?3 order by number",
+    )?;
+    for (first, last) in ranges.joined() {
+        let mut rows = of_range.query(params![id.to_string(), first, last])?;
+        while let Some(row) = rows.next()? {
+            let more: Option<Vec<u8>> = row.get(5)?;
+            trials.push(HistoryRow {
+                number: row.get(0)?,
+                end: named(row, "outcome")?,
+                infeasible: row.get(2)?,
+                params: row.get(3)?,
+                values: unpack_values(row.get(4)?, more.as_deref()),
+                violation: row.get(6)?,
+            });
+        }
+    }
+    Ok(HistoryPage {
+        trials,
+        seq,
+        complete,
+        running,
+        open_units: open_units.unwrap_or(0),
+    })
 }
 
 /// Events after a sequence number, in order.

@@ -8,7 +8,7 @@ use crate::rows::{ControlOutcome, Idempotency, MadeBefore, NewTask, Submitted, T
 use rusqlite::{OptionalExtension, Row, named_params, params};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use trialmill_common::protocol::{Best, Effects, Ledger, NotAllowed};
+use trialmill_common::protocol::{Best, Effects, Ledger, NotAllowed, unit_kind};
 use trialmill_common::state::{StopReason, TaskId, TaskState};
 
 /// Age after which an idempotency key no longer counts.
@@ -71,6 +71,8 @@ pub(super) fn ledger(row: &Row) -> Result<Ledger, StoreError> {
             .zip(value)
             .map(|(number, value)| Best { number, value }),
         seq: row.get("seq")?,
+        kind: unit_kind(named(row, "kind")?),
+        adaptive: row.get("adaptive")?,
     })
 }
 
@@ -222,13 +224,7 @@ pub(super) fn submit(
             .execute(params![snapshot, to_json(&pinned), tx.now])?;
     }
     let live_slots = workers::live_slots(tx, &task.pool)?;
-    let (ledger, effects) = Ledger::submitted(
-        task.direction,
-        task.n_trials,
-        task.planned,
-        task.parallelism,
-        live_slots,
-    );
+    let (ledger, effects) = Ledger::submitted(task.plan(), live_slots);
     insert(tx, task, snapshot, &ledger)?;
     let not_before = task
         .not_before
@@ -282,11 +278,12 @@ fn insert(
             "insert into tasks (id, kind, name, strategy, stock_codes, pool, request, spec,
                 resolved, warnings, seed, priority, not_before, timeout_seconds, snapshot_id,
                 engine, submitted_by, state, parallelism, direction, n_trials, planned,
-                next_number, next_unit, open_units, seq, created_at)
+                next_number, next_unit, open_units, seq, adaptive, created_at)
              values (:id, :kind, :name, :strategy, :stock_codes, :pool, :request, :spec,
                 :resolved, :warnings, :seed, :priority, :not_before, :timeout_seconds,
                 :snapshot_id, :engine, :submitted_by, :state, :parallelism, :direction,
-                :n_trials, :planned, :next_number, :next_unit, :open_units, :seq, :created_at)",
+                :n_trials, :planned, :next_number, :next_unit, :open_units, :seq, :adaptive,
+                :created_at)",
         )?
         .execute(named_params! {
             ":id": task.id.to_string(),
@@ -315,6 +312,7 @@ fn insert(
             ":next_unit": ledger.next_unit,
             ":open_units": ledger.open_units,
             ":seq": ledger.seq,
+            ":adaptive": ledger.adaptive,
             ":created_at": tx.now,
         })?;
     Ok(())

@@ -12,7 +12,7 @@ use trialmill_store::rows::{AnnouncedTrial, Claim};
 
 impl Given {
     /// Announces a trial of a claimed unit, with the parameters of the trial `like`.
-    async fn announce(&self, claim: &Claim, number: u32, like: u32) -> Option<Control> {
+    pub async fn announce(&self, claim: &Claim, number: u32, like: u32) -> Option<Control> {
         let unit = claim.lease.unit.unit;
         let trial = RunningTrial {
             number,
@@ -23,7 +23,7 @@ impl Given {
         self.store.start_trial(claim.lease, &trial).await.unwrap()
     }
 
-    async fn lose(&self, claim: &Claim) {
+    pub async fn lose(&self, claim: &Claim) {
         self.expire(claim.lease).await;
         assert_eq!(
             self.over.reap().await.unwrap().expired,
@@ -41,7 +41,7 @@ impl Given {
 }
 
 /// The bytes of the parameters of [`point`].
-fn params(number: u32) -> Vec<u8> {
+pub fn params(number: u32) -> Vec<u8> {
     let float = (f64::from(number) / 8.0).to_bits().to_le_bytes();
     [float, (-3_i64).to_le_bytes()].concat()
 }

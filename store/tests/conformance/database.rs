@@ -34,19 +34,29 @@ pub async fn on_sqlite<F: Future<Output = ()> + Send + 'static>(
 
 /// Runs one test on a fresh database of the server, and drops it whatever comes of the test.
 pub async fn on_postgresql<F: Future<Output = ()> + Send + 'static>(
-    test: impl FnOnce(Arc<Database>) -> F,
+    test: impl FnOnce(Arc<Database>) -> F + Send + 'static,
+) {
+    let migrated = |database, url: String| async move {
+        PgStore::migrate(&url).await.unwrap();
+        test(database).await;
+    };
+    empty_postgresql(migrated).await;
+}
+
+/// The same on a database without any table; the test is told its address too.
+pub async fn empty_postgresql<F: Future<Output = ()> + Send + 'static>(
+    test: impl FnOnce(Arc<Database>, String) -> F,
 ) {
     #[expect(clippy::disallowed_methods, reason = "tests have no config.rs")]
     let server = std::env::var("DATABASE_URL").expect("DATABASE_URL is not set; run scripts/test");
     let name = format!("trialmill_test_{}", uuid::Uuid::new_v4().simple());
     execute(&server, &format!("create database {name}")).await;
     let url = with_name(&server, &name);
-    PgStore::migrate(&url).await.unwrap();
     let database = Arc::new(Database::Postgres {
         server: server.clone(),
         name: name.clone(),
     });
-    let outcome = tokio::spawn(test(database)).await;
+    let outcome = tokio::spawn(test(database, url)).await;
     execute(&server, &format!("drop database {name} with (force)")).await;
     if let Err(failure) = outcome {
         std::panic::resume_unwind(failure.into_panic());

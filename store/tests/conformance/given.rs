@@ -143,6 +143,7 @@ pub fn task(n_trials: u32, parallelism: Option<u32>) -> NewTask {
         n_trials,
         planned: n_trials,
         parallelism,
+        adaptive: false,
         direction: Direction::Minimize,
         timeout: None,
         priority: Priority::Normal,
@@ -160,6 +161,9 @@ pub fn point(number: u32) -> Point {
     ])
 }
 
+/// The violation of every infeasible trial.
+pub const VIOLATION: f64 = 0.1;
+
 /// A trial that counts as `tally`.
 pub fn trial(number: u32, tally: Tally) -> EndedTrial {
     let evaluation = |values: Vec<f64>, infeasible: Option<&str>| Evaluation {
@@ -169,6 +173,7 @@ pub fn trial(number: u32, tally: Tally) -> EndedTrial {
             ("calmar_ratio".to_owned(), Err("no drawdown".to_owned())),
         ],
         infeasible: infeasible.map(ToOwned::to_owned),
+        violation: infeasible.map(|_| VIOLATION),
         stats: Some(vec![1, 2, 3]),
     };
     let outcome = match tally {
@@ -206,5 +211,6 @@ pub fn flush(claim: &Claim, count: u32, end: UnitEnd) -> UnitFlush {
             .map(|number| trial(number, Tally::Value(1.0)))
             .collect(),
         end,
+        result: None,
     }
 }

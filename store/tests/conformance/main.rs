@@ -9,12 +9,15 @@ mod concurrency;
 mod control;
 mod database;
 mod given;
+mod history;
 mod leases;
 mod market;
 mod pages;
 mod planted;
 mod relay;
+mod runs;
 mod submission;
+mod upgrade;
 mod walk;
 
 macro_rules! conformance {
@@ -98,6 +101,16 @@ conformance! {
         many_workers_record_each_trial_once,
         cancels_pauses_and_reaping_amid_many_workers_leave_nothing_wrong,
         two_flushes_of_one_task_in_opposite_order_do_not_deadlock;
+    history:
+        history_holds_every_trial_once_and_goes_on_after_an_event,
+        a_large_history_comes_in_pages_that_share_no_trial,
+        what_runs_elsewhere_comes_with_the_history,
+        history_read_amid_many_workers_misses_nothing,
+        a_task_that_is_not_there_has_no_history;
+    runs:
+        a_result_is_recorded_with_its_trial_or_not_at_all,
+        a_result_that_is_too_long_is_refused_with_its_flush,
+        a_result_goes_with_its_task;
     planted:
         every_rule_finds_its_violation;
 }

@@ -1,7 +1,7 @@
 //! Lists: keyset cursors, filters, true totals.
 
 use crate::database::Database;
-use crate::given::{Given, failure, flush, task, trial};
+use crate::given::{Given, VIOLATION, failure, flush, task, trial};
 use serde_json::json;
 use std::sync::Arc;
 use trialmill_common::protocol::Tally;
@@ -173,6 +173,7 @@ pub async fn an_ended_trial_reads_back_as_it_ended(database: Arc<Database>) {
             row.infeasible.as_deref(),
             (number == 1).then_some("no trades")
         );
+        assert_eq!(row.violation, (number == 1).then_some(VIOLATION));
         let number = u32::try_from(number).unwrap();
         assert_eq!(
             given.store.trial(id, number).await.unwrap().as_ref(),

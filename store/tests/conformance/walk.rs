@@ -64,7 +64,8 @@ impl Walk {
         let mut task = given::task(n_trials, parallelism);
         task.planned = planned;
         task.direction = [Direction::Minimize, Direction::Maximize][steps.below(2) as usize];
-        let submitted = Ledger::submitted(task.direction, n_trials, planned, parallelism, SLOTS);
+        task.adaptive = steps.below(2) == 0;
+        let submitted = Ledger::submitted(task.plan(), SLOTS);
         let id = given.submit(task).await;
         let board = Board::submit(submitted, SLOTS);
         let (leases, last) = (Vec::new(), Vec::new());
@@ -208,6 +209,7 @@ impl Walk {
                         .map(|(number, tally)| trial(number, *tally))
                         .collect(),
                     end: flush.end,
+                    result: None,
                 }
             })
             .collect();

@@ -1,0 +1,119 @@
+//! History in bulk: what a sampler may know.
+
+use super::PgError;
+use super::reads::{RUNNING, running_row};
+use super::task::{count, int, named};
+use crate::error::StoreError;
+use crate::pack::{EventRanges, unpack_values};
+use crate::rows::{HistoryPage, HistoryRow};
+use deadpool_postgres::Object;
+use futures::TryStreamExt;
+use std::pin::pin;
+use tokio_postgres::Row;
+use tokio_postgres::types::{Json, ToSql};
+use trialmill_common::state::TaskId;
+
+/// Events that one page looks at.
+const EVENTS: i64 = 20_000;
+
+/// The page after event `after`.
+///
+/// Four statements, each with a snapshot of its own: what runs, then the units, then the events,
+/// then their trials. Each later one may see more, never less; the trials are those of the events
+/// that were seen, and are committed with them ([`crate::Store::history`]).
+pub(super) async fn history(
+    client: &mut Object,
+    id: TaskId,
+    after: i64,
+) -> Result<HistoryPage, PgError> {
+    let running = client.prepare_cached(RUNNING).await?;
+    let open_units = client
+        .prepare_cached("select open_units from tasks where id = $1")
+        .await?;
+    let events = client
+        .prepare_cached(
+            "select seq, event->'numbers' from task_events
+             where task_id = $1 and seq > $2 order by seq limit $3",
+        )
+        .await?;
+    // Sent together and answered in this order: nothing new costs one round trip.
+    let of_task: [&(dyn ToSql + Sync); 1] = [&id.0];
+    let of_events: [&(dyn ToSql + Sync); 3] = [&id.0, &after, &EVENTS];
+    let (running, open_units, events) = futures::try_join!(
+        client.query(&running, &of_task),
+        client.query_opt(&open_units, &of_task),
+        client.query(&events, &of_events),
+    )?;
+    let mut ranges = EventRanges::after(after);
+    for event in &events {
+        let numbers: Option<Json<Vec<(u32, u32)>>> =
+            event.try_get(1).map_err(|e| StoreError::Unreadable {
+                what: format!("event {} of task {id}", event.get::<_, i64>(0)),
+                why: e.to_string(),
+            })?;
+        let numbers = numbers.map_or_else(Vec::new, |numbers| numbers.0);
+        if !ranges.take(event.get(0), &numbers) {
+            break;
+        }
+    }
+    let complete = !ranges.is_full() && i64::try_from(events.len()).is_ok_and(|n| n < EVENTS);
+    let (seq, expected) = (ranges.seq, ranges.trials());
+    let trials = match expected {
+        0 => Vec::new(),
+        _ => trials(client, id, &ranges.joined(), expected).await?,
+    };
+    Ok(HistoryPage {
+        trials,
+        seq,
+        complete,
+        running: running.iter().map(running_row).collect(),
+        open_units: open_units.map_or(0, |row| count(&row, 0)),
+    })
+}
+
+/// The trials of some ranges of numbers, in order.
+async fn trials(
+    client: &Object,
+    id: TaskId,
+    ranges: &[(u32, u32)],
+    expected: usize,
+) -> Result<Vec<HistoryRow>, PgError> {
+    let firsts: Vec<i32> = ranges.iter().map(|(first, _)| int(*first)).collect();
+    let lasts: Vec<i32> = ranges.iter().map(|(_, last)| int(*last)).collect();
+    let statement = client
+        .prepare_cached(
+            "select t.number, t.outcome, t.infeasible is not null, t.params, t.value,
+                t.more_values, t.violation
+             from unnest($2::int4[], $3::int4[]) with ordinality as r (first, last, place)
+             cross join lateral (
+                select * from trials
+                where task_id = $1 and number between r.first and r.last
+                order by number) t
+             order by r.place, t.number",
+        )
+        .await?;
+    let values: [&(dyn ToSql + Sync); 3] = [&id.0, &firsts, &lasts];
+    let mut rows = pin!(client.query_raw(&statement, values).await?);
+    let mut trials = Vec::with_capacity(expected);
+    while let Some(row) = rows.try_next().await? {
+        trials.push(history_row(&row)?);
+    }
+    if trials.len() != expected {
+        // Trials are removed only with their task, and then their events are gone too.
+        return Err(PgError::Store(StoreError::Conflict(
+            format!("task {id} was deleted while its history was read").into(),
+        )));
+    }
+    Ok(trials)
+}
+
+fn history_row(row: &Row) -> Result<HistoryRow, PgError> {
+    Ok(HistoryRow {
+        number: count(row, 0),
+        end: named(row, 1)?,
+        infeasible: row.get(2),
+        params: row.get(3),
+        values: unpack_values(row.get(4), row.get(5)),
+        violation: row.get(6),
+    })
+}
