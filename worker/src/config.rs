@@ -70,6 +70,9 @@ pub struct Settings {
     /// MiB of bars kept in memory; default: 256.
     #[arg(long, global = true, env = "TRIALMILL_CACHE_MB")]
     pub cache_mb: Option<String>,
+    /// MiB of recorded trials kept for adaptive samplers; default: 256.
+    #[arg(long, global = true, env = "TRIALMILL_HISTORY_MB")]
+    pub history_mb: Option<String>,
     /// MiB of address space of an isolated trial; default: 2048.
     #[arg(long, global = true, env = "TRIALMILL_TRIAL_MEMORY_MB")]
     pub trial_memory_mb: Option<String>,
@@ -223,6 +226,8 @@ impl Settings {
             1500,
         ));
         worker.cache_bytes = number(c, "TRIALMILL_CACHE_MB", &self.cache_mb, 256, 1, 1 << 20) << 20;
+        worker.history_bytes =
+            number(c, "TRIALMILL_HISTORY_MB", &self.history_mb, 256, 1, 1 << 20) << 20;
         worker.trial_memory_bytes = number(
             c,
             "TRIALMILL_TRIAL_MEMORY_MB",

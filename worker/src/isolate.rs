@@ -3,9 +3,10 @@
 
 use crate::backoff::Backoff;
 use crate::child::{Answer, Ask, CHILD_VARIABLE, Setup, Started};
+use crate::cpu::Lane;
 use crate::objective::timed_out;
 use crate::running::{Phase, Shared};
-use crate::slot::start_trial;
+use crate::slot::{read_history, start_trial};
 use crate::stop::Signal;
 use crate::trials::{Batch, Halt, Next};
 use crate::unit::HeldUnit;
@@ -19,9 +20,11 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use trialmill_common::trial::{MAX_TRIAL_CRASHES, Outcome, RunningTrial};
 
 /// The isolated run of one unit.
-pub(crate) struct Isolated {
+pub(crate) struct Isolated<'a> {
     shared: Arc<Shared>,
     batch: Batch,
+    /// Where points are drawn: a sampler that models history takes its time.
+    lane: &'a Lane,
     child: Option<Running>,
 }
 
@@ -39,19 +42,32 @@ enum Attempt {
     Died(String),
 }
 
-impl Isolated {
-    pub(crate) fn new(shared: Arc<Shared>, batch: Batch) -> Self {
+impl<'a> Isolated<'a> {
+    pub(crate) fn new(shared: Arc<Shared>, batch: Batch, lane: &'a Lane) -> Self {
         Self {
             shared,
             batch,
+            lane,
             child: None,
         }
     }
 
-    /// Runs trials until something else is to be done; never returns [`Halt::Announce`].
+    /// What comes next, found on the thread that computes.
+    async fn next(&self) -> Next {
+        let batch = self.batch.clone();
+        let next = self.lane.run(move || batch.next()).await;
+        next.unwrap_or_else(|_| Next::Halt(Halt::NoPoint("drawing it panicked".to_owned())))
+    }
+
+    /// Runs trials until something else is to be done; never returns [`Halt::Announce`] or
+    /// [`Halt::ReadHistory`].
     pub(crate) async fn run(&mut self) -> Halt {
         let halt = loop {
-            let mut trial = match self.batch.next() {
+            let mut trial = match self.next().await {
+                Next::Halt(Halt::ReadHistory(number)) => {
+                    read_history(&self.shared, self.lane, &self.batch.unit, number).await;
+                    continue;
+                }
                 Next::Halt(halt) => break halt,
                 Next::Full => {
                     let flush_now = &self.batch.flush_now;
@@ -60,8 +76,7 @@ impl Isolated {
                     continue;
                 }
                 Next::Trial(trial) => trial,
-                Next::Hopeless(trial) => {
-                    let outcome = self.batch.crashed_too_often(None);
+                Next::Failed(trial, outcome) => {
                     self.batch.push(trial, outcome, std::time::Duration::ZERO);
                     continue;
                 }

@@ -9,14 +9,17 @@
 //!   for no computation;
 //! - trials that killed a worker run in a child process ([`child`]).
 //!
-//! Limits: samplers that look at history are not served yet (no such sampler exists); every unit
-//! is a run of trials, since a claim names no other kind.
+//! - samplers that look at history are shown it by `history`, which keeps it and bounds how much
+//!   of it may be unseen.
+//!
+//! Limit: every unit is a run of trials, since a claim names no other kind.
 
 mod backoff;
 pub mod child;
 pub mod config;
 mod cpu;
 mod flush;
+mod history;
 mod isolate;
 pub mod objective;
 mod options;

@@ -31,6 +31,9 @@ pub struct WorkerOptions {
     /// Bound of the cached bars, in bytes: half for the series, half for the prepared tasks.
     /// What running units use is held beyond it. 256 MiB.
     pub cache_bytes: u64,
+    /// Bound of the recorded trials kept for adaptive samplers, in bytes. What running units use is
+    /// held beyond it. 256 MiB.
+    pub history_bytes: u64,
     /// Bound of the results of one slot that are not recorded yet, in bytes; a slot waits at it.
     /// 4 MiB.
     pub unrecorded_bytes: usize,
@@ -56,6 +59,7 @@ impl WorkerOptions {
             slow_trial: Duration::from_secs(1),
             stuck_grace: Duration::from_secs(10),
             cache_bytes: 256 << 20,
+            history_bytes: 256 << 20,
             unrecorded_bytes: 4 << 20,
             trial_memory_bytes: 2 << 30,
             child_program: None,

@@ -2,6 +2,7 @@
 
 use crate::child;
 use crate::flush;
+use crate::history::Histories;
 use crate::objective;
 use crate::options::WorkerOptions;
 use crate::renew;
@@ -88,6 +89,7 @@ pub(crate) struct Shared {
     pub(crate) card: WorkerCard,
     pub(crate) held: HeldUnits,
     pub(crate) tasks: TaskCache,
+    pub(crate) histories: Histories,
     /// Asks the flusher to write now.
     pub(crate) flush_now: Arc<Notify>,
     pub(crate) phase: watch::Sender<Phase>,
@@ -168,6 +170,7 @@ impl RunningWorker {
         store.announce(&card).await?;
         let shared = Arc::new(Shared {
             tasks: TaskCache::new(Arc::clone(&store), options.cache_bytes),
+            histories: Histories::new(options.history_bytes),
             store,
             options,
             card,

@@ -143,6 +143,11 @@ impl Slot {
         loop {
             let error = match self.shared.tasks.get(claim, &self.lane).await {
                 Ok(task) => {
+                    if task.is_adaptive() {
+                        let history = self.shared.histories.of(claim.lease.unit.task, &task.spec);
+                        unit.show(history);
+                        read_history(&self.shared, &self.lane, unit, claim.first).await;
+                    }
                     let announced = Arc::new(announced(claim, &task.spec.space));
                     return Some((task, announced));
                 }
@@ -191,7 +196,7 @@ impl Slot {
         let ack_at = unit.claimed_at() + options.ack_early;
         if claim.crashes > 0 && batch.task.objective.can_be_isolated() {
             let shared = Arc::clone(&self.shared);
-            let mut isolated = Isolated::new(shared, batch);
+            let mut isolated = Isolated::new(shared, batch, &self.lane);
             let mut running = std::pin::pin!(isolated.run());
             let halt = tokio::select! {
                 halt = &mut running => halt,
@@ -200,7 +205,7 @@ impl Slot {
                     running.await
                 }
             };
-            return left(&halt, unit);
+            return self.left(&halt, unit).await;
         }
         let mut acked = false;
         let mut started = None;
@@ -232,7 +237,10 @@ impl Slot {
                     started = Some(trial.number);
                     self.announce(unit, &trial).await;
                 }
-                Some(halt) => return left(&halt, unit),
+                Some(Halt::ReadHistory(number)) => {
+                    read_history(&self.shared, &self.lane, unit, number).await;
+                }
+                Some(halt) => return self.left(&halt, unit).await,
                 None => return self.give_thread_up(unit),
             }
         }
@@ -241,6 +249,19 @@ impl Slot {
     /// Announces a slow trial; what the store answers reaches the thread through the signal.
     async fn announce(&self, unit: &HeldUnit, trial: &RunningTrial) {
         start_trial(&self.shared, unit, trial).await;
+    }
+
+    /// How a unit is left after its loop returned.
+    async fn left(&self, halt: &Halt, unit: &HeldUnit) -> UnitEnd {
+        if let Halt::NoPoint(why) = halt {
+            // Another build may do better; the two do not toss it between them.
+            tracing::error!(why, "a trial has no point; handing the unit back");
+            tokio::select! {
+                () = tokio::time::sleep(UNREADABLE_PAUSE) => {}
+                () = unit.changed.notified() => {}
+            }
+        }
+        left(halt, unit)
     }
 
     /// The thread ignores its deadline, or died: another one takes its place.
@@ -272,7 +293,14 @@ fn left(halt: &Halt, unit: &HeldUnit) -> UnitEnd {
     match (halt, unit.signal.get()) {
         (Halt::Done, _) | (_, Signal::Stop) => UnitEnd::Close,
         (Halt::WorkedLong, Signal::Run) => UnitEnd::Split,
-        (Halt::WorkedLong | Halt::Signalled | Halt::Announce(_), _) => UnitEnd::HandBack,
+        (
+            Halt::WorkedLong
+            | Halt::Signalled
+            | Halt::Announce(_)
+            | Halt::ReadHistory(_)
+            | Halt::NoPoint(_),
+            _,
+        ) => UnitEnd::HandBack,
     }
 }
 
@@ -307,6 +335,39 @@ pub(crate) async fn start_trial(shared: &Shared, unit: &HeldUnit, trial: &Runnin
         tokio::select! {
             () = tokio::time::sleep(backoff.delay()) => {}
             () = unit.changed.notified() => {}
+        }
+        if unit.signal.get() > Signal::Run {
+            return;
+        }
+    }
+}
+
+/// Reads what the others have recorded, for the point of trial `number`, however long the store is
+/// away. What cannot be read makes the unit be handed back, after a pause.
+pub(crate) async fn read_history(shared: &Shared, lane: &Lane, unit: &HeldUnit, number: u32) {
+    let Some(history) = unit.history() else {
+        return;
+    };
+    let mut backoff = Backoff::new();
+    loop {
+        let error = match history.read_on(shared.store.as_ref(), lane).await {
+            Ok(()) => return unit.history_is_read(number),
+            Err(error) => error,
+        };
+        let transient = error.is_transient();
+        let wait = if transient {
+            tracing::warn!(%error, "the history could not be read yet");
+            backoff.delay()
+        } else {
+            tracing::error!(%error, "the history cannot be read; handing the unit back");
+            UNREADABLE_PAUSE
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = unit.changed.notified() => {}
+        }
+        if !transient {
+            unit.raise(Signal::HandBack);
         }
         if unit.signal.get() > Signal::Run {
             return;

@@ -1,6 +1,7 @@
 //! What the units of a task share in this process: its study, its objective, its bars, its pace.
 
 use crate::cpu::Lane;
+use crate::history::TaskHistory;
 use crate::objective::{Objective, panic_text};
 use moka::future::Cache;
 use std::collections::BTreeMap;
@@ -11,8 +12,8 @@ use std::time::Duration;
 use trialmill_backtest::bars::BarSeries;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::state::{TaskId, TaskKind};
-use trialmill_search::{History, Point, Study};
-use trialmill_store::rows::Claim;
+use trialmill_search::{History, HistoryNeed, Method, Point, Study};
+use trialmill_store::rows::{Claim, HeldLease};
 use trialmill_store::{Store, StoreError};
 
 /// Series read from the store at a time: bounds the bytes of one answer.
@@ -30,16 +31,39 @@ pub(crate) struct PreparedTask {
 }
 
 impl PreparedTask {
-    /// The point of a trial: the first ones are given, the others drawn.
-    pub(crate) fn point(&self, number: u32) -> Point {
+    /// The point of a trial: the first ones are given, the others drawn, from what `history` shows
+    /// to the holder of a lease if the sampler looks at any. Nothing when the sampler has none left.
+    pub(crate) fn point(
+        &self,
+        history: Option<(&TaskHistory, HeldLease)>,
+        number: u32,
+    ) -> Option<Point> {
         let given = usize::try_from(number)
             .ok()
             .and_then(|n| self.spec.first_points.get(n));
-        given.cloned().unwrap_or_else(|| {
-            self.study
-                .ask(&History::EMPTY, number)
-                .expect("no unit reaches beyond the points that the space has")
-        })
+        match (given, history) {
+            (Some(point), Some((history, lease))) => {
+                history.start(lease, number, point.clone());
+                Some(point.clone())
+            }
+            (Some(point), None) => Some(point.clone()),
+            (None, Some((history, lease))) => history.ask(&self.study, lease, number),
+            (None, None) => self.study.ask(&History::EMPTY, number),
+        }
+    }
+
+    /// Whether the sampler looks at history.
+    pub(crate) fn is_adaptive(&self) -> bool {
+        self.study.history_need() != HistoryNeed::None
+    }
+
+    /// A point of the space, for a trial that fails before it has one.
+    pub(crate) fn any_point(&self, number: u32) -> Option<Point> {
+        let draw = || {
+            let study = Study::new(self.spec.space.clone(), Method::Random, self.spec.seed).ok()?;
+            study.ask(&History::EMPTY, number)
+        };
+        catch_unwind(AssertUnwindSafe(draw)).ok().flatten()
     }
 
     /// The time limit of one trial.
@@ -279,7 +303,6 @@ mod tests {
     use crate::stop::{SignalCell, StopSource};
     use std::time::Instant;
     use trialmill_common::trial::{FailureKind, Outcome};
-    use trialmill_search::Method;
 
     #[test]
     fn a_preparation_that_panics_fails_each_trial_with_its_text() {

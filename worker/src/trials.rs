@@ -3,10 +3,12 @@
 //! Short trials run one after the other without leaving the thread; their results are fetched by
 //! the flusher. The loop returns to its slot only for what needs the runtime.
 
+use crate::objective::panic_text;
 use crate::stop::{Signal, StopSource};
 use crate::task::PreparedTask;
 use crate::unit::HeldUnit;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -26,6 +28,10 @@ pub(crate) enum Halt {
     Signalled,
     /// The next trial is expected to be slow: announce it, then run on with it.
     Announce(RunningTrial),
+    /// The point of this trial depends on trials of other units: read the history, then run on.
+    ReadHistory(u32),
+    /// This trial has no point, for this reason, and not even one to fail with.
+    NoPoint(String),
 }
 
 /// Trials that an earlier holder announced: their crashes, and their points unless these cannot
@@ -59,8 +65,8 @@ pub(crate) enum Next {
     Full,
     /// This trial, which was not started.
     Trial(RunningTrial),
-    /// This trial is not run any more: its process died too often.
-    Hopeless(RunningTrial),
+    /// This trial is not run: its process died too often, or the sampler gave it no point.
+    Failed(RunningTrial, Outcome),
 }
 
 impl Batch {
@@ -77,8 +83,8 @@ impl Batch {
                     continue;
                 }
                 Next::Trial(trial) => trial,
-                Next::Hopeless(trial) => {
-                    self.push(trial, self.crashed_too_often(None), Duration::ZERO);
+                Next::Failed(trial, outcome) => {
+                    self.push(trial, outcome, Duration::ZERO);
                     continue;
                 }
             };
@@ -119,22 +125,72 @@ impl Batch {
         if number > self.unit.first && self.unit.worked() >= self.limits.unit {
             return Next::Halt(Halt::WorkedLong);
         }
-        let (point, crashes) = match self.announced.get(&number) {
-            Some((point, crashes)) => (point.clone(), *crashes),
+        let (announced, crashes) = match self.announced.get(&number) {
+            Some((point, crashes)) => (point.as_ref(), *crashes),
             None => (None, 0),
         };
-        let point = point.unwrap_or_else(|| self.task.point(number));
-        let trial = RunningTrial {
+        let trial = |point| RunningTrial {
             number,
             unit: self.unit.lease.unit.unit,
             point,
             crashes,
         };
+        let point = match announced {
+            Some(point) => {
+                if let Some(history) = self.unit.history() {
+                    history.start(self.unit.lease, number, point.clone());
+                }
+                point.clone()
+            }
+            None if self.unit.needs_history(number) => {
+                return Next::Halt(Halt::ReadHistory(number));
+            }
+            None => match self.draw(number) {
+                Ok(point) => point,
+                Err(failure) => {
+                    return match self.task.any_point(number) {
+                        Some(point) => Next::Failed(trial(point), Outcome::Failed(failure)),
+                        None => Next::Halt(Halt::NoPoint(failure.message)),
+                    };
+                }
+            },
+        };
         if crashes >= MAX_TRIAL_CRASHES {
-            Next::Hopeless(trial)
+            Next::Failed(trial(point), self.crashed_too_often(None))
         } else {
-            Next::Trial(trial)
+            Next::Trial(trial(point))
         }
+    }
+
+    /// The sampler's point. A sampler that panics, or has no point though the space was said to
+    /// hold one, fails the trial: the task ends and says why.
+    fn draw(&self, number: u32) -> Result<Point, Failure> {
+        let ask = || {
+            self.task
+                .point(self.unit.history().map(|h| (&**h, self.unit.lease)), number)
+        };
+        let (kind, message) = match catch_unwind(AssertUnwindSafe(ask)) {
+            Ok(Some(point)) => return Ok(point),
+            Ok(None) => {
+                let method = self.task.spec.method;
+                let message = format!("the sampler {method} has no point left for trial {number}");
+                (FailureKind::InvalidParameters, message)
+            }
+            Err(payload) => {
+                let text = panic_text(payload.as_ref());
+                (FailureKind::Panic, format!("the sampler panicked: {text}"))
+            }
+        };
+        tracing::error!(trial.number = number, message, "no point was drawn");
+        Err(Failure {
+            kind,
+            message,
+            causes: Vec::new(),
+            hint: "a fault of this build; report it with the task, or choose another \
+                   optimization_method. The parameters shown were not evaluated"
+                .to_owned(),
+            worker: self.worker.to_string(),
+        })
     }
 
     /// Hands a result in. False: the unit wants no more.

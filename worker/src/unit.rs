@@ -1,10 +1,11 @@
 //! The units that this process holds the leases of, and their results until these are recorded.
 
+use crate::history::TaskHistory;
 use crate::stop::{Signal, SignalCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use trialmill_common::protocol::Control;
@@ -25,6 +26,10 @@ pub(crate) struct HeldUnit {
     pub(crate) signal: SignalCell,
     /// The slot waits on it for a change of the signal.
     pub(crate) changed: Notify,
+    /// What the task's sampler is shown; none for one that looks at nothing.
+    history: OnceLock<Arc<TaskHistory>>,
+    /// The trial before which history was read last.
+    read_before: AtomicU32,
     claimed_at: Instant,
     /// Start of the running trial in nanoseconds after `claimed_at`, plus 1; 0 between trials.
     trial_started: AtomicU64,
@@ -39,6 +44,8 @@ pub(crate) struct HeldUnit {
 struct Results {
     /// Recorded trials of the unit, those of earlier holders included.
     recorded: u32,
+    /// Ended trials that are not recorded: waiting, or in a flush.
+    unrecorded: u32,
     /// Ended trials that wait for a flush.
     waiting: Vec<EndedTrial>,
     /// Ended trials since the claim: waiting, in a flush, or recorded.
@@ -53,6 +60,12 @@ struct Results {
     /// The computing thread was given up: what it still brings is ignored.
     abandoned: bool,
     interrupted_at: Option<Instant>,
+}
+
+impl Results {
+    fn is_full(&self, bound: usize, share: u32) -> bool {
+        self.bytes >= bound || self.unrecorded >= share
+    }
 }
 
 /// What became of a unit's end.
@@ -73,6 +86,8 @@ impl HeldUnit {
             count: claim.count,
             signal: SignalCell::default(),
             changed: Notify::new(),
+            history: OnceLock::new(),
+            read_before: AtomicU32::new(u32::MAX),
             claimed_at: Instant::now(),
             trial_started: AtomicU64::new(0),
             results: Mutex::new(Results {
@@ -103,6 +118,9 @@ impl HeldUnit {
             if signal >= Signal::Interrupt {
                 results.interrupted_at.get_or_insert_with(Instant::now);
             }
+            if let (Signal::Lost, Some(history)) = (signal, self.history.get()) {
+                history.over(self.lease);
+            }
             drop(results);
             self.room.notify_all();
             self.freed.notify_one();
@@ -127,16 +145,47 @@ impl HeldUnit {
         (ended < self.count).then(|| self.first + ended)
     }
 
-    /// Whether the unrecorded results are at `bound` bytes and nobody is told to leave.
-    pub(crate) fn is_full(&self, bound: usize) -> bool {
-        self.results().bytes >= bound && self.signal.get() == Signal::Run
+    /// From now on the unit's trials are part of this history: what is known when it is claimed.
+    pub(crate) fn show(&self, history: Arc<TaskHistory>) {
+        history.claimed(self.lease);
+        // The slot shows it once.
+        drop(self.history.set(history));
     }
 
-    /// Waits until the unrecorded results are below `bound` bytes, or the signal is raised; `full`
-    /// is told at every turn. Blocks the thread: only for the CPU pool.
+    /// What the task's sampler is shown, if it looks at anything.
+    pub(crate) fn history(&self) -> Option<&Arc<TaskHistory>> {
+        self.history.get()
+    }
+
+    /// History was read for the point of this trial.
+    pub(crate) fn history_is_read(&self, number: u32) {
+        self.read_before.store(number, Ordering::Release);
+    }
+
+    /// Whether history is to be read for the point of this trial.
+    pub(crate) fn needs_history(&self, number: u32) -> bool {
+        let shared = self.history.get().is_some_and(|h| !h.is_sequential());
+        shared && self.read_before.load(Ordering::Acquire) != number
+    }
+
+    /// How many trials may be unrecorded, the next one included.
+    fn share(&self) -> u32 {
+        self.history.get().map_or(u32::MAX, |h| h.share())
+    }
+
+    /// Whether the unrecorded results are at `bound` bytes, or as many as the sampler may be blind
+    /// to, and nobody is told to leave.
+    pub(crate) fn is_full(&self, bound: usize) -> bool {
+        let share = self.share();
+        self.results().is_full(bound, share) && self.signal.get() == Signal::Run
+    }
+
+    /// Waits until that is over, or the signal is raised; `full` is told at every turn. Blocks the
+    /// thread: only for the CPU pool.
     pub(crate) fn wait_for_room(&self, bound: usize, full: impl Fn()) {
+        let share = self.share();
         let mut results = self.results();
-        while results.bytes >= bound && self.signal.get() == Signal::Run {
+        while results.is_full(bound, share) && self.signal.get() == Signal::Run {
             full();
             results = self
                 .room
@@ -176,9 +225,14 @@ impl HeldUnit {
             self.first + results.ended,
             "trials end in order"
         );
+        // Before a flush can see it, and under the lock that a loss of the lease takes.
+        if let Some(history) = self.history.get() {
+            history.ended(self.lease, &trial);
+        }
         let before = results.bytes;
         results.waiting.push(trial);
         results.ended += 1;
+        results.unrecorded += 1;
         results.bytes += bytes;
         let crossed = before < bound / 2 && results.bytes >= bound / 2;
         drop(results);
@@ -231,15 +285,23 @@ impl HeldUnit {
             recorded_before: results.recorded,
             trials: std::mem::take(&mut results.waiting),
             end: results.end.unwrap_or(UnitEnd::Keep),
+            result: None,
         };
         Some((flush, results.flushing_bytes))
     }
 
     /// A flush is known to be recorded.
     pub(crate) fn flush_recorded(&self, flush: &UnitFlush) {
+        let count = u32::try_from(flush.trials.len()).expect("a unit has at most u32 trials");
         let mut results = self.results();
-        results.recorded +=
-            u32::try_from(flush.trials.len()).expect("a unit has at most u32 trials");
+        results.recorded += count;
+        results.unrecorded -= count;
+        if let Some(history) = self.history.get() {
+            history.recorded(&flush.trials);
+            if flush.end != UnitEnd::Keep {
+                history.over(self.lease);
+            }
+        }
         results.bytes -= results.flushing_bytes;
         results.flushing_bytes = 0;
         let settled = if flush.end == UnitEnd::Keep {

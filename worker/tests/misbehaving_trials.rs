@@ -76,6 +76,7 @@ async fn isolate(mill: &Mill, id: TaskId) {
             recorded_before: 0,
             trials: vec![],
             end: UnitEnd::Isolate,
+            result: None,
         };
         mill.store.record(id, &[flush]).await.unwrap();
     }

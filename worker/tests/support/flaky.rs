@@ -14,9 +14,9 @@ use trialmill_common::state::{StopReason, TaskId, WorkerId};
 use trialmill_common::trial::RunningTrial;
 use trialmill_common::worker::WorkerCard;
 use trialmill_store::rows::{
-    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, Idempotency, LeaseOutcome, NewTask,
-    RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow,
-    UnitRef, UnitSummary, WorkerRow,
+    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, HistoryPage, Idempotency, LeaseOutcome,
+    NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter,
+    TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use trialmill_store::sqlite::SqliteStore;
 use trialmill_store::verify::Violation;
@@ -37,6 +37,8 @@ pub struct Flaky {
     pub silent_announcements: AtomicBool,
     /// How many slow trials were announced.
     pub announced: watch::Sender<u32>,
+    /// How often history was read.
+    pub histories: AtomicU32,
 }
 
 impl Flaky {
@@ -50,6 +52,7 @@ impl Flaky {
             refuse_together: AtomicBool::new(false),
             silent_announcements: AtomicBool::new(false),
             announced: watch::Sender::new(0),
+            histories: AtomicU32::new(0),
         }
     }
 
@@ -126,6 +129,15 @@ impl Store for Flaky {
 
     async fn running_trials(&self, id: TaskId) -> Result<Vec<RunningRow>, StoreError> {
         self.line()?.running_trials(id).await
+    }
+
+    async fn history(&self, id: TaskId, after: i64) -> Result<HistoryPage, StoreError> {
+        self.histories.fetch_add(1, Ordering::SeqCst);
+        self.line()?.history(id, after).await
+    }
+
+    async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError> {
+        self.line()?.run_result(id).await
     }
 
     async fn events(

@@ -14,10 +14,12 @@ use tokio_util::sync::CancellationToken;
 use trialmill_broker::{Broker, InProcessBroker};
 use trialmill_common::objective::FUNCTION_METRIC;
 use trialmill_common::spec::{BacktestSettings, Target, TaskSpec};
-use trialmill_common::state::{Direction, Priority, TaskId, TaskKind};
+use trialmill_common::state::{Direction, Priority, TaskId, TaskKind, WorkerId};
 use trialmill_relay::Pace;
-use trialmill_search::{Choice, Domain, Method, Space, Study};
-use trialmill_store::rows::{NewTask, Submitted, TaskRow, TrialFilter, TrialRow};
+use trialmill_search::{Choice, Domain, HistoryNeed, Method, Space, Study};
+use trialmill_store::rows::{
+    HeldLease, NewTask, Submitted, TaskRow, TrialFilter, TrialRow, UnitRef,
+};
 use trialmill_store::sqlite::SqliteStore;
 use trialmill_store::{Store, Timing};
 use trialmill_worker::{RunningWorker, WorkerOptions};
@@ -123,6 +125,20 @@ impl Mill {
             .unwrap();
     }
 
+    /// Every lease of a task runs out and is reaped, as if nobody had renewed it for long.
+    pub async fn expire_all(&self, id: TaskId, worker: WorkerId) {
+        let impatient = self.store.with_timing(Timing {
+            lease: Duration::ZERO,
+            ..Timing::default()
+        });
+        let row = self.store.task(id).await.unwrap().unwrap();
+        let units = (0..row.ledger.next_unit).map(|unit| UnitRef { task: id, unit });
+        let tokens = |unit| (1..=20).map(move |token| HeldLease { unit, token });
+        let leases: Vec<HeldLease> = units.flat_map(tokens).collect();
+        impatient.renew(worker, &leases).await.unwrap();
+        impatient.reap().await.unwrap();
+    }
+
     pub async fn trials(&self, id: TaskId) -> Vec<TrialRow> {
         let mut trials: Vec<TrialRow> = Vec::new();
         loop {
@@ -185,6 +201,7 @@ pub fn new_task(spec: &TaskSpec, snapshot: BTreeMap<String, [u8; 32]>, pool: &st
         n_trials: spec.n_trials,
         planned: spec.planned(study.size_limit()),
         parallelism: spec.parallelism,
+        adaptive: study.history_need() != HistoryNeed::None,
         direction: spec.objectives[0].direction,
         timeout: None,
         priority: Priority::Normal,
@@ -254,6 +271,7 @@ pub fn function(name: &str, n_trials: u32, space: Vec<(String, Domain)>) -> Task
         }],
         result_constraints: vec![],
         backtest: BacktestSettings::default(),
+        pairs: BTreeMap::new(),
     }
 }
 

@@ -1,0 +1,641 @@
+//! What adaptive samplers know of their task: the recorded trials, kept in memory, and on top of
+//! them what this process has not recorded yet.
+//!
+//! A [`TaskHistory`] holds the finished trials of a task, unpacked once, and reads on from the
+//! store by the number of the last event it has seen. Two overlays lie on it: results of this
+//! process's units that are not recorded yet count as finished, and its started trials as running.
+//! An overlay belongs to a lease and is thrown away with it: what a superseded holder thought to
+//! know is not known. Trials that other processes announced count as running too.
+//!
+//! How much may be unseen (DESIGN section 4): at most [`most_unseen`] trials of a task are started
+//! somewhere and not yet seen by the model, over all workers. The store keeps no more units open
+//! than that. Each open unit has an equal share of it, at least 1 ([`TaskHistory::share`]): a unit
+//! with that many unrecorded trials waits for their flush before it starts another, and before
+//! each start it reads what the others have recorded (one round trip when that is nothing). So a
+//! point is drawn blind to the unrecorded trials of the other units, and to nothing else. While
+//! more units are being opened, a unit may still hold the larger share of a moment ago until its
+//! next start.
+//!
+//! With `parallelism: 1` no other trial runs, so nothing can be unseen: the unit reads once, when it
+//! is claimed, flushes at leisure, and its own overlay holds everything since. The model then sees
+//! for trial `n` exactly the trials 0 to `n - 1`, finished, whoever ran them and whatever died in
+//! between: recorded values and those in the overlay are the same bits.
+
+use crate::cpu::Lane;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use trialmill_common::protocol::most_unseen;
+use trialmill_common::spec::TaskSpec;
+use trialmill_common::state::{Direction, TaskId, TrialEnd};
+use trialmill_common::trial::{EndedTrial, Outcome};
+use trialmill_search::{
+    FinishedTrial, History, HistoryNeed, Point, RunningTrial, Study, TrialEnd as Known, UnpackError,
+};
+use trialmill_store::rows::{HeldLease, HistoryRow, RunningRow};
+use trialmill_store::{Store, StoreError};
+
+/// Why history could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HistoryError {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// A row was written by another build, or damaged: the search cannot go on without it.
+    #[error("trial {number} of the history cannot be read: {why}")]
+    Unreadable { number: u32, why: UnpackError },
+    /// A fault of ours.
+    #[error("reading the history panicked")]
+    Panicked,
+}
+
+impl HistoryError {
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_transient())
+    }
+}
+
+/// The histories of this process's tasks, the least recently used thrown away beyond a bound of
+/// bytes. What held units use is kept beyond it.
+#[derive(Debug)]
+pub(crate) struct Histories {
+    bound: u64,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    tasks: BTreeMap<TaskId, (u64, Arc<TaskHistory>)>,
+    /// Counts the uses: the clock of "least recently".
+    uses: u64,
+}
+
+impl Histories {
+    pub(crate) fn new(bound: u64) -> Self {
+        Self {
+            bound,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// The history of a task, empty if it was not kept.
+    pub(crate) fn of(&self, task: TaskId, spec: &Arc<TaskSpec>) -> Arc<TaskHistory> {
+        let mut kept = self.lock();
+        kept.uses += 1;
+        let use_now = kept.uses;
+        let (used, history) = kept
+            .tasks
+            .entry(task)
+            .or_insert_with(|| (0, Arc::new(TaskHistory::new(task, Arc::clone(spec)))));
+        *used = use_now;
+        let history = Arc::clone(history);
+        kept.trim(self.bound);
+        history
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn trim(&mut self, bound: u64) {
+        let mut bytes: u64 = self.tasks.values().map(|(_, h)| h.bytes()).sum();
+        while bytes > bound {
+            let unused = self
+                .tasks
+                .iter()
+                .filter(|(_, (_, history))| Arc::strong_count(history) == 1);
+            let Some((&task, _)) = unused.min_by_key(|(_, (used, _))| *used) else {
+                return;
+            };
+            let dropped = self.tasks.remove(&task);
+            bytes -= dropped.map_or(0, |(_, history)| history.bytes());
+        }
+    }
+}
+
+/// What is known of one task.
+#[derive(Debug)]
+pub(crate) struct TaskHistory {
+    task: TaskId,
+    spec: Arc<TaskSpec>,
+    view: RwLock<View>,
+    /// One reader of the store at a time.
+    reading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct View {
+    /// By number.
+    finished: Vec<FinishedTrial>,
+    /// Bytes of `finished`, about.
+    bytes: u64,
+    /// The last event whose trials are in `finished`.
+    seq: i64,
+    /// Units of the task that were open when it was read last.
+    open_units: u32,
+    /// The leases of this process: unit and token.
+    leases: BTreeMap<u32, i64>,
+    /// Those of `finished` that a unit of this process has not recorded yet.
+    unrecorded: BTreeMap<u32, HeldLease>,
+    /// Trials that units of this process have started.
+    started: BTreeMap<u32, (HeldLease, Point)>,
+    /// Announced trials with their units, as last read.
+    announced: Vec<(u32, RunningTrial)>,
+}
+
+impl TaskHistory {
+    fn new(task: TaskId, spec: Arc<TaskSpec>) -> Self {
+        Self {
+            task,
+            spec,
+            view: RwLock::default(),
+            reading: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.view().bytes
+    }
+
+    /// Whether trials run one after the other: see the head of this file.
+    pub(crate) fn is_sequential(&self) -> bool {
+        self.spec.parallelism == Some(1)
+    }
+
+    /// How many trials a unit may have started and not recorded, the next one included.
+    pub(crate) fn share(&self) -> u32 {
+        if self.is_sequential() {
+            return u32::MAX;
+        }
+        let view = self.view();
+        let finished = u32::try_from(view.finished.len()).unwrap_or(u32::MAX);
+        (most_unseen(finished) / view.open_units.max(1)).max(1)
+    }
+
+    // ---- the store's side --------------------------------------------------------------------
+
+    /// Reads everything that is recorded by now. Unpacks on `lane`.
+    pub(crate) async fn read_on(
+        self: &Arc<Self>,
+        store: &dyn Store,
+        lane: &Lane,
+    ) -> Result<(), HistoryError> {
+        let _one_at_a_time = self.reading.lock().await;
+        loop {
+            let after = self.view().seq;
+            let page = store.history(self.task, after).await?;
+            let (seq, complete, open_units) = (page.seq, page.complete, page.open_units);
+            let (trials, running) = (page.trials, page.running);
+            let this = Arc::clone(self);
+            let unpack = move || this.unpacked(trials).map(|t| (t, this.running(running)));
+            let unpacked = lane.run(unpack).await;
+            let (trials, announced) = unpacked.map_err(|_| HistoryError::Panicked)??;
+            let mut view = self.view_mut();
+            view.recorded(trials);
+            (view.seq, view.open_units, view.announced) = (seq, open_units, announced);
+            if complete {
+                return Ok(());
+            }
+        }
+    }
+
+    fn unpacked(&self, rows: Vec<HistoryRow>) -> Result<Vec<FinishedTrial>, HistoryError> {
+        let unpack = |row: HistoryRow| {
+            let number = row.number;
+            let point = self.spec.space.unpack(&row.params);
+            let point = point.map_err(|why| HistoryError::Unreadable { number, why })?;
+            let end = self.end(row.end, row.infeasible, &row.values, row.violation);
+            Ok(FinishedTrial { number, point, end })
+        };
+        rows.into_iter().map(unpack).collect()
+    }
+
+    /// Announced trials whose points cannot be read say nothing to the sampler.
+    fn running(&self, rows: Vec<RunningRow>) -> Vec<(u32, RunningTrial)> {
+        let unpack = |row: RunningRow| {
+            let point = self.spec.space.unpack(&row.params).ok()?;
+            let number = row.number;
+            Some((row.unit, RunningTrial { number, point }))
+        };
+        rows.into_iter().filter_map(unpack).collect()
+    }
+
+    /// The end of a trial in the sampler's words: values as costs.
+    fn end(
+        &self,
+        end: TrialEnd,
+        infeasible: bool,
+        values: &[f64],
+        violation: Option<f64>,
+    ) -> Known {
+        match end {
+            TrialEnd::Completed if infeasible => Known::Infeasible {
+                violation: violation.unwrap_or(f64::INFINITY),
+            },
+            TrialEnd::Completed => {
+                let cost = |(value, direction): (&f64, Direction)| match direction {
+                    Direction::Minimize => *value,
+                    // Not the negation: of a zero that would be a negative zero.
+                    Direction::Maximize => 0.0 - value,
+                };
+                let directions = self.spec.objectives.iter().map(|o| o.direction);
+                Known::Completed(values.iter().zip(directions).map(cost).collect())
+            }
+            TrialEnd::Pruned => Known::Pruned,
+            TrialEnd::Failed => Known::Failed,
+        }
+    }
+
+    // ---- the units' side ---------------------------------------------------------------------
+
+    /// A unit was claimed: what an earlier lease of it left here is thrown away.
+    pub(crate) fn claimed(&self, lease: HeldLease) {
+        let mut view = self.view_mut();
+        if let Some(token) = view.leases.get(&lease.unit.unit).copied() {
+            let unit = lease.unit;
+            view.forget(HeldLease { unit, token });
+        }
+        view.leases.insert(lease.unit.unit, lease.token);
+    }
+
+    /// The point of a trial, drawn from what is known now; the same one again for a trial that has
+    /// started under this lease. The trial is running from now on.
+    pub(crate) fn ask(&self, study: &Study, lease: HeldLease, number: u32) -> Option<Point> {
+        let view = self.view();
+        match view.started.get(&number) {
+            Some((holder, point)) if *holder == lease => return Some(point.clone()),
+            _ => {}
+        }
+        let finished = match study.history_need() {
+            HistoryNeed::None => &[],
+            HistoryNeed::Bounded(most) => {
+                &view.finished[view.finished.len().saturating_sub(most)..]
+            }
+            HistoryNeed::All => view.finished.as_slice(),
+        };
+        let running = view.running();
+        let running = running.as_slice();
+        let point = study.ask(&History { finished, running }, number)?;
+        drop(view);
+        self.start(lease, number, point.clone());
+        Some(point)
+    }
+
+    /// A trial runs with this point.
+    pub(crate) fn start(&self, lease: HeldLease, number: u32, point: Point) {
+        let mut view = self.view_mut();
+        if view.holds(lease) {
+            view.started.insert(number, (lease, point));
+        }
+    }
+
+    /// A trial of a unit has ended and is not recorded yet.
+    pub(crate) fn ended(&self, lease: HeldLease, trial: &EndedTrial) {
+        let (infeasible, values, violation) = match &trial.outcome {
+            Outcome::Completed(e) | Outcome::Pruned(e) => (
+                e.infeasible.is_some(),
+                e.values.as_slice(),
+                e.recorded_violation(),
+            ),
+            Outcome::Failed(_) => (false, [].as_slice(), None),
+        };
+        let number = trial.number;
+        let finished = FinishedTrial {
+            number,
+            point: trial.point.clone(),
+            end: self.end(trial.outcome.end(), infeasible, values, violation),
+        };
+        let mut view = self.view_mut();
+        if view.holds(lease) {
+            view.started.remove(&number);
+            view.unrecorded.insert(number, lease);
+            view.put(finished);
+        }
+    }
+
+    /// Trials of a unit are recorded.
+    pub(crate) fn recorded(&self, trials: &[EndedTrial]) {
+        let mut view = self.view_mut();
+        for trial in trials {
+            view.unrecorded.remove(&trial.number);
+        }
+    }
+
+    /// A lease is over, its results are recorded or were never wanted: what it had not recorded and
+    /// what it had started is thrown away.
+    pub(crate) fn over(&self, lease: HeldLease) {
+        self.view_mut().forget(lease);
+    }
+
+    /// No code that holds these locks leaves them half-way when it panics.
+    fn view(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn view_mut(&self) -> RwLockWriteGuard<'_, View> {
+        self.view.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl View {
+    fn holds(&self, lease: HeldLease) -> bool {
+        self.leases.get(&lease.unit.unit) == Some(&lease.token)
+    }
+
+    /// Where a trial is among the finished ones, or would be.
+    fn place(&self, number: u32) -> Result<usize, usize> {
+        match self.finished.last() {
+            Some(last) if last.number >= number => {
+                self.finished.binary_search_by_key(&number, |t| t.number)
+            }
+            _ => Err(self.finished.len()),
+        }
+    }
+
+    /// Adds a finished trial, or puts it in the place of the one with its number.
+    fn put(&mut self, trial: FinishedTrial) {
+        self.bytes += weight(&trial);
+        match self.place(trial.number) {
+            Ok(place) => {
+                self.bytes -= weight(&self.finished[place]);
+                self.finished[place] = trial;
+            }
+            Err(place) => self.finished.insert(place, trial),
+        }
+    }
+
+    /// Adds recorded trials: what the store says stands, whoever brought it.
+    fn recorded(&mut self, trials: Vec<FinishedTrial>) {
+        for trial in &trials {
+            self.unrecorded.remove(&trial.number);
+        }
+        // Each insertion moves what is behind it: many at once are sorted instead.
+        if trials.len() < MANY {
+            trials.into_iter().for_each(|trial| self.put(trial));
+            return;
+        }
+        self.finished.extend(trials);
+        // Stable: of two with one number the later, the recorded one, comes second and stays.
+        self.finished.sort_by_key(|trial| trial.number);
+        self.finished.dedup_by(|later, earlier| {
+            let same = later.number == earlier.number;
+            if same {
+                std::mem::swap(later, earlier);
+            }
+            same
+        });
+        self.bytes = self.finished.iter().map(weight).sum();
+    }
+
+    /// Throws away what belongs to a lease.
+    fn forget(&mut self, lease: HeldLease) {
+        if self.holds(lease) {
+            self.leases.remove(&lease.unit.unit);
+        }
+        self.started.retain(|_, (holder, _)| *holder != lease);
+        let of_lease = self.unrecorded.extract_if(.., |_, holder| *holder == lease);
+        let numbers: Vec<u32> = of_lease.map(|(number, _)| number).collect();
+        for number in numbers {
+            if let Ok(place) = self.place(number) {
+                self.bytes -= weight(&self.finished[place]);
+                self.finished.remove(place);
+            }
+        }
+    }
+
+    /// Trials that run and have not ended as far as is known, by number: those started here, and
+    /// those that others announced. Of our own units the store knows less than we do.
+    fn running(&self) -> Vec<RunningTrial> {
+        let ours = self
+            .started
+            .iter()
+            .map(|(&number, (_, point))| RunningTrial {
+                number,
+                point: point.clone(),
+            });
+        let elsewhere = self
+            .announced
+            .iter()
+            .filter(|(unit, _)| !self.leases.contains_key(unit))
+            .map(|(_, trial)| trial.clone());
+        let mut running: Vec<_> = ours.chain(elsewhere).collect();
+        running.retain(|trial| self.place(trial.number).is_err());
+        running.sort_by_key(|trial| trial.number);
+        running
+    }
+}
+
+/// Trials from which on sorting is quicker than inserting one by one.
+const MANY: usize = 64;
+
+/// About the bytes that a finished trial takes.
+fn weight(trial: &FinishedTrial) -> u64 {
+    let costs = match &trial.end {
+        Known::Completed(costs) => 16 + 8 * costs.len(),
+        Known::Infeasible { .. } | Known::Pruned | Known::Failed => 0,
+    };
+    (size_of::<FinishedTrial>() + 16 + 16 * trial.point.values().len() + costs) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objective::sphere_spec;
+    use trialmill_common::trial::Evaluation;
+    use trialmill_search::{Method, ParamValue};
+    use trialmill_store::rows::UnitRef;
+
+    const TASK: TaskId = TaskId(uuid::Uuid::from_u128(1));
+
+    fn lease(unit: u32, token: i64) -> HeldLease {
+        let unit = UnitRef { task: TASK, unit };
+        HeldLease { unit, token }
+    }
+
+    fn history(parallelism: Option<u32>) -> TaskHistory {
+        let spec = TaskSpec {
+            parallelism,
+            ..sphere_spec()
+        };
+        TaskHistory::new(TASK, Arc::new(spec))
+    }
+
+    fn point(number: u32) -> Point {
+        Point::new(vec![ParamValue::Float(f64::from(number) / 256.0)])
+    }
+
+    fn ended(number: u32) -> EndedTrial {
+        EndedTrial {
+            number,
+            point: point(number),
+            outcome: Outcome::Completed(Evaluation {
+                values: vec![f64::from(number)],
+                ..Evaluation::default()
+            }),
+            duration_ms: 0.1,
+            window: None,
+        }
+    }
+
+    fn finished(number: u32) -> FinishedTrial {
+        FinishedTrial {
+            number,
+            point: point(number),
+            end: Known::Completed(vec![f64::from(number)]),
+        }
+    }
+
+    fn numbers(history: &TaskHistory) -> (Vec<u32>, Vec<u32>) {
+        let view = history.view();
+        let finished = view.finished.iter().map(|t| t.number).collect();
+        let running = view.running().iter().map(|t| t.number).collect();
+        assert_eq!(view.bytes, view.finished.iter().map(weight).sum::<u64>());
+        (finished, running)
+    }
+
+    #[test]
+    fn what_a_lease_had_not_recorded_goes_with_it() {
+        let history = history(Some(2));
+        let (held, other) = (lease(0, 1), lease(1, 1));
+        history.claimed(held);
+        history.claimed(other);
+        for number in 0..4 {
+            history.start(held, number, point(number));
+            history.start(other, 10 + number, point(number));
+            if number < 3 {
+                history.ended(held, &ended(number));
+                history.ended(other, &ended(10 + number));
+            }
+        }
+        history.recorded(&[ended(0)]);
+        let all = (vec![0, 1, 2, 10, 11, 12], vec![3, 13]);
+        assert_eq!(numbers(&history), all);
+        history.over(held);
+        assert_eq!(numbers(&history), (vec![0, 10, 11, 12], vec![13]));
+        // Its thread may still bring something.
+        history.ended(held, &ended(3));
+        history.start(held, 4, point(4));
+        assert_eq!(numbers(&history), (vec![0, 10, 11, 12], vec![13]));
+        // What it had recorded after all comes from the store, and stays.
+        history.view_mut().recorded(vec![finished(1), finished(10)]);
+        history.over(other);
+        assert_eq!(numbers(&history), (vec![0, 1, 10], vec![]));
+    }
+
+    #[test]
+    fn a_new_claim_of_a_unit_forgets_the_lease_before_it() {
+        let history = history(Some(1));
+        history.claimed(lease(0, 1));
+        history.ended(lease(0, 1), &ended(0));
+        history.claimed(lease(0, 3));
+        assert_eq!(numbers(&history), (vec![], vec![]));
+        history.ended(lease(0, 1), &ended(1));
+        history.over(lease(0, 1));
+        history.ended(lease(0, 3), &ended(0));
+        assert_eq!(numbers(&history), (vec![0], vec![]));
+    }
+
+    #[test]
+    fn recorded_trials_come_in_any_order_and_in_place_of_what_was_there() {
+        let history = history(None);
+        history.claimed(lease(0, 1));
+        history.ended(lease(0, 1), &ended(300));
+        let mut other = finished(300);
+        other.end = Known::Failed;
+        history
+            .view_mut()
+            .recorded((200..290).map(finished).collect());
+        history
+            .view_mut()
+            .recorded(vec![other.clone(), finished(7)]);
+        history
+            .view_mut()
+            .recorded((0..200).map(finished).collect());
+        let expected: Vec<u32> = (0..290).chain([300]).collect();
+        assert_eq!(numbers(&history), (expected, vec![]));
+        assert_eq!(history.view().finished.last(), Some(&other));
+        history.over(lease(0, 1));
+        assert_eq!(
+            history.view().finished.last(),
+            Some(&other),
+            "it is recorded"
+        );
+    }
+
+    #[test]
+    fn announced_trials_run_unless_they_ended_or_are_of_our_own_units() {
+        let history = history(None);
+        history.claimed(lease(0, 2));
+        let running = |unit, number| {
+            let point = point(number);
+            (unit, RunningTrial { number, point })
+        };
+        history.view_mut().announced = vec![running(0, 5), running(1, 20), running(2, 30)];
+        history.view_mut().recorded(vec![finished(20)]);
+        history.start(lease(0, 2), 6, point(6));
+        assert_eq!(numbers(&history), (vec![20], vec![6, 30]));
+    }
+
+    #[test]
+    fn a_trial_that_has_started_keeps_its_point_whatever_is_learnt() {
+        let history = history(None);
+        let held = lease(0, 1);
+        history.claimed(held);
+        let space = sphere_spec().space;
+        let study = Study::new(space, Method::Tpe, 5).unwrap();
+        let known: Vec<_> = (0..40).map(finished).collect();
+        history.view_mut().recorded(known);
+        let first = history.ask(&study, held, 50).unwrap();
+        history
+            .view_mut()
+            .recorded((40..50).map(finished).collect());
+        assert_eq!(history.ask(&study, held, 50), Some(first.clone()));
+        history.over(held);
+        history.claimed(lease(0, 2));
+        let again = history.ask(&study, lease(0, 2), 50).unwrap();
+        assert_ne!(again, first, "a new lease asks again, and knows more");
+    }
+
+    #[test]
+    fn each_open_unit_has_its_share_of_what_may_be_unseen() {
+        let history = history(None);
+        assert_eq!(history.share(), 8);
+        history.view_mut().open_units = 3;
+        assert_eq!(history.share(), 2);
+        history.view_mut().open_units = 200;
+        assert_eq!(history.share(), 1);
+        history
+            .view_mut()
+            .recorded((0..2_000).map(finished).collect());
+        history.view_mut().open_units = 8;
+        assert_eq!(history.share(), 100 / 8);
+        assert_eq!(super::tests::history(Some(1)).share(), u32::MAX);
+    }
+
+    #[test]
+    fn the_least_recently_used_histories_go_first_and_held_ones_never() {
+        let spec = Arc::new(sphere_spec());
+        let each = weight(&finished(0)) * 100;
+        let histories = Histories::new(2 * each);
+        let task = |n| TaskId(uuid::Uuid::from_u128(n));
+        let fill = |n| {
+            let history = histories.of(task(n), &spec);
+            if history.bytes() == 0 {
+                history
+                    .view_mut()
+                    .recorded((0..100).map(finished).collect());
+            }
+            history
+        };
+        let held = fill(1);
+        drop(fill(2));
+        drop(fill(3));
+        drop(fill(2));
+        let kept = |n| histories.lock().tasks.contains_key(&task(n));
+        drop(fill(4));
+        assert_eq!([1, 2, 3, 4].map(kept), [true, true, false, true]);
+        drop(held);
+        drop(fill(4));
+        assert_eq!([1, 2, 4].map(kept), [false, true, true]);
+    }
+}

@@ -1,0 +1,205 @@
+//! Searches that look at their own results, against a real store and a real queue.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use support::{Mill, float, function, int, options, with_fixed};
+use trialmill_common::objective::FUNCTION_METRIC;
+use trialmill_common::protocol::{Event, most_unseen};
+use trialmill_common::spec::{Comparison, ResultConstraint, TaskSpec};
+use trialmill_common::state::{Direction, TaskId, TaskState};
+use trialmill_search::{FinishedTrial, History, Method, Study, TrialEnd};
+use trialmill_store::Store;
+use trialmill_worker::WorkerOptions;
+
+fn tpe(n_trials: u32) -> TaskSpec {
+    let space = vec![
+        float("x", -5.0, 5.0),
+        float("y", -1.0, 3.0),
+        int("z", -4, 9),
+    ];
+    TaskSpec {
+        method: Method::Tpe,
+        parallelism: Some(1),
+        ..function("sphere", n_trials, space)
+    }
+}
+
+/// The recorded trials are those of a search that is asked for each with all the earlier ones in
+/// its history: nothing was unseen, nothing else was seen.
+async fn assert_sequential(mill: &Mill, id: TaskId, spec: &TaskSpec) {
+    let study = Study::new(spec.space.clone(), spec.method, spec.seed).unwrap();
+    let mut finished: Vec<FinishedTrial> = Vec::new();
+    for trial in mill.trials(id).await {
+        let history = History {
+            finished: &finished,
+            running: &[],
+        };
+        let first = spec.first_points.get(finished.len()).cloned();
+        let point = first.unwrap_or_else(|| study.ask(&history, trial.number).unwrap());
+        assert_eq!(
+            trial.params,
+            spec.space.pack(&point),
+            "trial {}",
+            trial.number
+        );
+        let cost = |value: &f64| match spec.objectives[0].direction {
+            Direction::Minimize => *value,
+            Direction::Maximize => -value,
+        };
+        let end = match trial.infeasible {
+            Some(_) => TrialEnd::Infeasible {
+                violation: trial.violation.expect("every bound here is finite"),
+            },
+            None => TrialEnd::Completed(trial.values.iter().map(cost).collect()),
+        };
+        let number = trial.number;
+        finished.push(FinishedTrial { number, point, end });
+    }
+    assert_eq!(finished.len(), spec.n_trials as usize);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sequential_search_sees_every_earlier_trial_and_no_other() {
+    let constraint = ResultConstraint {
+        metric: FUNCTION_METRIC.to_owned(),
+        op: Comparison::AtLeast,
+        bound: 2.5,
+    };
+    let mut bounded = tpe(150);
+    bounded.result_constraints = vec![constraint];
+    let mut upwards = tpe(150);
+    upwards.objectives[0].direction = Direction::Maximize;
+    let point = Study::new(tpe(1).space, Method::Random, 7).unwrap();
+    upwards.first_points = vec![point.ask(&History::EMPTY, 0).unwrap()];
+    for (spec, unit_limit) in [
+        (tpe(300), Duration::from_secs(10)),
+        // Each unit is one trial, on whichever of the two slots and workers.
+        (bounded, Duration::ZERO),
+        (upwards, Duration::ZERO),
+    ] {
+        let mill = Mill::relaying();
+        let options = WorkerOptions {
+            unit_limit,
+            ..options(2)
+        };
+        let first = mill.worker(options.clone()).await;
+        let second = mill.worker(options).await;
+        let id = mill.submit(&spec, BTreeMap::new()).await;
+        let row = mill.until_ended(id).await;
+        assert_eq!(row.ledger.state, TaskState::Completed);
+        if !spec.result_constraints.is_empty() {
+            let infeasible = row.ledger.infeasible;
+            assert!(infeasible > 5, "the bound matters: {infeasible}");
+        }
+        first.drain().await;
+        second.drain().await;
+        mill.assert_sound(id).await;
+        assert_sequential(&mill, id, &spec).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sequential_search_goes_on_where_lost_workers_left_it() {
+    let spec = TaskSpec {
+        space: tpe(1).space,
+        ..with_fixed(
+            function("sleep", 60, vec![float("x", 0.0, 1.0)]),
+            "seconds",
+            0.005,
+        )
+    };
+    let spec = TaskSpec {
+        method: Method::Tpe,
+        parallelism: Some(1),
+        ..spec
+    };
+    let mill = Mill::relaying();
+    let mut worker = mill.worker(options(2)).await;
+    let id = mill.submit(&spec, BTreeMap::new()).await;
+    for ended in [5, 15, 30] {
+        mill.until(id, |row| row.ledger.ended() >= ended).await;
+        // As a kill: nothing is handed back, what was not flushed is gone.
+        let lost = worker.card().id;
+        drop(worker);
+        mill.expire_all(id, lost).await;
+        worker = mill.worker(options(2)).await;
+    }
+    let row = mill.until_ended(id).await;
+    assert_eq!(row.ledger.state, TaskState::Completed);
+    worker.drain().await;
+    mill.assert_sound(id).await;
+    assert_sequential(&mill, id, &spec).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_trials_are_unseen_than_the_bound_allows() {
+    let spec = TaskSpec {
+        parallelism: None,
+        ..tpe(600)
+    };
+    let mill = Mill::relaying();
+    let worker = mill
+        .worker(WorkerOptions {
+            // Only the bound makes it flush.
+            flush: Duration::from_secs(3600),
+            ..options(4)
+        })
+        .await;
+    let id = mill.submit(&spec, BTreeMap::new()).await;
+    let row = mill.until_ended(id).await;
+    assert_eq!(row.ledger.completed, 600);
+    worker.drain().await;
+    mill.assert_sound(id).await;
+    // One process: its unrecorded trials are those of one event.
+    let (mut ended, mut largest) = (0, 0);
+    for row in mill.store.events(id, 0, 1_000).await.unwrap() {
+        if let Event::Trials { numbers, .. } = row.event {
+            let count: u32 = numbers.iter().map(|(_, count)| count).sum();
+            assert!(count <= most_unseen(ended), "{count} after {ended}");
+            ended += count;
+            largest = largest.max(count);
+        }
+    }
+    assert_eq!(ended, 600);
+    assert!(largest > most_unseen(0), "the bound grows: {largest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sampler_that_looks_at_nothing_reads_nothing() {
+    let spec = TaskSpec {
+        method: Method::Random,
+        parallelism: None,
+        ..tpe(500)
+    };
+    let mill = Mill::relaying();
+    let worker = mill.worker(options(2)).await;
+    let id = mill.submit(&spec, BTreeMap::new()).await;
+    mill.until_ended(id).await;
+    worker.drain().await;
+    assert_eq!(mill.line.histories.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_whose_history_cannot_be_read_waits_for_the_store() {
+    let mill = Mill::relaying();
+    let spec = TaskSpec {
+        parallelism: Some(2),
+        ..tpe(200)
+    };
+    let worker = mill.worker(options(2)).await;
+    let id = mill.submit(&spec, BTreeMap::new()).await;
+    mill.until(id, |row| row.ledger.ended() > 20).await;
+    mill.line.cut(true);
+    let reads = mill.line.histories.load(Ordering::SeqCst);
+    mill.until(id, |_| {
+        mill.line.histories.load(Ordering::SeqCst) > reads + 2
+    })
+    .await;
+    mill.line.cut(false);
+    assert_eq!(mill.until_ended(id).await.ledger.completed, 200);
+    worker.drain().await;
+    mill.assert_sound(id).await;
+}
