@@ -264,9 +264,8 @@ fn levels(parameters: &[Parsed]) -> Result<Vec<usize>, Vec<SpaceFault>> {
     loop {
         let mut settled = false;
         for at in 0..parameters.len() {
-            let above = parents[at].iter().map(|&parent| levels[parent]);
-            let level = above.map(|level| level.map(|level| level + 1));
-            let level = level.fold(Some(0), |most, level| Some(most?.max(level?)));
+            let mut above = parents[at].iter();
+            let level = above.try_fold(0, |most, &parent| Some(most.max(levels[parent]? + 1)));
             if levels[at].is_none() && level.is_some() {
                 levels[at] = level;
                 settled = true;

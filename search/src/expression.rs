@@ -20,6 +20,7 @@ mod evaluate;
 mod lexer;
 mod names;
 mod parser;
+mod types;
 
 use std::collections::BTreeSet;
 use std::fmt;

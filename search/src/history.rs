@@ -11,7 +11,7 @@ pub enum TrialEnd {
     /// It completed, but broke a result constraint or has an undefined metric: ranks last.
     Infeasible {
         /// By how much the result constraints are broken in sum, above 0; infinity where a metric
-        /// is undefined (`Expression::violation`). Infeasible
+        /// is undefined ([`Expression::violation`](crate::Expression::violation)). Infeasible
         /// trials are ranked by it, the smallest first, as Optuna ranks them.
         violation: f64,
     },

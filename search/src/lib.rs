@@ -1,6 +1,7 @@
 //! Parameter spaces and samplers: pure functions, no I/O, no knowledge of trading.
 //!
-//! A [`Space`] says which parameters exist and what values they may take. A [`Study`] joins a space,
+//! A [`Space`] says which parameters exist, what values they may take, when they have one at all
+//! (conditions) and how they must go together (constraints). A [`Study`] joins a space,
 //! a [`Method`] and a seed, and answers one question: which [`Point`] does trial `number` evaluate?
 //! The answer is a pure function of (space, method, seed, history, number): it is the same on every
 //! worker, after every crash, and on every platform, bit for bit. This crate has no clock, no

@@ -203,9 +203,7 @@ impl Space {
         self.check_point(point)?;
         let broken = self.constraints.iter();
         let broken = broken.filter(|constraint| self.is_broken(constraint, point.values()));
-        let faults: Vec<PointFault> = broken
-            .map(|constraint| constraint_broken(constraint))
-            .collect();
+        let faults: Vec<PointFault> = broken.map(constraint_broken).collect();
         if faults.is_empty() {
             Ok(())
         } else {

@@ -91,7 +91,7 @@ fn a_point_by_name_has_exactly_the_present_parameters() {
         "inner is absent, so its constraint holds"
     );
 
-    let mut surplus = holding.clone();
+    let mut surplus = holding;
     surplus.insert("depth".to_owned(), Choice::Int(3));
     let found = space.point_from_named(&surplus).unwrap_err();
     assert_eq!(
@@ -130,7 +130,7 @@ fn an_absent_value_is_one_word_of_a_packed_point_and_only_where_it_belongs() {
     ]);
     let mut bytes = space.pack(&holding);
     assert_eq!(bytes[..8], ParamValue::ABSENT_WORD.to_le_bytes());
-    assert_eq!(space.unpack(&bytes), Ok(holding.clone()));
+    assert_eq!(space.unpack(&bytes), Ok(holding));
 
     // The mode becomes trend, so a depth is missing.
     bytes[16..24].copy_from_slice(&0_i64.to_le_bytes());

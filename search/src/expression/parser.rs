@@ -1,13 +1,11 @@
-//! From tokens to a checked tree, by recursive descent. Types are checked as the tree grows, while
-//! the positions are at hand.
+//! From tokens to a tree, by recursive descent.
 
 use super::lexer::{Token, TokenKind, tokens, too_long};
-use super::names::{Kinds, NameValues, Names};
+use super::names::{Kinds, Names};
 use super::{
     Arithmetic, Comparison, ExpressionFault, Function, Literal, MAX_EXPRESSION_DEPTH,
     MAX_EXPRESSION_NODES, Node,
 };
-use crate::choice::Choice;
 use crate::fault::shown;
 
 /// More faults than this help nobody.
@@ -20,11 +18,11 @@ const RESERVED: [&str; 7] = ["and", "or", "not", "in", "true", "false", "null"];
 struct Stop;
 
 /// A part of the tree, what it may come to, and which tokens it was made of.
-struct Part {
-    node: Node,
-    kinds: Kinds,
-    first: usize,
-    last: usize,
+pub(super) struct Part {
+    pub(super) node: Node,
+    pub(super) kinds: Kinds,
+    pub(super) first: usize,
+    pub(super) last: usize,
 }
 
 pub(super) fn parse(text: &str, names: &Names) -> Result<Node, Vec<ExpressionFault>> {
@@ -58,14 +56,14 @@ pub(super) fn parse(text: &str, names: &Names) -> Result<Node, Vec<ExpressionFau
     }
 }
 
-struct Parser<'a> {
-    text: &'a str,
-    names: &'a Names,
-    tokens: Vec<Token<'a>>,
+pub(super) struct Parser<'a> {
+    pub(super) text: &'a str,
+    pub(super) names: &'a Names,
+    pub(super) tokens: Vec<Token<'a>>,
     next: usize,
     depth: usize,
     nodes: usize,
-    faults: Vec<ExpressionFault>,
+    pub(super) faults: Vec<ExpressionFault>,
 }
 
 impl<'a> Parser<'a> {
@@ -380,76 +378,6 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn check_comparison(&mut self, operator: Comparison, left: &Part, right: &Part) {
-        if !matches!(operator, Comparison::Equal | Comparison::NotEqual) {
-            self.expect_number(left, operator.symbol());
-            self.expect_number(right, operator.symbol());
-            return;
-        }
-        if !left.kinds.meets(right.kinds) {
-            let detail = format!(
-                "{} is {} and {} is {}, so they are never equal; compare values of one kind",
-                self.source(left),
-                left.kinds.words(),
-                self.source(right),
-                right.kinds.words()
-            );
-            self.fault_at(right, "type_mismatch", vec![left.kinds.words()], detail);
-            return;
-        }
-        self.check_choice(left, right);
-        self.check_choice(right, left);
-    }
-
-    /// A value that is compared with a name that never has it.
-    fn check_choice(&mut self, name: &Part, value: &Part) {
-        let Node::Name(known) = &name.node else {
-            return;
-        };
-        let Some(NameValues::Choices(choices)) = self.names.values(known) else {
-            return;
-        };
-        let written = match &value.node {
-            Node::Literal(Literal::Number(number)) => Choice::Float(*number),
-            Node::Literal(Literal::Text(text)) => Choice::Text(text.clone()),
-            Node::Literal(Literal::Bool(value)) => Choice::Bool(*value),
-            Node::Literal(Literal::Null) => Choice::Null,
-            _ => return,
-        };
-        if choices.iter().any(|choice| choice.same_value(&written)) {
-            return;
-        }
-        let allowed: Vec<String> = choices.iter().take(20).map(Choice::to_string).collect();
-        let detail = format!(
-            "{} is never {}; use one of {}",
-            known,
-            self.source(value),
-            allowed.join(", ")
-        );
-        self.fault_at(value, "unknown_choice", allowed, detail);
-    }
-
-    fn expect_number(&mut self, part: &Part, operator: &str) {
-        if !part.kinds.meets(Kinds::NUMBER) {
-            let (source, words) = (self.source(part), part.kinds.words());
-            let detail = format!("{source} is {words}, and {operator} needs a number");
-            self.fault_at(part, "type_mismatch", vec!["a number".to_owned()], detail);
-        }
-    }
-
-    fn expect_condition(&mut self, part: &Part) {
-        if !part.kinds.meets(Kinds::BOOL) {
-            let (source, words) = (self.source(part), part.kinds.words());
-            let detail = format!("{source} is {words}, not a condition; compare it with something");
-            self.fault_at(
-                part,
-                "not_a_condition",
-                vec!["a condition".to_owned()],
-                detail,
-            );
-        }
-    }
-
     fn peek(&self) -> &TokenKind<'a> {
         &self.tokens[self.next].kind
     }
@@ -508,23 +436,9 @@ impl<'a> Parser<'a> {
         Stop
     }
 
-    fn fault_at(&mut self, part: &Part, code: &'static str, allowed: Vec<String>, detail: String) {
-        self.faults.push(ExpressionFault {
-            code,
-            position: self.tokens[part.first].position,
-            value: self.source(part),
-            allowed,
-            detail,
-        });
-    }
-
     fn token_source(&self) -> &'a str {
         let token = &self.tokens[self.next];
         &self.text[token.start..token.end]
-    }
-
-    fn source(&self, part: &Part) -> String {
-        shown(&self.text[self.tokens[part.first].start..self.tokens[part.last].end])
     }
 
     /// Names that reading did not come to.
