@@ -25,7 +25,7 @@ pub(super) fn of(observations: &[f64]) -> Vec<f64> {
         return vec![only.max(1.0 - only).max(smallest(1))];
     }
     let bins = bins(observations.len());
-    let mut ends: [Option<Ends>; FINEST] = [None; FINEST];
+    let mut ends = [Ends::NONE; FINEST];
     for (at, value) in observations.iter().enumerate() {
         #[expect(
             clippy::cast_possible_truncation,
@@ -33,36 +33,44 @@ pub(super) fn of(observations: &[f64]) -> Vec<f64> {
             reason = "an observation in [0, 1] times at most 100"
         )]
         let bin = ((value * bins as f64) as usize).min(bins - 1);
-        let ends = ends[bin].get_or_insert(Ends {
-            first: at,
-            last: at,
-        });
-        if *value < observations[ends.first] {
-            ends.first = at;
+        let ends = &mut ends[bin];
+        if *value < ends.low {
+            (ends.low, ends.first) = (*value, at);
         }
-        if *value >= observations[ends.last] {
-            ends.last = at;
+        if *value >= ends.high {
+            (ends.high, ends.last) = (*value, at);
         }
     }
     let mut widths = vec![smallest(observations.len()); observations.len()];
-    let mut below: Option<Ends> = None;
-    for ends in ends.into_iter().flatten() {
-        if let Some(below) = below {
-            let gap = observations[ends.first] - observations[below.last];
+    let mut filled = ends.into_iter().filter(|ends| ends.low <= ends.high);
+    if let Some(mut below) = filled.next() {
+        for ends in filled {
+            let gap = ends.low - below.high;
             for at in [below.last, ends.first] {
                 widths[at] = widths[at].max(gap);
             }
+            below = ends;
         }
-        below = Some(ends);
     }
     widths
 }
 
-/// Positions of the smallest and the largest observation of a bin.
+/// The smallest and the largest observation of a bin, and their positions.
 #[derive(Clone, Copy)]
 struct Ends {
+    low: f64,
     first: usize,
+    high: f64,
     last: usize,
+}
+
+impl Ends {
+    const NONE: Self = Self {
+        low: f64::INFINITY,
+        first: 0,
+        high: f64::NEG_INFINITY,
+        last: 0,
+    };
 }
 
 #[cfg(test)]

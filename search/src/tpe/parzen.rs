@@ -43,8 +43,9 @@ enum Column {
     Line { mean: Vec<f64>, scale: Vec<f64> },
     /// Many kernels are alike where there are few cells: `kind` says which each one is.
     Lattice { kinds: Vec<Normal>, kind: Vec<u32> },
-    /// The observed choice, or [`NO_CHOICE`] for the prior, and by how much the logarithm is larger there.
-    Choices { seen: Vec<f64>, gain: f64 },
+    /// The observed choice, or [`NO_CHOICE`] for the prior, and by how much the logarithm is smaller
+    /// at the others.
+    Choices { seen: Vec<f64>, loss: f64 },
 }
 
 const NO_CHOICE: f64 = -1.0;
@@ -76,8 +77,9 @@ impl Normal {
     }
 }
 
-/// How many kernels are summed at a time: their columns stay in the nearest cache over all candidates.
-const BLOCK: usize = 256;
+/// How many kernels are summed at a time: their columns stay in the nearest cache over all
+/// candidates, and few enough are together that all may be far from a candidate.
+const BLOCK: usize = 64;
 
 impl<'a> Parzen<'a> {
     /// The density of observations: `observed` holds one list of places per axis, all of one
@@ -93,23 +95,23 @@ impl<'a> Parzen<'a> {
             sum += *weight;
             *weight = sum;
         }
-        let (mut ln_missed, mut ln_prior) = (0.0, 0.0);
+        let (mut ln_seen, mut ln_prior) = (0.0, 0.0);
         let columns = axes.iter().zip(observed).map(|(axis, places)| match axis {
             Axis::Line(_) => line(places, &mut factors),
             Axis::Lattice(lattice) => cells(lattice, places, &mut factors),
             Axis::Choices(choices) => {
-                let all = count as f64 + 1.0 + choices;
-                ln_missed -= libm::log(all);
-                ln_prior -= libm::log(*choices);
-                let gain = libm::log(count as f64 + 2.0);
+                let loss = libm::log(count as f64 + 2.0);
+                ln_seen += loss - libm::log(count as f64 + 1.0 + choices);
+                // The prior has the same everywhere; the loss, which always strikes it, is added.
+                ln_prior += loss - libm::log(*choices);
                 let seen = places.iter().copied().chain([NO_CHOICE]).collect();
-                Column::Choices { seen, gain }
+                Column::Choices { seen, loss }
             }
         });
         let columns = columns.collect();
         let mut base = factors;
         for (k, factor) in base.iter_mut().enumerate() {
-            *factor = libm::log(*factor) + if k < count { ln_missed } else { ln_prior };
+            *factor = libm::log(*factor) + if k < count { ln_seen } else { ln_prior };
         }
         Self {
             axes,
@@ -163,15 +165,24 @@ impl<'a> Parzen<'a> {
         let tables = self.tables(candidates);
         let mut logs = vec![LnSum::EMPTY; sums.len()];
         let mut terms = [0.0; BLOCK];
-        for from in (0..self.base.len()).step_by(BLOCK) {
+        // The last block comes first: the prior is in it, and no candidate is far from that.
+        for from in (0..self.base.len()).step_by(BLOCK).rev() {
             let range = from..self.base.len().min(from + BLOCK);
             let terms = &mut terms[..range.len()];
             for (c, (places, log)) in candidates.chunks_exact(width).zip(&mut logs).enumerate() {
                 terms.copy_from_slice(&self.base[range.clone()]);
-                for ((column, table), place) in self.columns.iter().zip(&tables).zip(places) {
-                    column.add(range.clone(), *place, table.row(c), terms);
+                // Terms only fall from axis to axis, so most blocks are done with after a few.
+                let counts =
+                    self.columns
+                        .iter()
+                        .zip(&tables)
+                        .zip(places)
+                        .all(|((column, table), place)| {
+                            column.lower(range.clone(), *place, table.row(c), log.least(), terms)
+                        });
+                if counts {
+                    log.add(terms);
                 }
-                log.add(terms);
             }
         }
         for (sum, log) in sums.iter_mut().zip(&logs) {
@@ -195,27 +206,40 @@ impl<'a> Parzen<'a> {
 }
 
 impl Column {
-    /// Adds to the `terms` of the kernels in `range` what this axis contributes at `place`.
-    fn add(&self, range: std::ops::Range<usize>, place: f64, row: &[f64], terms: &mut [f64]) {
+    /// Takes from the `terms` of the kernels in `range` what this axis says at `place`: none
+    /// rises. Whether any is above `least` then.
+    fn lower(
+        &self,
+        range: std::ops::Range<usize>,
+        place: f64,
+        row: &[f64],
+        least: f64,
+        terms: &mut [f64],
+    ) -> bool {
+        let mut counts = false;
         match self {
             Self::Line { mean, scale } => {
                 let kernels = mean[range.clone()].iter().zip(&scale[range]);
                 for (term, (mean, scale)) in terms.iter_mut().zip(kernels) {
                     let z = (place - mean) * scale;
                     *term -= z * z;
+                    counts |= *term > least;
                 }
             }
             Self::Lattice { kind, .. } => {
                 for (term, kind) in terms.iter_mut().zip(&kind[range]) {
                     *term += row[*kind as usize];
+                    counts |= *term > least;
                 }
             }
-            Self::Choices { seen, gain } => {
+            Self::Choices { seen, loss } => {
                 for (term, seen) in terms.iter_mut().zip(&seen[range]) {
-                    *term += if *seen == place { *gain } else { 0.0 };
+                    *term -= if *seen == place { 0.0 } else { *loss };
+                    counts |= *term > least;
                 }
             }
         }
+        counts
     }
 }
 
@@ -226,12 +250,10 @@ fn line(places: &[f64], factors: &mut [f64]) -> Column {
     let mut scale = bandwidth::of(places);
     scale.push(Normal::PRIOR.width);
     for ((mean, width), factor) in mean.iter().zip(&mut scale).zip(factors) {
-        let kernel = Normal {
-            mean: *mean,
-            width: *width,
-        };
-        *factor /= *width * root_of_two_pi * kernel.mass();
-        *width = FRAC_1_SQRT_2 / *width;
+        let per_width = 1.0 / *width;
+        let mass = normal::around_mean(-mean * per_width, (1.0 - mean) * per_width);
+        *factor *= per_width / (mass * root_of_two_pi);
+        *width = FRAC_1_SQRT_2 * per_width;
     }
     Column::Line { mean, scale }
 }
@@ -370,6 +392,11 @@ impl LnSum {
     /// Terms this far below the largest add nothing that a float would keep: a million of them change the
     /// sum by 1e-20.
     const NEGLIGIBLE: f64 = -86.0 * LN_2;
+
+    /// What a term must exceed to change the sum.
+    fn least(&self) -> f64 {
+        self.largest + Self::NEGLIGIBLE
+    }
 
     fn add(&mut self, terms: &[f64]) {
         let largest =

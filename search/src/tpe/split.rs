@@ -70,22 +70,33 @@ impl<'a> Split<'a> {
             .iter()
             .filter_map(|trial| Some((Standing::of(trial)?, &trial.point)))
             .collect();
-        let good = ranked.len().div_ceil(10).min(MOST_GOOD);
-        if good > 0 {
-            ranked.select_nth_unstable_by(good - 1, |a, b| a.0.compare(&b.0));
-        }
-        let numbered = |(standing, point): &(Standing, &'a Point)| (standing.number, *point);
-        let running = history.running.iter();
-        let running = running
-            .filter(|trial| trial.number != asking)
-            .map(|trial| (trial.number, &trial.point));
+        // Next to nothing where they are in order already, as they mostly are.
+        ranked.sort_by_key(|(standing, _)| standing.number);
         let mut split = Self {
-            good: ranked[..good].iter().map(numbered).collect(),
-            bad: ranked[good..].iter().map(numbered).chain(running).collect(),
+            good: Vec::new(),
+            bad: Vec::with_capacity(ranked.len() + history.running.len()),
         };
-        for set in [&mut split.good, &mut split.bad] {
-            set.sort_unstable_by_key(|(number, _)| *number);
+        let count = ranked.len().div_ceil(10).min(MOST_GOOD);
+        let worst_good = count.checked_sub(1).map(|last| {
+            let mut standings: Vec<Standing> =
+                ranked.iter().map(|(standing, _)| *standing).collect();
+            *standings.select_nth_unstable_by(last, Standing::compare).1
+        });
+        for (standing, point) in ranked {
+            let good = worst_good.is_some_and(|worst| standing.compare(&worst).is_le());
+            let set = if good {
+                &mut split.good
+            } else {
+                &mut split.bad
+            };
+            set.push((standing.number, point));
         }
+        let running = history.running.iter();
+        let running = running.filter(|trial| trial.number != asking);
+        split
+            .bad
+            .extend(running.map(|trial| (trial.number, &trial.point)));
+        split.bad.sort_by_key(|(number, _)| *number);
         split
     }
 }
