@@ -86,7 +86,7 @@ pub fn ema(values: &[f64], period: usize, seed: Seed) -> Vec<f64> {
 }
 
 /// The weight of the newest value in an exponential average, `2 / (period + 1)`.
-pub(crate) fn ema_weight(period: usize) -> f64 {
+fn ema_weight(period: usize) -> f64 {
     2.0 / (period as f64 + 1.0)
 }
 
