@@ -12,6 +12,10 @@ use crate::space::{MAX_NAME_CHARS, MAX_PARAMETERS, Parameter, Space};
 /// The most constraints of a space: each is evaluated for every point that is drawn.
 pub const MAX_CONSTRAINTS: usize = 100;
 
+/// The most values and operators in all conditions and constraints of a space together: it bounds
+/// the time that one point takes, of which a search may look at a million.
+pub const MAX_SPACE_NODES: usize = 1_000;
+
 /// Collects what a space is made of; [`build`](Self::build) checks all of it at once.
 ///
 /// ```
@@ -105,8 +109,8 @@ impl SpaceBuilder {
     ///
     /// # Errors
     /// Every fault at once: of the parameters, of the constants (both in the order given), of
-    /// their number, of the conditions, of the constraints, and of conditions that depend on each
-    /// other in a circle.
+    /// their number, of the constraints, of the conditions, of the size of both, and of conditions
+    /// that depend on each other in a circle.
     pub fn build(self) -> Result<Space, Vec<SpaceFault>> {
         let mut faults = Vec::new();
         let count = self.parameters.len();
@@ -143,6 +147,7 @@ impl SpaceBuilder {
         let names = names(&drafts, &constants);
         let constraints = parsed_constraints(&self.constraints, &names, &mut faults);
         let parameters = parsed_parameters(drafts, &names, &mut faults);
+        faults.extend(size_fault(&parameters, &constraints));
         let levels = levels(&parameters).unwrap_or_else(|cycles| {
             faults.extend(cycles);
             Vec::new()
@@ -345,6 +350,25 @@ fn when_cycle(names: &[&str]) -> SpaceFault {
             "the conditions depend on each other in a circle, {circle}; take one of them away"
         ),
     }
+}
+
+fn size_fault(parameters: &[Parsed], constraints: &[Expression]) -> Option<SpaceFault> {
+    let conditions = parameters.iter().filter_map(|(_, _, when)| when.as_ref());
+    let size: usize = conditions.chain(constraints).map(Expression::size).sum();
+    (size > MAX_SPACE_NODES).then(|| SpaceFault {
+        param: String::new(),
+        field: "constraints",
+        index: None,
+        position: None,
+        allowed: Vec::new(),
+        code: "expressions_too_large",
+        value: size.to_string(),
+        limit: MAX_SPACE_NODES.to_string(),
+        detail: format!(
+            "the conditions and constraints have {size} values and operators together and may have \
+             {MAX_SPACE_NODES}; simplify some"
+        ),
+    })
 }
 
 fn count_fault(count: usize) -> Option<SpaceFault> {

@@ -164,6 +164,11 @@ impl Expression {
         self.names.iter().map(String::as_str)
     }
 
+    /// How many values and operators it is made of: what evaluating it costs.
+    pub(crate) fn size(&self) -> usize {
+        self.root.size()
+    }
+
     /// What it comes to: it holds, it is broken, or it is undefined.
     #[must_use]
     pub fn outcome<'e>(&self, environment: &dyn Fn(&str) -> Value<'e>) -> Outcome {
@@ -202,6 +207,20 @@ impl Node {
             }
             Self::Call(_, nodes) | Self::And(nodes) | Self::Or(nodes) => {
                 nodes.iter().for_each(|node| node.collect_names(names));
+            }
+        }
+    }
+
+    fn size(&self) -> usize {
+        1 + match self {
+            Self::Literal(_) | Self::Name(_) => 0,
+            Self::Negative(node) | Self::Not(node) => node.size(),
+            Self::In(node, list) => node.size() + list.len(),
+            Self::Arithmetic(_, left, right) | Self::Compare(_, left, right) => {
+                left.size() + right.size()
+            }
+            Self::Call(_, nodes) | Self::And(nodes) | Self::Or(nodes) => {
+                nodes.iter().map(Self::size).sum()
             }
         }
     }

@@ -64,7 +64,7 @@ mod study;
 mod tpe;
 mod unseen;
 
-pub use builder::{MAX_CONSTRAINTS, SpaceBuilder};
+pub use builder::{MAX_CONSTRAINTS, MAX_SPACE_NODES, SpaceBuilder};
 pub use choice::Choice;
 pub use domain::{Domain, MAX_CHOICE_CHARS, MAX_CHOICES, MAX_INT, MIN_RELATIVE_STEP};
 pub use expression::{

@@ -233,7 +233,9 @@ impl Space {
 
     fn names_absent(&self, expression: &Expression, values: &[ParamValue]) -> bool {
         let mut positions = expression.names().filter_map(|name| self.position(name));
-        positions.any(|position| values[position].is_absent())
+        // Most points have no absent value, and then there is no need to look names up.
+        values.contains(&ParamValue::Absent)
+            && positions.any(|position| values[position].is_absent())
     }
 
     /// What a name in an expression stands for. Values that do not fit their domain are undefined.

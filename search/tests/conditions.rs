@@ -279,6 +279,23 @@ fn one_constraint_above_the_limit_is_refused() {
 }
 
 #[test]
+fn the_size_of_all_conditions_together_is_bounded() {
+    // 50 names, numbers and comparisons and one "or": 151 each; 6 of them are 906.
+    let wide = vec!["a < 5"; 50].join(" or ");
+    let of = |count| {
+        let builder = SpaceBuilder::default().parameter("a", int(0, 9));
+        let constraints = std::iter::repeat_n(wide.as_str(), count);
+        constraints.fold(builder, SpaceBuilder::constraint)
+    };
+    assert!(of(6).build().is_ok());
+    let found = faults(of(7));
+    assert_eq!(
+        (found.len(), found[0].code, found[0].value.as_str()),
+        (1, "expressions_too_large", "1057")
+    );
+}
+
+#[test]
 fn a_space_without_an_allowed_point_is_found_out_and_no_method_runs_for_ever() {
     let space = SpaceBuilder::default()
         .parameter("a", int(0, 9))
