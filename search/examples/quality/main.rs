@@ -11,7 +11,7 @@
 //! `--golden` moves the optima.
 //!
 //! The second prints the time of one suggestion in milliseconds (shortest of many) after 100,
-//! 1,000 and 10,000 random trials in 5 and 20 dimensions.
+//! 1,000 and 10,000 random trials on 5 and 20 floats and on two of the problems' spaces.
 
 #![expect(clippy::print_stdout, reason = "an example's output is what it prints")]
 
@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use problems::{GOLDEN, NAMES, Outcome, Problem};
 use trialmill_search::{
-    Domain, FinishedTrial, History, Method, RunningTrial, Space, Study, TrialEnd,
+    Choice, Domain, FinishedTrial, History, Method, RunningTrial, Space, Study, TrialEnd,
 };
 
 struct Arguments {
@@ -146,18 +146,26 @@ fn run(problem: &Problem, study: &Study, width: usize, trials: u32) -> Vec<Outco
 
 /// Prints the time of one suggestion, all parameters together.
 fn cost(method: Method) -> Result<(), Box<dyn Error>> {
-    println!("dimensions  history  milliseconds");
-    for dimensions in [5, 20] {
-        let float = |i: usize| {
-            let domain = Domain::Float {
-                low: -5.0,
-                high: 5.0,
-                step: None,
-                log: false,
-            };
-            (format!("x{i:02}"), domain)
+    let float = |i: usize| {
+        let domain = Domain::Float {
+            low: -5.0,
+            high: 5.0,
+            step: None,
+            log: false,
         };
-        let space = Space::new((0..dimensions).map(float)).map_err(|faults| faults[0].clone())?;
+        (format!("x{i:02}"), domain)
+    };
+    println!("space       history  milliseconds");
+    for (name, dimensions) in [
+        ("5 floats", 5),
+        ("20 floats", 20),
+        ("mixed", 0),
+        ("plateau", 0),
+    ] {
+        let space = match Problem::named(name, GOLDEN) {
+            Some(problem) => problem.space,
+            None => Space::new((0..dimensions).map(float)).map_err(|faults| faults[0].clone())?,
+        };
         let random = Study::new(space.clone(), Method::Random, 1).map_err(|f| f[0].clone())?;
         let study = Study::new(space, method, 1).map_err(|faults| faults[0].clone())?;
         for count in [100, 1_000, 10_000_u32] {
@@ -165,7 +173,8 @@ fn cost(method: Method) -> Result<(), Box<dyn Error>> {
                 let point = random.ask(&History::EMPTY, number)?;
                 let values = random.space().named(&point);
                 let cost = values.map(|(_, value)| match value {
-                    trialmill_search::Choice::Float(value) => value * value,
+                    Choice::Float(value) => value * value,
+                    Choice::Int(value) => value as f64,
                     _ => 0.0,
                 });
                 let end = TrialEnd::Completed(vec![cost.sum()]);
@@ -176,14 +185,14 @@ fn cost(method: Method) -> Result<(), Box<dyn Error>> {
                 finished: &finished,
                 running: &[],
             };
-            let repeats = 200_000 / count;
-            let times = (0..repeats.clamp(20, 400)).map(|repeat| {
+            let repeats = (200_000 / count).clamp(20, 400);
+            let times = (0..repeats).map(|repeat| {
                 let start = Instant::now();
                 black_box(study.ask(black_box(&history), count + repeat));
                 start.elapsed().as_secs_f64() * 1e3
             });
             let shortest = times.fold(f64::INFINITY, f64::min);
-            println!("{dimensions:10}  {count:7}  {shortest:12.4}");
+            println!("{name:10}  {count:7}  {shortest:12.4}");
         }
     }
     Ok(())
