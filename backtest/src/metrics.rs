@@ -11,7 +11,7 @@
 //! never infinity and never a stand-in such as 0.
 
 use crate::engine::Report;
-use crate::sum::{mean, sum_of, sum_of_two};
+use crate::sum::{mean, sum_of, sum_of_rows, sum_of_two};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -415,7 +415,7 @@ impl Metric {
             Self::ValueAtRisk => curve.value_at_risk(),
             Self::ExpectedShortfall => curve.expected_shortfall(),
             Self::NTrades => Ok(curve.trips.count as f64),
-            Self::Stability => stability(report),
+            Self::Stability => stability(curve),
         };
         match value {
             // -0.0 + 0.0 is +0.0, so that records compare equal.
@@ -482,16 +482,17 @@ impl<'a> Curve<'a> {
     fn new(report: &'a Report) -> Self {
         let returns = returns(report);
         let riskless = report.risk_free_rate / report.periods_per_year;
+        let deviation = standard_deviation(&returns);
         let years = returns.len() as f64 / report.periods_per_year;
         Self {
             report,
             excess: mean(&returns) - riskless,
             riskless,
-            deviation: standard_deviation(&returns),
+            deviation,
             annualized_return: libm::pow(growth(report), 1.0 / years) - 1.0,
             max_drawdown: max_drawdown(report),
             trips: Trips::of(report),
-            quantiles: (report.entries > 0).then(|| quantiles(&returns)),
+            quantiles: (report.entries > 0).then(|| quantiles(&returns, deviation.unwrap_or(0.0))),
             returns,
         }
     }
@@ -548,16 +549,18 @@ impl<'a> Curve<'a> {
         let Some(benchmark) = &self.report.benchmark else {
             return Err("nothing was computed to compare it with");
         };
-        let active: Vec<f64> = self
-            .returns
-            .iter()
-            .zip(&benchmark.returns)
-            .map(|(r, b)| r - b)
-            .collect();
-        match standard_deviation(&active)? {
-            0.0 => Err("the returns do not deviate from those of holding"),
-            deviation => Ok(mean(&active) / deviation * self.annual()),
+        let (r, b) = (&self.returns, &benchmark.returns);
+        let count = r.len() as f64;
+        if count < 2.0 {
+            return Err(FEW_ROWS);
         }
+        let center = sum_of_two(r, b, |r, b| r - b) / count;
+        let squares = sum_of_two(r, b, |r, b| (r - b - center) * (r - b - center));
+        let deviation = (squares / (count - 1.0)).sqrt();
+        if deviation <= ROUNDING {
+            return Err("the returns do not deviate from those of holding");
+        }
+        Ok(center / deviation * self.annual())
     }
 
     fn quantiles(&self) -> Result<(f64, f64), &'static str> {
@@ -585,6 +588,10 @@ impl<'a> Curve<'a> {
     }
 }
 
+/// Returns that deviate by less differ by rounding only: one unit in the last place of a growth
+/// factor near 1, some times over.
+const ROUNDING: f64 = 8.0 * f64::EPSILON;
+
 /// In two passes, so that nothing cancels. Returns that differ by rounding only count as equal.
 fn standard_deviation(values: &[f64]) -> Value {
     if values.len() < 2 {
@@ -593,9 +600,7 @@ fn standard_deviation(values: &[f64]) -> Value {
     let center = mean(values);
     let squares = sum_of(values, |v| (v - center) * (v - center));
     let deviation = (squares / (values.len() - 1) as f64).sqrt();
-    // One unit in the last place of a growth factor near 1, some times over.
-    let rounding = 8.0 * f64::EPSILON;
-    if deviation > rounding {
+    if deviation > ROUNDING {
         return Ok(deviation);
     }
     let largest = values.iter().fold(0.0f64, |most, v| most.max(v.abs()));
@@ -609,9 +614,18 @@ fn growth(report: &Report) -> f64 {
 fn max_drawdown(report: &Report) -> f64 {
     let mut peak = report.initial_cash;
     let mut deepest = 0.0f64;
-    for &equity in &report.equity {
-        peak = peak.max(equity);
-        deepest = deepest.max(1.0 - equity / peak);
+    // Rows are looked at one by one only in blocks that can hold a deeper drawdown than the deepest
+    // so far: at most the one from the highest peak to the lowest equity.
+    for block in report.equity.chunks(16) {
+        let lowest = block.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = block.iter().copied().fold(peak, f64::max);
+        if 1.0 - lowest / highest > deepest {
+            for &equity in block {
+                peak = peak.max(equity);
+                deepest = deepest.max(1.0 - equity / peak);
+            }
+        }
+        peak = highest;
     }
     deepest
 }
@@ -678,70 +692,158 @@ fn turnover(report: &Report) -> f64 {
 }
 
 /// The 5 % and the 95 % quantile, linear between order statistics.
-fn quantiles(returns: &[f64]) -> (f64, f64) {
-    // Days out of the market return exactly 0 and need no sorting.
-    let mut losses: Vec<f64> = returns.iter().copied().filter(|r| *r < 0.0).collect();
-    let mut gains: Vec<f64> = returns.iter().copied().filter(|r| *r > 0.0).collect();
-    let first_gain = returns.len() - gains.len();
-    let mut at_rank = |rank: usize| {
-        if rank < losses.len() {
-            *losses.select_nth_unstable_by(rank, f64::total_cmp).1
-        } else if rank < first_gain {
-            0.0
-        } else {
-            let rank = rank - first_gain;
-            *gains.select_nth_unstable_by(rank, f64::total_cmp).1
-        }
+fn quantiles(returns: &[f64], deviation: f64) -> (f64, f64) {
+    let (last, count) = (returns.len() - 1, returns.len());
+    let (rank, weight) = place(last, 0.05);
+    // Both quantiles lie in the tails, and these, as bits of magnitudes, are sorted quickly. Tails
+    // begin at one deviation; if that leaves too few, at 0. Days out of the market are exactly 0.
+    let (mut losses, mut gains) = tails(returns, deviation);
+    if losses.len() < rank + 2 || gains.len() < rank + 2 {
+        (losses, gains) = tails(returns, 0.0);
+    }
+    let (loss_count, first_gain) = (losses.len(), count - gains.len());
+    let mut below = |rank: usize| {
+        // The largest loss has rank 0.
+        let from_end = loss_count.checked_sub(rank + 1)?;
+        Some(-f64::from_bits(*losses.select_nth_unstable(from_end).1))
     };
-    let mut quantile = |p: f64| {
-        let place = p * (returns.len() - 1) as f64;
-        let below = place.floor();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "0 <= place <= len - 1"
-        )]
-        let rank = below as usize;
+    let mut above = |rank: usize| {
+        let from_start = rank.checked_sub(first_gain)?;
+        Some(f64::from_bits(*gains.select_nth_unstable(from_start).1))
+    };
+    let mut at_rank = |rank: usize| below(rank).or_else(|| above(rank)).unwrap_or(0.0);
+    let mut between = |rank: usize, weight: f64| {
         let low = at_rank(rank);
-        if rank + 1 == returns.len() {
+        if rank == last {
             low
         } else {
-            low + (place - below) * (at_rank(rank + 1) - low)
+            low + weight * (at_rank(rank + 1) - low)
         }
     };
-    (quantile(0.05), quantile(0.95))
+    let low = between(rank, weight);
+    let (rank, weight) = place(last, 0.95);
+    (low, between(rank, weight))
 }
 
-fn stability(report: &Report) -> Value {
-    if report.ruin.is_some() {
+/// The rank at or below the `p`-quantile of ranks 0 to `last`, and how far it is to the next.
+fn place(last: usize, p: f64) -> (usize, f64) {
+    let place = p * last as f64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 <= place <= last"
+    )]
+    let rank = place.floor() as usize;
+    (rank, place - place.floor())
+}
+
+/// The magnitudes, as bits (which are in the same order), of returns below `-bound` and of those
+/// above `bound`. Written without branches, because the sign of a return cannot be foreseen.
+fn tails(returns: &[f64], bound: f64) -> (Vec<u64>, Vec<u64>) {
+    let outside = keep(
+        returns.iter().map(|r| (r.to_bits(), r.abs() > bound)),
+        returns.len(),
+    );
+    let sign = 1u64 << 63;
+    let part = |wanted: u64| {
+        let signed = outside.iter().map(|r| (r & !sign, r & sign == wanted));
+        keep(signed, outside.len())
+    };
+    (part(sign), part(0))
+}
+
+fn keep(values: impl Iterator<Item = (u64, bool)>, most: usize) -> Vec<u64> {
+    let mut kept = vec![0; most + 1];
+    let mut count = 0;
+    for (value, wanted) in values {
+        kept[count] = value;
+        count += usize::from(wanted);
+    }
+    kept.truncate(count);
+    kept
+}
+
+fn stability(curve: &Curve<'_>) -> Value {
+    if curve.report.ruin.is_some() {
         return Err("the book was lost");
     }
-    // Days out of the market repeat the logarithm of the day before.
-    let (mut equity, mut log) = (report.initial_cash, 0.0);
-    let y: Vec<f64> = report
-        .equity
-        .iter()
-        .map(|&now| {
-            if now != equity {
-                equity = now;
-                log = libm::log(now / report.initial_cash);
-            }
-            log
-        })
-        .collect();
+    let y = log_curve(&curve.returns);
     let rows = y.len() as f64;
-    let center = mean(&y);
-    let x: Vec<f64> = (0..y.len())
-        .map(|t| t as f64 - (rows - 1.0) / 2.0)
-        .collect();
+    let (middle, center) = ((rows - 1.0) / 2.0, mean(&y));
     let xx = rows * (rows * rows - 1.0) / 12.0;
     let yy = sum_of(&y, |y| (y - center) * (y - center));
-    let xy = sum_of_two(&x, &y, |x, y| x * (y - center));
+    let xy = sum_of_rows(&y, |row, y| (row - middle) * (y - center));
     if yy == 0.0 {
         return Err("the equity does not vary");
     }
     // A zero slope gives zero whatever the sign.
     Ok((xy * xy / (xx * yy)).min(1.0).copysign(xy))
+}
+
+/// `ln(E[t] / E[0])` for all rows, as the sum of `ln(1 + r)`: to 1e-12 over 5,000 rows.
+fn log_curve(returns: &[f64]) -> Vec<f64> {
+    let mut y = Vec::with_capacity(returns.len() + 1 + BLOCK);
+    let mut sum = 0.0;
+    y.push(sum);
+    let (blocks, rest) = returns.as_chunks::<BLOCK>();
+    // The last rows are filled up with zeros, whose logarithms are cut off again.
+    let mut end = [0.0; BLOCK];
+    end[..rest.len()].copy_from_slice(rest);
+    for block in blocks.iter().chain([&end]) {
+        let largest = block.iter().fold(0.0f64, |most, r| most.max(r.abs()));
+        if largest == 0.0 {
+            // Out of the market: nothing changes.
+            y.extend([sum; BLOCK]);
+            continue;
+        }
+        let mut sums = if largest <= MAX_SERIES {
+            log_series(block)
+        } else {
+            block.map(libm::log1p)
+        };
+        // Sums within the block first: only one addition a block waits for the block before.
+        for lane in 1..BLOCK {
+            sums[lane] += sums[lane - 1];
+        }
+        for within in &mut sums {
+            *within += sum;
+        }
+        sum = sums[BLOCK - 1];
+        y.extend(sums);
+    }
+    y.truncate(returns.len() + 1);
+    y
+}
+
+const BLOCK: usize = 8;
+
+/// Up to here [`log_series`] is exact to rounding: the first term left out is below 2e-17.
+const MAX_SERIES: f64 = 0.062_5;
+
+/// `ln(1 + r)` by its Taylor series of degree 12: nothing but products and sums, so that several
+/// rows go at a time.
+fn log_series(returns: &[f64; BLOCK]) -> [f64; BLOCK] {
+    const TERMS: [f64; 12] = [
+        1.0 / 11.0,
+        -1.0 / 10.0,
+        1.0 / 9.0,
+        -1.0 / 8.0,
+        1.0 / 7.0,
+        -1.0 / 6.0,
+        1.0 / 5.0,
+        -1.0 / 4.0,
+        1.0 / 3.0,
+        -1.0 / 2.0,
+        1.0,
+        0.0,
+    ];
+    let mut sums = [-1.0 / 12.0; BLOCK];
+    for term in TERMS {
+        for (sum, r) in sums.iter_mut().zip(returns) {
+            *sum = *sum * r + term;
+        }
+    }
+    sums
 }
 
 /// How a book compares with a benchmark over the same rows.
@@ -769,4 +871,38 @@ pub(crate) fn compare(report: &Report) -> Option<Comparison> {
         hold_return,
         excess_return: growth(report) - 1.0 - hold_return,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthetic::Random;
+
+    #[test]
+    fn the_log_curve_is_that_of_single_logarithms() {
+        let mut random = Random::new(8);
+        for size in [0.001, 0.02, 0.3] {
+            let returns: Vec<f64> = (0..5_000)
+                .map(|_| match random.bits() % 3 {
+                    0 => 0.0,
+                    _ => (size * random.normal()).max(-0.9),
+                })
+                .collect();
+            let mut growth = 0.0;
+            for (row, y) in log_curve(&returns).into_iter().enumerate() {
+                if row > 0 {
+                    growth += libm::log(1.0 + returns[row - 1]);
+                }
+                let gap = (y - growth).abs();
+                assert!(
+                    gap < 1e-12 * growth.abs().max(1.0),
+                    "{size} row {row}: {gap:e}"
+                );
+            }
+        }
+        for r in [MAX_SERIES, -MAX_SERIES, 1e-3, -1e-9] {
+            let gap = log_series(&[r; BLOCK])[3] / libm::log1p(r) - 1.0;
+            assert!(gap.abs() < 1e-15, "{r}: {gap:e}");
+        }
+    }
 }

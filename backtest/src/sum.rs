@@ -19,6 +19,24 @@ pub(crate) fn sum_of(values: &[f64], term: impl Fn(f64) -> f64) -> f64 {
     tree(lanes)
 }
 
+/// The same, where the term also knows the number of the row.
+pub(crate) fn sum_of_rows(values: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
+    const OFFSETS: [f64; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+    let mut lanes = [0.0; LANES];
+    let mut first = 0.0;
+    let mut chunks = values.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for ((lane, offset), &value) in lanes.iter_mut().zip(OFFSETS).zip(chunk) {
+            *lane += term(first + offset, value);
+        }
+        first += LANES as f64;
+    }
+    for ((lane, offset), &value) in lanes.iter_mut().zip(OFFSETS).zip(chunks.remainder()) {
+        *lane += term(first + offset, value);
+    }
+    tree(lanes)
+}
+
 /// The same over two columns of one length.
 pub(crate) fn sum_of_two(a: &[f64], b: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
     debug_assert_eq!(a.len(), b.len(), "columns of one length");
@@ -61,6 +79,8 @@ mod tests {
             let wanted = f64::from(rows * (rows + 1) / 2);
             assert_eq!(sum(&values), wanted);
             assert_eq!(sum_of(&values, |v| 2.0 * v), 2.0 * wanted);
+            let squares: f64 = values.iter().map(|v| (v - 1.0) * v).sum();
+            assert_eq!(sum_of_rows(&values, |row, v| row * v), squares);
             assert_eq!(
                 sum_of_two(&values, &values, |a, b| a - 3.0 * b),
                 -2.0 * wanted

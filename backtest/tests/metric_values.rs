@@ -194,6 +194,24 @@ fn quantiles_are_those_of_all_returns_sorted_however_many_are_zero() {
 }
 
 #[test]
+fn the_deepest_drawdown_is_that_of_every_row_looked_at() {
+    let mut random = Random::new(6);
+    for rows in [2, 15, 16, 17, 33, 1_000] {
+        let mut equity = vec![100.0];
+        for t in 1..rows {
+            equity.push(equity[t - 1] * (1.0 + 0.02 * random.normal()));
+        }
+        let (mut peak, mut deepest) = (100.0f64, 0.0f64);
+        for e in &equity {
+            peak = peak.max(*e);
+            deepest = deepest.max(1.0 - e / peak);
+        }
+        let got = Metric::MaxDrawdown.value(&report(&equity, &[])).unwrap();
+        assert_eq!(got.to_bits(), deepest.to_bits(), "{rows} rows");
+    }
+}
+
+#[test]
 fn a_riskless_rate_lowers_what_is_measured_above_it() {
     let mut r = mixed();
     r.risk_free_rate = 0.04; // 0.01 a row
