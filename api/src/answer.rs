@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use trialmill_common::fault::{Fault, Warning};
+use trialmill_common::state::TaskKind;
 use trialmill_common::trial::Failure;
 use trialmill_store::rows::TaskError;
 use uuid::Uuid;
@@ -130,10 +131,12 @@ pub struct Links {
     pub this: String,
     /// Its status.
     pub status: String,
-    /// Its trials.
-    pub trials: String,
-    /// Its best trial.
-    pub best: String,
+    /// Its trials; a search has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trials: Option<String>,
+    /// Its best trial; a search has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<String>,
     /// Its events (SSE).
     pub events: String,
     /// Why it moves or does not.
@@ -143,15 +146,16 @@ pub struct Links {
 }
 
 impl Links {
-    /// The links of the task at this path.
+    /// The links of the task of that kind at this path.
     #[must_use]
-    pub fn of(task: &str) -> Self {
+    pub fn of(task: &str, kind: TaskKind) -> Self {
         let to = |what: &str| format!("{task}/{what}");
+        let searches = kind == TaskKind::HyperparameterOptimization;
         Self {
             this: task.to_owned(),
             status: to("status"),
-            trials: to("trials"),
-            best: to("best"),
+            trials: searches.then(|| to("trials")),
+            best: searches.then(|| to("best")),
             events: to("events"),
             explain: to("explain"),
             cancel: to("cancel"),
@@ -317,9 +321,20 @@ pub struct TaskAnswer {
     /// Warnings of the submission.
     pub warnings: Vec<WarningAnswer>,
     /// The result of a completed task, else null.
-    pub result: Option<TaskResult>,
+    pub result: Option<ResultAnswer>,
     /// Where to go from here.
     pub links: Links,
+}
+
+/// The result of a task, by its kind.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ResultAnswer {
+    /// Of a search.
+    Search(Box<TaskResult>),
+    /// Of a backtest: metrics, trades, equity and drawdown, monthly returns, results per symbol;
+    /// of a replay, `replay: {task_id, trial_number, identical, recorded, replayed}` too.
+    Run(Value),
 }
 
 /// What came out.
@@ -329,6 +344,8 @@ pub struct TaskResult {
     pub verdict: Verdict,
     /// The best feasible trial; null when there is none.
     pub best: Option<BestTrial>,
+    /// What it is to be compared with.
+    pub baselines: Baselines,
     /// What it takes to get the same again.
     pub reproducibility: Reproducibility,
     /// How it was found.
@@ -357,6 +374,34 @@ pub struct BestTrial {
     pub values: BTreeMap<String, f64>,
     /// Every metric: a number, or `{"value": null, "reason": ...}`.
     pub metrics: Value,
+    /// The metrics with the period that they are of: `from` and `to`.
+    pub in_sample: Value,
+}
+
+/// What a result is to be compared with.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Baselines {
+    /// First and last day; null for a test function.
+    pub period: Option<[NaiveDate; 2]>,
+    /// The trial of the default parameters; null when the request gave none.
+    pub default_params: Option<DefaultParams>,
+}
+
+/// The trial of the default parameters.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct DefaultParams {
+    /// Its number.
+    pub trial_number: u32,
+    /// The defaults.
+    pub params: Parameters,
+    /// Its objective values by metric; empty unless it has some.
+    pub values: BTreeMap<String, f64>,
+    /// Every metric: a number, or `{"value": null, "reason": ...}`; null if it failed.
+    pub metrics: Value,
+    /// Why it may not win; null if it is feasible.
+    pub infeasible: Option<String>,
+    /// Why it failed.
+    pub failure: Option<FailureAnswer>,
 }
 
 /// What it takes to get the same trials again.
@@ -368,6 +413,8 @@ pub struct Reproducibility {
     pub data_snapshot: Option<String>,
     /// Revision of the engine that computed the trials.
     pub engine: String,
+    /// Processor family of the build that accepted the task; null for tasks of older builds.
+    pub target: Option<String>,
     /// The command that repeats the best trial, or why there is none.
     pub replay: Value,
 }
@@ -598,8 +645,22 @@ pub struct StrategyAnswer {
     pub description: String,
     /// As a formula; null for a test function.
     pub formula: Option<String>,
+    /// How many symbols one position concerns: 1, or 2 for a pair, whose partner is chosen at the
+    /// submission; null for a test function.
+    pub legs: Option<u8>,
     /// Its parameters; a test function takes whatever the space has.
     pub parameters: Vec<ParameterAnswer>,
+    /// Names of older clients that are refused, each with the reason.
+    pub retired_parameters: Vec<RetiredParameter>,
+}
+
+/// A parameter that a strategy no longer has.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RetiredParameter {
+    /// The name.
+    pub name: String,
+    /// Why, and what to use instead.
+    pub reason: String,
 }
 
 /// The strategies of this build.

@@ -1,8 +1,8 @@
 //! What this build can run: strategies, samplers, metrics.
 
 use crate::answer::{
-    MetricAnswer, MetricList, ParameterAnswer, RefusedMetricAnswer, SamplerAnswer, SamplerList,
-    StrategyAnswer, StrategyList,
+    MetricAnswer, MetricList, ParameterAnswer, RefusedMetricAnswer, RetiredParameter,
+    SamplerAnswer, SamplerList, StrategyAnswer, StrategyList,
 };
 use crate::docs::operation;
 use crate::state::AppState;
@@ -11,6 +11,7 @@ use aide::axum::routing::get_with;
 use axum::Json;
 use trialmill_backtest::metrics::{Direction, METRICS, REFUSED};
 use trialmill_backtest::strategy::{self, ParamKind, StrategyInfo};
+use trialmill_common::draft::AUTO;
 use trialmill_common::objective::TestFunction;
 use trialmill_search::Method;
 
@@ -70,7 +71,16 @@ fn on_bars(info: &StrategyInfo) -> StrategyAnswer {
         category: info.category.to_owned(),
         description: info.description.to_owned(),
         formula: Some(info.formula.to_owned()),
+        legs: Some(info.legs),
         parameters: parameters.collect(),
+        retired_parameters: info
+            .retired
+            .iter()
+            .map(|(name, reason)| RetiredParameter {
+                name: (*name).to_owned(),
+                reason: (*reason).to_owned(),
+            })
+            .collect(),
     }
 }
 
@@ -93,7 +103,9 @@ fn function(function: TestFunction) -> StrategyAnswer {
         category: "test".to_owned(),
         description: description.to_owned(),
         formula: None,
+        legs: None,
         parameters: Vec::new(),
+        retired_parameters: Vec::new(),
     }
 }
 
@@ -102,11 +114,22 @@ async fn samplers() -> Json<SamplerList> {
         name: method.name().to_owned(),
         description: match method {
             Method::Random => "Independent draws from every parameter.",
-            Method::Grid => "Every combination once, in a shuffled order.",
+            Method::Grid => {
+                "Every combination that the constraints allow once, in a shuffled order."
+            }
+            Method::Sobol => {
+                "Points of an Owen-scrambled Sobol sequence, which fill the space more evenly than \
+                 independent draws."
+            }
+            Method::Tpe => {
+                "Tree-structured Parzen estimator, multivariate: draws where good trials are dense \
+                 against the others."
+            }
         }
         .to_owned(),
         repeatable_in_parallel: match method {
-            Method::Random | Method::Grid => true,
+            Method::Random | Method::Grid | Method::Sobol => true,
+            Method::Tpe => false,
         },
     });
     Json(SamplerList {
@@ -114,9 +137,6 @@ async fn samplers() -> Json<SamplerList> {
         auto: AUTO.name().to_owned(),
     })
 }
-
-/// What `auto` stands for until an adaptive sampler is built.
-pub(crate) const AUTO: Method = Method::Random;
 
 async fn metrics() -> Json<MetricList> {
     let items = METRICS.iter().map(|metric| MetricAnswer {

@@ -26,6 +26,12 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
+    /// The prefix under which every task is found.
+    pub const EVERY_KIND: Self = Self {
+        kind: None,
+        prefix: TASKS,
+    };
+
     /// The path of a task under the prefix of the request.
     pub fn path_of(self, id: TaskId) -> String {
         format!("{}/{id}", self.prefix)
@@ -47,10 +53,7 @@ impl<S: Sync> FromRequestParts<S> for Scope {
                 prefix: OPTIMIZATION_TASKS,
             }
         } else {
-            Self {
-                kind: None,
-                prefix: TASKS,
-            }
+            Self::EVERY_KIND
         })
     }
 }

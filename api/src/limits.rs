@@ -26,6 +26,20 @@ pub const DEFAULT_PAGE: u32 = 100;
 /// answered at once and are not cut by it.
 pub const REQUEST_TIME: Duration = Duration::from_secs(30);
 
+/// Longest time for the choice of partners within a request: below [`REQUEST_TIME`], so that the
+/// client is told what was slow. 300 symbols take about a tenth of a second for each stock.
+pub const PARTNER_TIME: Duration = Duration::from_secs(25);
+
+/// Choices of partners at a time: each keeps a core busy, and the bars of three years of its
+/// symbols in memory.
+pub const PARTNER_THREADS: usize = 1;
+
+/// Choices of partners that are remembered: repeated submissions repeat the same tests.
+pub const MAX_PARTNER_CHOICES_KEPT: usize = 256;
+
+/// Series read from the store at a time for a choice; bounds the bytes of one answer.
+pub const FORMATION_SERIES_PER_READ: usize = 32;
+
 /// Longest time from the request's head to the end of its body. Shorter than [`REQUEST_TIME`], so
 /// that a slow sender is told what was slow: 20 s are 50 kB/s for the largest body.
 pub const BODY_TIME: Duration = Duration::from_secs(20);

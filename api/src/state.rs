@@ -2,6 +2,7 @@
 
 use crate::key::ApiKey;
 use crate::limits::MAX_EVENT_STREAMS;
+use crate::tasks::Partners;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use trialmill_broker::Broker;
@@ -18,6 +19,8 @@ pub struct AppState {
     pub key: Option<ApiKey>,
     /// One permit per watcher of events.
     pub(crate) streams: Arc<Semaphore>,
+    /// Where partners of pairs are chosen.
+    pub(crate) partners: Partners,
 }
 
 impl AppState {
@@ -28,6 +31,7 @@ impl AppState {
             broker,
             key: None,
             streams: Arc::new(Semaphore::new(MAX_EVENT_STREAMS)),
+            partners: Partners::new(),
         }
     }
 

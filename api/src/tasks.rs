@@ -3,10 +3,13 @@
 mod control;
 mod events;
 mod explain;
+mod partner;
 mod read;
+mod replay;
 mod submission;
 mod view;
 
+pub(crate) use partner::Partners;
 pub(crate) use view::snapshot_name;
 
 use crate::docs::operation;
@@ -16,7 +19,7 @@ use crate::state::AppState;
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
 use trialmill_common::draft::{request_schema, task_request_schema};
-use trialmill_common::state::TaskId;
+use trialmill_common::state::{TaskId, TaskKind};
 use trialmill_store::rows::TaskRow;
 
 /// The routes under one prefix.
@@ -57,6 +60,12 @@ pub(crate) fn routes(prefix: &'static str) -> ApiRouter<AppState> {
         .api_route(
             &at("/{id}/trials/{n}"),
             get_with(read::trial, doc("trial", "One trial")),
+        )
+        .api_route(
+            &at("/{id}/trials/{n}/replay"),
+            post_with(replay::replay, move |op| {
+                replay::describe(doc("replay", "Repeat an ended trial")(op))
+            }),
         )
         .api_route(
             &at("/{id}/best"),
@@ -105,6 +114,19 @@ async fn find(state: &AppState, scope: Scope, id: TaskId) -> Result<TaskRow, Pro
         ))),
         None => Err(no_such_task(id)),
     }
+}
+
+/// A task that has trials.
+fn searching(task: TaskRow) -> Result<TaskRow, Problem> {
+    if task.kind == TaskKind::HyperparameterOptimization {
+        return Ok(task);
+    }
+    Err(Problem::not_found(format!(
+        "task {} is a {}, which has no trials; its result is at {}",
+        task.id,
+        task.kind,
+        Scope::EVERY_KIND.path_of(task.id)
+    )))
 }
 
 fn no_such_task(id: TaskId) -> Problem {

@@ -49,11 +49,13 @@ pub use aims::MAX_CONSTRAINTS;
 pub use body::parse_body;
 pub use findings::MAX_FAULTS;
 pub use market::{
-    Coverage, MAX_PERIOD_DAYS, MAX_STOCK_CODES, MIN_PERIOD_DAYS, MarketView, YEARS, symbols,
+    Coverage, MAX_PERIOD_DAYS, MAX_STOCK_CODES, MIN_PERIOD_DAYS, MarketView, YEARS, strategy_key,
+    symbols,
 };
 pub use partner::{MAX_CANDIDATES, Pairing};
 pub use points::MAX_INITIAL_PARAMS;
 pub use schema::{request_schema, task_request_schema};
+pub use search::AUTO;
 
 use crate::fault::{Fault, Warning};
 use crate::objective::TestFunction;

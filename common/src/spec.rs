@@ -148,6 +148,16 @@ impl TaskSpec {
         }
     }
 
+    /// Whether its sampler proposes from what has ended: then the order in which trials end
+    /// matters, and not too many may be unseen.
+    #[must_use]
+    pub fn reads_history(&self) -> bool {
+        match self.method {
+            Method::Random | Method::Grid | Method::Sobol => false,
+            Method::Tpe => true,
+        }
+    }
+
     /// The named parameters of a point, fixed ones included: what an objective and a user see.
     #[must_use]
     pub fn named(&self, point: &Point) -> BTreeMap<String, Choice> {

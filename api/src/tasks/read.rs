@@ -1,6 +1,6 @@
 //! Looking at tasks and trials.
 
-use super::{find, view};
+use super::{find, searching, view};
 use crate::answer::{TaskAnswer, TaskList, TaskStatus, TrialAnswer, TrialList};
 use crate::extract::{Scope, Search, TaskPath, TaskQuery, TrialPath, TrialQuery, named, page_size};
 use crate::problem::Problem;
@@ -82,8 +82,11 @@ pub(super) async fn best_row(
     task: &TaskRow,
 ) -> Result<Option<TrialRow>, Problem> {
     match task.ledger.best {
-        Some(best) => Ok(state.store.trial(task.id, best.number).await?),
-        None => Ok(None),
+        // The best of a backtest is itself.
+        Some(best) if task.kind == TaskKind::HyperparameterOptimization => {
+            Ok(state.store.trial(task.id, best.number).await?)
+        }
+        Some(_) | None => Ok(None),
     }
 }
 
@@ -94,7 +97,22 @@ pub(super) async fn task(
 ) -> Result<Json<TaskAnswer>, Problem> {
     let task = find(&state, scope, id).await?;
     let best = best_row(&state, &task).await?;
-    Ok(Json(view::task(&task, best.as_ref(), scope)?))
+    let of_defaults = match view::default_trial(&task) {
+        Some(number) => state.store.trial(id, number).await?,
+        None => None,
+    };
+    let run = match task.kind {
+        TaskKind::HyperparameterOptimization => None,
+        TaskKind::Backtest | TaskKind::Training | TaskKind::Prediction => {
+            state.store.run_result(id).await?
+        }
+    };
+    let outcome = view::Outcome {
+        best: best.as_ref(),
+        of_defaults: of_defaults.as_ref(),
+        run,
+    };
+    Ok(Json(view::task(&task, outcome, scope)?))
 }
 
 pub(super) async fn status(
@@ -112,7 +130,7 @@ pub(super) async fn best(
     scope: Scope,
     TaskPath(id): TaskPath,
 ) -> Result<Json<TrialAnswer>, Problem> {
-    let task = find(&state, scope, id).await?;
+    let task = searching(find(&state, scope, id).await?)?;
     let Some(row) = best_row(&state, &task).await? else {
         return Err(Problem::not_found(format!(
             "task {id} has no feasible trial so far ({} ended, {} of them infeasible, {} failed)",
@@ -129,7 +147,7 @@ pub(super) async fn trial(
     scope: Scope,
     TrialPath { task: id, number }: TrialPath,
 ) -> Result<Json<TrialAnswer>, Problem> {
-    let task = find(&state, scope, id).await?;
+    let task = searching(find(&state, scope, id).await?)?;
     let spec = view::spec_of(&task)?;
     if let Some(row) = state.store.trial(id, number).await? {
         return Ok(Json(view::trial(&spec, &row)?));
@@ -160,7 +178,7 @@ pub(super) async fn trials(
     Search(query): Search<TrialQuery>,
 ) -> Result<Json<TrialList>, Problem> {
     let (wanted, after, limit) = trial_filter(query)?;
-    let task = find(&state, scope, id).await?;
+    let task = searching(find(&state, scope, id).await?)?;
     let spec = view::spec_of(&task)?;
     let items = match wanted {
         Wanted::Ended(end) => {

@@ -1,7 +1,7 @@
 //! Accepting a task: the body is read within its bound, checked against what the store holds, and
 //! stored; the answer is given after the commit, whether the broker is up or not.
 
-use super::view;
+use super::view::{self, TARGET};
 use crate::answer::Accepted as AcceptedAnswer;
 use crate::body::read_json;
 use crate::extract::Scope;
@@ -16,17 +16,18 @@ use aide::openapi::{
 };
 use aide::transform::{TransformOperation, TransformResponse};
 use axum::Json;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use trialmill_common::draft::{
     Accepted, Coverage, MarketView, Surroundings, check_optimization, check_task, parse_body,
-    stock_codes,
+    strategy_key, symbols,
 };
 use trialmill_common::fault::{Fault, Warning};
-use trialmill_common::spec::MAX_SEED;
+use trialmill_common::spec::{MAX_SEED, RunSpec, Spec};
 use trialmill_common::state::{TaskId, TaskKind};
 use trialmill_common::worker::DEFAULT_POOL;
 use trialmill_store::rows::{Idempotency, NewTask, SeriesInfo, Submitted, TaskRow, WorkerRow};
@@ -37,8 +38,35 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Header of an answer that was given before.
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
+/// Revision of the engine: what accepted a task.
+pub(super) const ENGINE: &str = env!("CARGO_PKG_VERSION");
+
 /// Scope of idempotency keys while there is one API key.
 const IDEMPOTENCY_SCOPE: &str = "";
+
+/// The `Idempotency-Key` of a request, if it has one.
+pub(super) struct Key(Option<String>);
+
+impl Key {
+    /// The key with the hash of what it was sent for. Of the bytes as sent: a client that repeats a
+    /// request repeats its bytes, and two requests that differ in a space are not known to mean
+    /// the same.
+    pub(super) fn over(self, sent: &[u8]) -> Option<Idempotency> {
+        self.0.map(|key| Idempotency {
+            scope: IDEMPOTENCY_SCOPE.to_owned(),
+            key,
+            body_hash: *blake3::hash(sent).as_bytes(),
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        idempotency_key(&parts.headers).map(Self)
+    }
+}
 
 /// A submission as it was sent: its JSON and what is needed to know it again.
 pub(super) struct Draft {
@@ -52,14 +80,7 @@ impl<S: Send + Sync> FromRequest<S> for Draft {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let bytes = read_json(&parts.headers, body).await?;
-        let key = idempotency_key(&parts.headers)?;
-        let idempotency = key.map(|key| Idempotency {
-            scope: IDEMPOTENCY_SCOPE.to_owned(),
-            key,
-            // Of the bytes as sent: a client that repeats a request repeats its bytes, and two
-            // requests that differ in a space are not known to mean the same.
-            body_hash: *blake3::hash(&bytes).as_bytes(),
-        });
+        let idempotency = Key(idempotency_key(&parts.headers)?).over(&bytes);
         let body = parse_body(&bytes).map_err(Problem::invalid)?;
         Ok(Self { body, idempotency })
     }
@@ -89,23 +110,44 @@ pub(super) async fn submit(
     scope: Scope,
     draft: Draft,
 ) -> Result<Response, Problem> {
-    if let Some(Idempotency {
+    // Before the check: what was accepted once is answered, whatever the store holds by now.
+    if let Some(before) = made_before(&state, draft.idempotency.as_ref(), scope).await? {
+        return Ok(before);
+    }
+    let task = check(&state, scope, &draft.body).await?;
+    store(&state, task, draft.idempotency, scope).await
+}
+
+/// The answer to a request that was accepted before.
+pub(super) async fn made_before(
+    state: &AppState,
+    idempotency: Option<&Idempotency>,
+    scope: Scope,
+) -> Result<Option<Response>, Problem> {
+    let Some(Idempotency {
         scope: keys,
         key,
         body_hash,
-    }) = &draft.idempotency
-        && let Some((first_hash, row)) = state.store.idempotent(keys, key).await?
-    {
-        // Before the check: what was accepted once is answered, whatever the store holds by now.
-        return if first_hash == *body_hash {
-            Ok(replayed(&row, scope))
-        } else {
-            Err(key_conflict())
-        };
+    }) = idempotency
+    else {
+        return Ok(None);
+    };
+    match state.store.idempotent(keys, key).await? {
+        None => Ok(None),
+        Some((first_hash, row)) if first_hash == *body_hash => Ok(Some(replayed(&row, scope))),
+        Some(_) => Err(key_conflict()),
     }
-    let task = check(&state, scope, &draft.body).await?;
+}
+
+/// Stores a checked task and answers.
+pub(super) async fn store(
+    state: &AppState,
+    task: NewTask,
+    idempotency: Option<Idempotency>,
+    scope: Scope,
+) -> Result<Response, Problem> {
     let id = task.id;
-    match state.store.submit(task, draft.idempotency).await? {
+    match state.store.submit(task, idempotency).await? {
         Submitted::Created(row) => {
             tracing::info!(task.id = %id, task.name = %row.name, "a task was accepted");
             Ok(answer(StatusCode::CREATED, &row, scope))
@@ -145,18 +187,18 @@ fn answer(status: StatusCode, row: &TaskRow, scope: Scope) -> Response {
 
 /// The task that a body asks for, checked against the store.
 async fn check(state: &AppState, scope: Scope, body: &Value) -> Result<NewTask, Problem> {
-    let codes = stock_codes(body);
-    let known = if codes.is_empty() {
+    let symbols = symbols(body);
+    let known = if symbols.is_empty() {
         Vec::new()
     } else {
-        state.store.series_info(&codes).await?
+        state.store.series_info(&symbols).await?
     };
     let workers = state.store.workers().await?;
     let mut announced: BTreeSet<String> = workers
         .iter()
         .flat_map(|worker| worker.card.strategies.iter().cloned())
         .collect();
-    if let Some(name) = strategy_name(body)
+    if let Some(name) = strategy_key(body)
         && !announced.contains(name)
         && state.store.ever_announced(name).await?
     {
@@ -183,13 +225,9 @@ async fn check(state: &AppState, scope: Scope, body: &Value) -> Result<NewTask, 
         }
     }
     .map_err(Problem::invalid)?;
+    let store = state.store.as_ref();
+    let accepted = state.partners.resolve(store, accepted, coverage).await?;
     Ok(new_task(accepted, body, &workers))
-}
-
-/// The strategy that a body names, in either form; unchecked.
-fn strategy_name(body: &Value) -> Option<&str> {
-    let nested = || body.get("optimization_config")?.get("strategy_name");
-    body.get("strategy_name").or_else(nested)?.as_str()
 }
 
 fn coverage(info: SeriesInfo) -> (String, Coverage) {
@@ -221,42 +259,60 @@ fn new_task(accepted: Accepted, body: &Value, workers: &[WorkerRow]) -> NewTask 
     let Accepted {
         spec,
         planned,
-        kind,
         priority,
         not_before,
         labels: _,
-        resolved,
+        mut resolved,
         warnings,
         series,
+        pairing: _,
     } = accepted;
-    let warnings = with_worker_warning(warnings, &spec.strategy_name, workers);
+    resolved[TARGET] = std::env::consts::ARCH.into();
+    let warnings = with_worker_warning(warnings, spec.strategy_name(), workers);
+    let (seed, n_trials, parallelism, direction, timeout) = match &spec {
+        Spec::Search(search) => (
+            search.seed,
+            search.n_trials,
+            search.parallelism,
+            search.objectives[0].direction,
+            search.timeout,
+        ),
+        // Nothing is drawn; the one unit has the run's own time limit.
+        Spec::Run(_) => (0, 1, Some(1), RunSpec::target().direction, None),
+    };
+    // Fewer units are open at a time for a search that looks at its results.
+    let adaptive = match &spec {
+        Spec::Search(search) => search.reads_history(),
+        Spec::Run(_) => false,
+    };
     NewTask {
         id: TaskId(Uuid::now_v7()),
-        kind,
-        name: spec.task_name.clone(),
-        strategy: spec.strategy_name.clone(),
-        stock_codes: spec.stock_codes.clone(),
+        kind: spec.kind(),
+        name: spec.task_name().to_owned(),
+        strategy: spec.strategy_name().to_owned(),
+        stock_codes: spec.stock_codes().to_vec(),
         pool: DEFAULT_POOL.to_owned(),
         request: body.clone(),
         resolved,
         warnings,
-        seed: spec.seed,
-        n_trials: spec.n_trials,
+        seed,
+        n_trials,
         planned,
-        parallelism: spec.parallelism,
-        direction: spec.objectives[0].direction,
-        timeout: spec.timeout,
+        parallelism,
+        adaptive,
+        direction,
+        timeout,
         priority,
         not_before,
         snapshot: series,
-        engine: env!("CARGO_PKG_VERSION").to_owned(),
+        engine: ENGINE.to_owned(),
         submitted_by: None,
         spec: spec.to_json(),
     }
 }
 
 /// Says so when nothing that lives now could run the task.
-fn with_worker_warning(
+pub(super) fn with_worker_warning(
     mut warnings: Vec<Warning>,
     strategy: &str,
     workers: &[WorkerRow],
@@ -308,36 +364,41 @@ pub(super) fn describe(op: TransformOperation<'_>, schema: Value) -> TransformOp
         ..RequestBody::default()
     };
     body.content.insert("application/json".to_owned(), media);
-    let mut op = op
-        .description(
-            "The task is stored when this answers, whether the broker is up or not. The same \
-             Idempotency-Key and body (byte for byte) give the same task again for 24 hours; \
-             another body gives 409.",
-        )
-        .response_with::<201, Json<AcceptedAnswer>, _>(|r| {
-            r.description("Accepted; Location is the path of the task.")
-        })
-        .response_with::<200, Json<AcceptedAnswer>, _>(|r| {
-            r.description("Repeated; Idempotent-Replayed: true.")
-        })
-        .response_with::<400, (), _>(|r| r.description("What was sent is not HTTP."))
-        .response_with::<401, Problem, _>(|r| refusal(r, "A key is set and was not sent."))
-        .response_with::<408, Problem, _>(|r| {
-            refusal(r, "The body was not complete in time; nothing was stored.")
-        })
-        .response_with::<409, Problem, _>(|r| {
-            refusal(r, "The Idempotency-Key was used with another body.")
-        })
-        .response_with::<413, Problem, _>(|r| refusal(r, "The body is too large."))
-        .response_with::<415, Problem, _>(|r| refusal(r, "The body is not sent as JSON."))
-        .response_with::<422, Problem, _>(|r| {
-            refusal(r, "The request has faults; each is listed in errors.")
-        })
-        .response_with::<503, Problem, _>(|r| {
-            r.description("The database is away; the same request may succeed later.")
-        });
+    let mut op = describe_answers(op.description(
+        "The task is stored when this answers, whether the broker is up or not. The same \
+         Idempotency-Key and body (byte for byte) give the same task again for 24 hours; another \
+         body gives 409. A strategy of two legs gets its partners here: they are chosen on the \
+         three years before start_date among the stored symbols, or among \
+         backtest_config.partners.",
+    ))
+    .response_with::<400, (), _>(|r| r.description("What was sent is not HTTP."))
+    .response_with::<408, Problem, _>(|r| {
+        refusal(r, "The body was not complete in time; nothing was stored.")
+    })
+    .response_with::<413, Problem, _>(|r| refusal(r, "The body is too large."))
+    .response_with::<415, Problem, _>(|r| refusal(r, "The body is not sent as JSON."));
     op.inner_mut().request_body = Some(ReferenceOr::Item(body));
     op
+}
+
+/// The answers of every operation that makes a task.
+pub(super) fn describe_answers(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    op.response_with::<201, Json<AcceptedAnswer>, _>(|r| {
+        r.description("Accepted; Location is the path of the task.")
+    })
+    .response_with::<200, Json<AcceptedAnswer>, _>(|r| {
+        r.description("Repeated; Idempotent-Replayed: true.")
+    })
+    .response_with::<401, Problem, _>(|r| refusal(r, "A key is set and was not sent."))
+    .response_with::<409, Problem, _>(|r| {
+        refusal(r, "The Idempotency-Key was used with another body.")
+    })
+    .response_with::<422, Problem, _>(|r| {
+        refusal(r, "The request has faults; each is listed in errors.")
+    })
+    .response_with::<503, Problem, _>(|r| {
+        r.description("The database is away; the same request may succeed later.")
+    })
 }
 
 /// A refusal after which waiting changes nothing.
@@ -350,6 +411,12 @@ fn refusal<'a>(
 }
 
 impl OperationInput for Draft {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        Key::operation_input(ctx, operation);
+    }
+}
+
+impl OperationInput for Key {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         let json_schema = ctx.schema.subschema_for::<String>();
         let format = ParameterSchemaOrContent::Schema(SchemaObject {

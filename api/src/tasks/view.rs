@@ -1,19 +1,23 @@
 //! Rows as answers. Pure: what a figure means is decided here and nowhere else.
 
 use crate::answer::{
-    Accepted, BestTrial, ErrorAnswer, FailureAnswer, Links, OptimizationMetadata, Parameters,
-    Reproducibility, TaskAnswer, TaskResult, TaskStatus, TaskSummary, TrialAnswer, Verdict,
-    WarningAnswer,
+    Accepted, Baselines, BestTrial, DefaultParams, ErrorAnswer, FailureAnswer, Links,
+    OptimizationMetadata, Parameters, Reproducibility, ResultAnswer, TaskAnswer, TaskResult,
+    TaskStatus, TaskSummary, TrialAnswer, Verdict, WarningAnswer,
 };
 use crate::extract::Scope;
 use crate::problem::Problem;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use trialmill_common::draft::DEFAULT_TRIAL;
 use trialmill_common::spec::TaskSpec;
-use trialmill_common::state::{StopReason, TaskState};
+use trialmill_common::state::{StopReason, TaskId, TaskKind, TaskState};
 use trialmill_store::rows::{RunningRow, TaskRow, TrialRow};
 
-/// The checked form of a stored task.
+/// The field of `resolved` that has the processor family of the build that accepted the task.
+pub(super) const TARGET: &str = "target";
+
+/// The checked form of a stored search.
 pub(super) fn spec_of(task: &TaskRow) -> Result<TaskSpec, Problem> {
     TaskSpec::from_json(&task.spec).map_err(|error| {
         tracing::error!(task.id = %task.id, error = %error, "a stored task is unreadable");
@@ -93,12 +97,13 @@ pub(super) fn status(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskStat
         Some(row) => Some(parameters(&spec_of(task)?, &row.params)?),
         None => None,
     };
+    let searches = task.kind == TaskKind::HyperparameterOptimization;
     Ok(TaskStatus {
         task_id: task.id.0,
         task_name: task.name.clone(),
         task_type: task.kind.name().to_owned(),
         status: ledger.state.name().to_owned(),
-        phase: (ledger.state == TaskState::Running).then(|| "searching".to_owned()),
+        phase: (searches && ledger.state == TaskState::Running).then(|| "searching".to_owned()),
         stop_reason: stop_reason(task),
         progress: progress(task),
         n_trials: ledger.n_trials,
@@ -107,8 +112,8 @@ pub(super) fn status(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskStat
         pruned_trials: ledger.pruned,
         failed_trials: ledger.failed,
         infeasible_trials: ledger.infeasible,
-        best_score: ledger.best.map(|best| best.value),
-        best_trial_number: ledger.best.map(|best| best.number),
+        best_score: ledger.best.filter(|_| searches).map(|best| best.value),
+        best_trial_number: ledger.best.filter(|_| searches).map(|best| best.number),
         best_params,
         window: best.and_then(|row| row.window),
         trials_per_second: rate(task),
@@ -122,6 +127,8 @@ pub(super) fn status(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskStat
 
 pub(super) fn summary(task: &TaskRow) -> TaskSummary {
     let ledger = &task.ledger;
+    let searches = task.kind == TaskKind::HyperparameterOptimization;
+    let best = ledger.best.filter(|_| searches);
     TaskSummary {
         task_id: task.id.0,
         task_name: task.name.clone(),
@@ -134,8 +141,8 @@ pub(super) fn summary(task: &TaskRow) -> TaskSummary {
         n_trials: ledger.n_trials,
         completed_trials: ledger.completed,
         failed_trials: ledger.failed,
-        best_score: ledger.best.map(|best| best.value),
-        best_trial_number: ledger.best.map(|best| best.number),
+        best_score: best.map(|best| best.value),
+        best_trial_number: best.map(|best| best.number),
         priority: task.priority.name().to_owned(),
         labels: labels(task),
         created_at: task.created_at,
@@ -172,18 +179,44 @@ pub(super) fn accepted(task: &TaskRow, scope: Scope) -> Accepted {
         error: task.error.as_ref().map(ErrorAnswer::from),
         resolved: resolved(task),
         warnings: task.warnings.iter().map(WarningAnswer::from).collect(),
-        links: Links::of(&scope.path_of(task.id)),
+        links: Links::of(&scope.path_of(task.id), task.kind),
     }
+}
+
+/// What the rows of a task say of its result.
+pub(super) struct Outcome<'a> {
+    /// The best trial, when there is one.
+    pub best: Option<&'a TrialRow>,
+    /// The trial of the default parameters, when there is one.
+    pub of_defaults: Option<&'a TrialRow>,
+    /// What the one unit of a backtest left.
+    pub run: Option<Value>,
+}
+
+/// The number of the trial that took the default parameters.
+pub(super) fn default_trial(task: &TaskRow) -> Option<u32> {
+    let number = task.resolved.get(DEFAULT_TRIAL)?.as_u64()?;
+    u32::try_from(number).ok()
 }
 
 pub(super) fn task(
     task: &TaskRow,
-    best: Option<&TrialRow>,
+    outcome: Outcome<'_>,
     scope: Scope,
 ) -> Result<TaskAnswer, Problem> {
     let done = task.ledger.state == TaskState::Completed;
+    let status = status(task, outcome.best)?;
+    let result = match task.kind {
+        _ if !done => None,
+        TaskKind::HyperparameterOptimization => {
+            Some(ResultAnswer::Search(Box::new(result(task, &outcome)?)))
+        }
+        TaskKind::Backtest | TaskKind::Training | TaskKind::Prediction => {
+            outcome.run.map(ResultAnswer::Run)
+        }
+    };
     Ok(TaskAnswer {
-        status: status(task, best)?,
+        status,
         strategy_name: task.strategy.clone(),
         stock_codes: task.stock_codes.clone(),
         priority: task.priority.name().to_owned(),
@@ -191,24 +224,61 @@ pub(super) fn task(
         request: task.request.clone(),
         resolved: resolved(task),
         warnings: task.warnings.iter().map(WarningAnswer::from).collect(),
-        result: if done {
-            Some(result(task, best)?)
-        } else {
-            None
-        },
-        links: Links::of(&scope.path_of(task.id)),
+        result,
+        links: Links::of(&scope.path_of(task.id), task.kind),
     })
 }
 
-fn result(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskResult, Problem> {
+/// The metrics of a trial with the period that they are of.
+fn in_sample(spec: &TaskSpec, row: &TrialRow) -> Value {
+    let mut fields = serde_json::Map::new();
+    if !spec.stock_codes.is_empty() {
+        fields.insert("from".to_owned(), json!(spec.start_date));
+        fields.insert("to".to_owned(), json!(spec.end_date));
+    }
+    if let Some(Value::Object(metrics)) = &row.metrics {
+        fields.extend(metrics.clone());
+    }
+    Value::Object(fields)
+}
+
+fn baselines(spec: &TaskSpec, outcome: &Outcome<'_>) -> Result<Baselines, Problem> {
+    let default_params = match outcome.of_defaults {
+        Some(row) => Some(DefaultParams {
+            trial_number: row.number,
+            params: parameters(spec, &row.params)?,
+            values: values(spec, &row.values),
+            metrics: row.metrics.clone().unwrap_or(Value::Null),
+            infeasible: row.infeasible.clone(),
+            failure: row.failure.as_ref().map(FailureAnswer::from),
+        }),
+        None => None,
+    };
+    let on_bars = !spec.stock_codes.is_empty();
+    Ok(Baselines {
+        period: on_bars.then_some([spec.start_date, spec.end_date]),
+        default_params,
+    })
+}
+
+/// The command that repeats a trial.
+fn replay(task: TaskId, best: Option<&TrialRow>) -> Value {
+    match best {
+        Some(row) => json!(format!("trialmill replay {task} {}", row.number)),
+        None => json!({"value": null, "reason": "no trial is the best one"}),
+    }
+}
+
+fn result(task: &TaskRow, outcome: &Outcome<'_>) -> Result<TaskResult, Problem> {
     let spec = spec_of(task)?;
-    let best = match best {
+    let best = match outcome.best {
         Some(row) => Some(BestTrial {
             trial_number: row.number,
             window: row.window,
             params: parameters(&spec, &row.params)?,
             values: values(&spec, &row.values),
             metrics: row.metrics.clone().unwrap_or(Value::Null),
+            in_sample: in_sample(&spec, row),
         }),
         None => None,
     };
@@ -228,20 +298,25 @@ fn result(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskResult, Problem
     Ok(TaskResult {
         verdict,
         best,
+        baselines: baselines(&spec, outcome)?,
         reproducibility: Reproducibility {
             seed: task.seed,
             data_snapshot: task.snapshot.as_ref().map(snapshot_name),
             engine: task.engine.clone(),
-            replay: json!({
-                "value": null,
-                "reason": "replaying a trial is not part of this version",
-            }),
+            target: target(task),
+            replay: replay(task.id, outcome.best),
         },
         optimization_metadata: OptimizationMetadata {
             method: spec.method.name().to_owned(),
             duration_seconds: task.active_seconds,
         },
     })
+}
+
+/// The processor family that the task was accepted on.
+fn target(task: &TaskRow) -> Option<String> {
+    let target = task.resolved.get(TARGET)?.as_str()?;
+    Some(target.to_owned())
 }
 
 /// An ended trial.

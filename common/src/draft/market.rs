@@ -3,7 +3,7 @@
 use super::Subject;
 use super::findings::{Findings, shown};
 use super::node::Node;
-use super::request::CONFIG;
+use super::request::{CONFIG, NESTED};
 use crate::fault::Fault;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta};
 use serde_json::Value;
@@ -66,6 +66,17 @@ pub fn symbols(body: &Value) -> Vec<String> {
     symbols.sort();
     symbols.dedup();
     symbols
+}
+
+/// The strategy that a request names, wherever its form puts it. Lenient, as [`symbols`].
+#[must_use]
+pub fn strategy_key(body: &Value) -> Option<&str> {
+    let places = [Some(body), body.get(CONFIG)].into_iter().flatten();
+    let all = places.flat_map(|place| [Some(place), place.get(NESTED)]);
+    let names = all.flatten().flat_map(|place| {
+        ["strategy_name", "strategy_type"].map(|name| place.get(name).and_then(Value::as_str))
+    });
+    names.flatten().next()
 }
 
 pub(super) fn is_symbol(code: &str) -> bool {

@@ -233,7 +233,7 @@ pub(super) fn check(
     warn_of_no_worker(around, found);
     // Where no history is read, the order in which trials end changes nothing; one trial after the
     // other always reads the same history.
-    let reproducible = !reads_history(method) || spec.parallelism == Some(1);
+    let reproducible = !spec.reads_history() || spec.parallelism == Some(1);
     let resolved = json!({
         "sampler": method.name(),
         "reproducible": reproducible,
@@ -253,14 +253,6 @@ pub(super) fn check(
         series,
         pairing,
     })
-}
-
-/// Whether a sampler proposes from what has ended.
-fn reads_history(method: Method) -> bool {
-    match method {
-        Method::Random | Method::Grid | Method::Sobol => false,
-        Method::Tpe => true,
-    }
 }
 
 /// The points of a space that its method can exhaust.

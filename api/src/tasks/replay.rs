@@ -1,0 +1,133 @@
+//! Repeating an ended trial: a backtest of its parameters on the bars that its task pinned.
+
+use super::submission::{ENGINE, Key, describe_answers, made_before, store, with_worker_warning};
+use super::view::{TARGET, spec_of};
+use super::{find, searching};
+use crate::extract::{Scope, TrialPath};
+use crate::problem::{Class, Problem};
+use crate::state::AppState;
+use aide::transform::TransformOperation;
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::json;
+use std::collections::BTreeMap;
+use trialmill_common::draft::MAX_TASK_NAME_CHARS;
+use trialmill_common::spec::{RecordedTrial, RunSpec};
+use trialmill_common::state::{Priority, TaskId, TaskKind};
+use trialmill_common::worker::DEFAULT_POOL;
+use trialmill_store::rows::{NewTask, TaskRow, TrialRow};
+use uuid::Uuid;
+
+/// `POST .../trials/{n}/replay`.
+pub(super) async fn replay(
+    State(state): State<AppState>,
+    scope: Scope,
+    TrialPath { task: id, number }: TrialPath,
+    key: Key,
+) -> Result<Response, Problem> {
+    let task = searching(find(&state, scope, id).await?)?;
+    let key = key.over(format!("replay {id} {number}").as_bytes());
+    // The replay is no optimization: it is found under every kind only.
+    let everywhere = Scope::EVERY_KIND;
+    if let Some(before) = made_before(&state, key.as_ref(), everywhere).await? {
+        return Ok(before);
+    }
+    let Some(row) = state.store.trial(id, number).await? else {
+        return Err(if number < task.ledger.planned {
+            let detail = format!("trial {number} of task {id} has not ended; wait until it has");
+            Problem::new(Class::Conflict, detail)
+        } else {
+            Problem::not_found(format!(
+                "task {id} has no trial {number}; its trials are 0 to {}",
+                task.ledger.planned.saturating_sub(1)
+            ))
+        });
+    };
+    let snapshot = snapshot(&state, &task).await?;
+    let new = new_task(&state, &task, &row, snapshot).await?;
+    store(&state, new, key, everywhere).await
+}
+
+/// The series that the task pinned.
+async fn snapshot(state: &AppState, task: &TaskRow) -> Result<BTreeMap<String, [u8; 32]>, Problem> {
+    let Some(id) = task.snapshot else {
+        return Ok(BTreeMap::new());
+    };
+    state.store.snapshot(id).await?.ok_or_else(|| {
+        let detail = format!(
+            "the market data that task {} pinned is no longer in the database; restore it from a \
+             backup",
+            task.id
+        );
+        Problem::new(Class::Conflict, detail)
+    })
+}
+
+async fn new_task(
+    state: &AppState,
+    task: &TaskRow,
+    row: &TrialRow,
+    snapshot: BTreeMap<String, [u8; 32]>,
+) -> Result<NewTask, Problem> {
+    let spec = spec_of(task)?;
+    let point = spec.space.unpack(&row.params).map_err(|error| {
+        tracing::error!(task.id = %task.id, error = %error, "a stored trial is unreadable");
+        Problem::internal()
+    })?;
+    let recorded = RecordedTrial {
+        end: row.end,
+        values: row.values.clone(),
+        infeasible: row.infeasible.clone(),
+        failure: row.failure.as_ref().map(|failure| failure.kind),
+    };
+    let run = RunSpec::replaying(task.id, &spec, row.number, &point, recorded);
+    let name = format!("replay of trial {} of {}", row.number, task.name);
+    let name: String = name.chars().take(MAX_TASK_NAME_CHARS).collect();
+    let run = RunSpec {
+        task_name: name.clone(),
+        ..run
+    };
+    let origin = json!({"task_id": task.id, "trial_number": row.number});
+    let workers = state.store.workers().await?;
+    Ok(NewTask {
+        id: TaskId(Uuid::now_v7()),
+        kind: TaskKind::Backtest,
+        name,
+        strategy: task.strategy.clone(),
+        stock_codes: task.stock_codes.clone(),
+        pool: DEFAULT_POOL.to_owned(),
+        request: json!({"task_type": TaskKind::Backtest.name(), "replay_of": origin}),
+        resolved: json!({
+            "replay_of": origin,
+            "params": run.params,
+            "partner": task.resolved.get("partner"),
+            "reproducible": true,
+            TARGET: std::env::consts::ARCH,
+        }),
+        warnings: with_worker_warning(Vec::new(), &task.strategy, &workers),
+        seed: task.seed,
+        n_trials: 1,
+        planned: 1,
+        parallelism: Some(1),
+        adaptive: false,
+        direction: spec.objectives[0].direction,
+        timeout: None,
+        priority: Priority::Normal,
+        not_before: None,
+        snapshot,
+        engine: ENGINE.to_owned(),
+        submitted_by: None,
+        spec: run.to_json(),
+    })
+}
+
+/// Describes the route.
+pub(super) fn describe(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    describe_answers(op.description(
+        "Makes a task of the kind backtest: the parameters of the trial on the bars that its task \
+         pinned. Its result says in `replay` whether the values are the same to the bit; a failed \
+         trial is compared by the kind of its failure. Location is under /api/v1/tasks. 404 \
+         without such a trial, 409 when it has not ended.",
+    ))
+    .response_with::<404, Problem, _>(|r| r.description("There is no such trial."))
+}
