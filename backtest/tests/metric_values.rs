@@ -159,10 +159,12 @@ fn sorted_quantile(returns: &[f64], p: f64) -> f64 {
     let mut sorted = returns.to_vec();
     sorted.sort_by(f64::total_cmp);
     let place = p * (sorted.len() - 1) as f64;
-    let below = place.floor();
-    let low = sorted[below as usize];
-    let high = sorted.get(below as usize + 1).copied().unwrap_or(low);
-    low + (place - below) * (high - low)
+    let below = (0..sorted.len())
+        .rfind(|&rank| rank as f64 <= place)
+        .unwrap();
+    let low = sorted[below];
+    let high = sorted.get(below + 1).copied().unwrap_or(low);
+    low + (place - below as f64) * (high - low)
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn drawn(info: &StrategyInfo, random: &mut Random) -> Params {
     let draw = |parameter: &trialmill_backtest::strategy::ParamInfo| {
         let value = parameter.min + (parameter.max - parameter.min) * random.uniform();
         let value = match parameter.kind {
-            ParamKind::Int => ParamValue::Int(value.round() as i64),
+            ParamKind::Int => ParamValue::Float(value.round()),
             ParamKind::Float => ParamValue::Float(value),
         };
         (parameter.name, value)
@@ -321,7 +321,7 @@ impl PairRule for Throws {
             *signal = PairSignal::Enter {
                 long,
                 hedge_ratio: 3.0 * dice.uniform() - 0.3,
-                admitted: dice.bits() % 4 > 0,
+                admitted: dice.uniform() > 0.25,
             };
         }
     }

@@ -115,15 +115,15 @@ impl PairRule for Reversion {
     }
 
     fn signals(&self, pair: &PairView<'_>, signals: &mut [PairSignal]) {
-        for row in self.lookback - 1..pair.rows() {
+        for (row, signal) in signals.iter_mut().enumerate().skip(self.lookback - 1) {
             let Ok(fit) = pair.fit(row, self.lookback) else {
                 continue;
             };
             let z = fit.z_score;
             if z.abs() <= self.exit {
-                signals[row] = PairSignal::Exit;
+                *signal = PairSignal::Exit;
             } else if z.abs() >= self.entry {
-                signals[row] = PairSignal::Enter {
+                *signal = PairSignal::Enter {
                     long: if z < 0.0 { Leg::Y } else { Leg::X },
                     hedge_ratio: fit.hedge_ratio,
                     // NaN, no half-life, is not at most anything.
