@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 use trialmill_backtest::bars::BarSeries;
-use trialmill_backtest::engine::{BacktestConfig, Dataset, run};
+use trialmill_backtest::engine::{Backtest, BacktestConfig, Dataset};
 use trialmill_backtest::metrics::{Metric, evaluate_all};
 use trialmill_backtest::strategy::{Params, find};
 use trialmill_backtest::synthetic::{Kind, series};
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let prepared = start.elapsed();
 
         let strategy = find("moving_average").ok_or("no such strategy")?;
-        let config = BacktestConfig::default();
+        let backtest = Backtest::new(data, BacktestConfig::default())?;
         let rounds = 20_000 / symbols.max(20);
         let (mut sharpe_only, mut every) = (f64::INFINITY, f64::INFINITY);
         let mut trades = 0;
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 .with("short_window", (2 + round % 48) as f64)
                 .with("long_window", (51 + round % 150) as f64);
             let start = Instant::now();
-            let report = run(&data, strategy, &params, &config, &|| false)?;
+            let report = backtest.trial(strategy, &params, &|| false)?;
             let _ = black_box(Metric::SharpeRatio.value(&report));
             sharpe_only = sharpe_only.min(start.elapsed().as_secs_f64());
             trades += report.trades.len();
@@ -56,13 +56,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!(
             "{symbols:3} symbols x {} rows: trial with Sharpe {:.3} ms, all metrics {:.3} ms more, \
              {:.0} trades a trial; read {:.1} ms, prepare {:.1} ms, {:.1} MB",
-            data.rows(),
+            backtest.data().rows(),
             sharpe_only * 1e3,
             every * 1e3,
             trades as f64 / rounds as f64,
             read.as_secs_f64() * 1e3,
             prepared.as_secs_f64() * 1e3,
-            data.memory_bytes() as f64 / 1e6,
+            backtest.data().memory_bytes() as f64 / 1e6,
         );
     }
     Ok(())
