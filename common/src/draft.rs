@@ -2,8 +2,9 @@
 //!
 //! A request is a JSON document ([`parse_body`]). The check knows nothing of databases or time:
 //! what the store holds and what workers announced comes in as [`Surroundings`], what a seed is
-//! drawn from too. What comes out is a [`TaskSpec`] that nobody needs to check again, with the
-//! decisions that were made for the user, or a list of [`Fault`]s.
+//! drawn from too. What comes out is a [`Spec`] that nobody needs to check again, with the decisions
+//! that were made for the user, or a list of [`Fault`]s. One decision takes the bars and is left to
+//! the caller: the partners of a strategy with two legs ([`Pairing`]).
 //!
 //! Rules for the whole document: an unknown field is a fault, with the field that was probably
 //! meant; null means "not given"; a whole number may be written as `5.0`.
@@ -24,7 +25,8 @@
 //!     "optimization_method": "random",
 //! });
 //! let accepted = check_optimization(&request, &around).expect("nothing is wrong with it");
-//! assert_eq!((accepted.planned, accepted.spec.seed()), (50, 7));
+//! let search = accepted.spec.as_search().expect("it is a search");
+//! assert_eq!((accepted.planned, search.seed), (50, 7));
 //!
 //! request["n_trails"] = json!(100);
 //! let faults = check_optimization(&request, &around).unwrap_err();

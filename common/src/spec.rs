@@ -14,7 +14,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use trialmill_backtest::config::{BacktestConfig, Benchmark, Position};
-use trialmill_search::{Choice, Domain, Method, Point, Space, SpaceBuilder};
+use trialmill_search::{Choice, Domain, Method, Point, Space, SpaceBuilder, Study};
 
 /// Most trials of one task.
 pub const MAX_TRIALS: u32 = 1_000_000;
@@ -156,6 +156,21 @@ impl TaskSpec {
             Method::Random | Method::Grid | Method::Sobol => false,
             Method::Tpe => true,
         }
+    }
+
+    /// The search, ready to be asked.
+    ///
+    /// # Errors
+    /// When its method does not take its space, or a first point is none of it: the row was damaged
+    /// or written by another build.
+    pub fn study(&self) -> Result<Study, UnreadableSpec> {
+        let told = |faults: Vec<String>| UnreadableSpec(faults.join("; "));
+        let text = |fault: &dyn ToString| fault.to_string();
+        let study = Study::new(self.space.clone(), self.method, self.seed)
+            .map_err(|faults| told(faults.iter().map(|f| text(f)).collect()))?;
+        study
+            .with_initial(self.first_points.clone())
+            .map_err(|faults| told(faults.iter().map(|f| text(f)).collect()))
     }
 
     /// The named parameters of a point, fixed ones included: what an objective and a user see.

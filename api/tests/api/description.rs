@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use trialmill_backtest::synthetic::{self, Kind};
 use trialmill_store::Store;
 
-const OF_A_TASK: [(&str, &str); 12] = [
+const OF_A_TASK: [(&str, &str); 13] = [
     ("POST", ""),
     ("GET", ""),
     ("GET", "/{id}"),
@@ -13,6 +13,7 @@ const OF_A_TASK: [(&str, &str); 12] = [
     ("GET", "/{id}/status"),
     ("GET", "/{id}/trials"),
     ("GET", "/{id}/trials/{n}"),
+    ("POST", "/{id}/trials/{n}/replay"),
     ("GET", "/{id}/best"),
     ("GET", "/{id}/events"),
     ("GET", "/{id}/explain"),
@@ -123,6 +124,11 @@ async fn a_body_is_accepted_where_the_schema_of_the_route_takes_it() {
     .map(|name| (name.to_owned(), fields.remove(name).unwrap()))
     .collect();
     fields.insert("optimization_config".to_owned(), moved.into());
+    let mut wrapped = serde_json::json!({"config": nested});
+    for name in ["task_type", "task_name"] {
+        let config = wrapped["config"].as_object_mut().unwrap();
+        wrapped[name] = config.remove(name).unwrap();
+    }
     let mut unbuilt = typed.clone();
     unbuilt["task_type"] = "training".into();
     for (path, body, fits) in [
@@ -132,6 +138,8 @@ async fn a_body_is_accepted_where_the_schema_of_the_route_takes_it() {
         ("/api/v1/tasks", &plain, false),
         ("/api/v1/tasks", &typed, true),
         ("/api/v1/tasks", &nested, true),
+        (TASKS, &wrapped, false),
+        ("/api/v1/tasks", &wrapped, true),
         ("/api/v1/tasks", &unbuilt, false),
     ] {
         let post = &document["paths"][path]["post"];

@@ -298,8 +298,18 @@ async fn the_catalogues_name_what_this_build_has() {
     assert!(strategies.contains(&"sphere".to_owned()), "{strategies:?}");
     assert_eq!(
         names(&service.get("/api/v1/samplers").await, "name"),
-        ["random", "grid"]
+        ["random", "grid", "sobol", "tpe"]
     );
+    let items = service.get("/api/v1/strategies").await.body["items"].clone();
+    let of = |key: &str| {
+        let mut items = items.as_array().unwrap().iter();
+        items.find(|item| item["key"] == key).unwrap().clone()
+    };
+    assert_eq!(of("cointegration")["legs"], 2);
+    assert_eq!(of("moving_average")["legs"], 1);
+    let retired = &of("bollinger")["retired_parameters"][0];
+    assert_eq!(retired["name"], "entry_threshold");
+    assert!(retired["reason"].as_str().unwrap().len() > 10);
     let metrics = service.get("/api/v1/metrics-catalogue").await;
     assert!(names(&metrics, "name").contains(&"sharpe_ratio".to_owned()));
     assert_eq!(

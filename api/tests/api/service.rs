@@ -243,6 +243,7 @@ impl Holder {
     pub async fn record(&mut self, count: u32, failing: &[u32], close: bool) {
         let spec = TaskSpec::from_json(&self.claim.spec).unwrap();
         let study = Study::new(spec.space.clone(), spec.method, spec.seed).unwrap();
+        let study = study.with_initial(spec.first_points.clone()).unwrap();
         let first = self.claim.first + self.recorded;
         let trials = (first..first + count).map(|number| {
             let point = study.ask(&History::EMPTY, number).unwrap();

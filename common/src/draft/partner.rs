@@ -190,3 +190,70 @@ impl Accepted {
         Ok(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(y: i32, m: u32, d: u32) -> NaiveDate {
+        NaiveDate::from_ymd_opt(y, m, d).unwrap()
+    }
+
+    fn stored(names: impl IntoIterator<Item = String>) -> BTreeMap<String, Coverage> {
+        let held = |(index, name)| {
+            let last = if name == "GONE.SZ" { 2020 } else { 2023 };
+            let coverage = Coverage {
+                first: day(2013, 1, 4),
+                last: day(last, 12, 29),
+                rows: 2_000,
+                hash: [u8::try_from(index % 256).unwrap(); 32],
+            };
+            (name, coverage)
+        };
+        names.into_iter().enumerate().map(held).collect()
+    }
+
+    fn pairing(partners: &[&str]) -> Pairing {
+        Pairing {
+            stocks: vec![("000001.SZ".to_owned(), "/stock_codes/0".to_owned())],
+            partners: partners.iter().map(|name| (*name).to_owned()).collect(),
+            start_date: day(2023, 1, 1),
+            end_date: day(2023, 12, 31),
+            require_cointegration: false,
+            config_pointer: "/backtest_config".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_candidate_is_no_index_and_has_bars_in_the_period_that_is_traded() {
+        let names = [
+            "000001.SZ",
+            "000300.SH",
+            "399001.SZ",
+            "600000.SH",
+            "GONE.SZ",
+        ];
+        let stored = stored(names.map(str::to_owned));
+        let found = pairing(&[]).candidates(&stored).unwrap();
+        let names: Vec<&String> = found.keys().collect();
+        assert_eq!(names, ["000001.SZ", "600000.SH"]);
+        let faults = pairing(&["GONE.SZ"]).candidates(&stored).unwrap_err();
+        assert_eq!(
+            (faults[0].pointer.as_str(), faults[0].code.as_str()),
+            ("/stock_codes/0", "no_partner")
+        );
+        assert!(faults[0].detail.contains("30 days"), "{}", faults[0].detail);
+    }
+
+    #[test]
+    fn more_candidates_than_are_held_in_memory_are_refused() {
+        let many = (0..=MAX_CANDIDATES).map(|n| format!("S{n}"));
+        let stored = stored(many);
+        let faults = pairing(&[]).candidates(&stored).unwrap_err();
+        assert_eq!(
+            (faults[0].pointer.as_str(), faults[0].code.as_str()),
+            ("/backtest_config/partners", "too_many_candidates")
+        );
+        assert_eq!(pairing(&["S1"]).candidates(&stored).unwrap().len(), 1);
+    }
+}

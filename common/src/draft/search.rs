@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::spec::{MAX_SEED, MAX_TRIALS, Spec, TaskSpec};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use trialmill_search::{Method, Study};
+use trialmill_search::Method;
 
 /// The fields of an optimization request, the required ones first.
 pub(super) const FIELDS: [&str; 26] = [
@@ -255,16 +255,16 @@ pub(super) fn check(
     })
 }
 
-/// The points of a space that its method can exhaust.
+/// The points of a space that its method can exhaust: those that give no point twice.
 fn size_limit(spec: &TaskSpec) -> Option<u64> {
-    if spec.method != Method::Grid {
-        return None;
+    match spec.method {
+        Method::Grid | Method::Tpe => {
+            let study = spec.study();
+            let study = study.expect("faults of the method and the first points were excluded");
+            study.size_limit()
+        }
+        Method::Random | Method::Sobol => None,
     }
-    let study = Study::new(spec.space.clone(), spec.method, spec.seed);
-    let study = study.expect("the method's faults were excluded");
-    let study = study.with_initial(spec.first_points.clone());
-    let study = study.expect("first points were checked against the space");
-    study.size_limit()
 }
 
 /// What `auto` stands for until it chooses by the task.
