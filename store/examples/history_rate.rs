@@ -1,0 +1,137 @@
+//! How fast the history of a task is written and read: trials per second, on the PostgreSQL of
+//! `DATABASE_URL` (whose schema must be current) or, without arguments to say so, on a SQLite file.
+//!
+//! `cargo run --release -p trialmill-store --example history_rate -- postgres|sqlite [TRIALS] [PER_FLUSH]`
+
+#![expect(clippy::print_stdout, reason = "figures are for the person who asked")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Instant;
+use trialmill_common::protocol::board::UnitEnd;
+use trialmill_common::state::{Direction, Priority, TaskId, TaskKind, WorkerId};
+use trialmill_common::trial::{EndedTrial, Evaluation, Outcome};
+use trialmill_search::{ParamValue, Point};
+use trialmill_store::postgres::{PgOptions, PgStore};
+use trialmill_store::rows::{NewTask, UnitRef};
+use trialmill_store::sqlite::SqliteStore;
+use trialmill_store::{Store, Timing, UnitFlush};
+use uuid::Uuid;
+
+fn task(n_trials: u32) -> NewTask {
+    NewTask {
+        id: TaskId(Uuid::now_v7()),
+        kind: TaskKind::HyperparameterOptimization,
+        name: "history rate".to_owned(),
+        strategy: "sphere".to_owned(),
+        stock_codes: vec![],
+        pool: format!("history-rate-{}", Uuid::new_v4().simple()),
+        request: serde_json::json!({}),
+        spec: serde_json::json!({}),
+        resolved: serde_json::json!({}),
+        warnings: vec![],
+        seed: 1,
+        n_trials,
+        planned: n_trials,
+        parallelism: Some(1),
+        adaptive: true,
+        direction: Direction::Minimize,
+        timeout: None,
+        priority: Priority::Normal,
+        not_before: None,
+        snapshot: BTreeMap::new(),
+        engine: "e1".to_owned(),
+        submitted_by: None,
+    }
+}
+
+fn ended(number: u32) -> EndedTrial {
+    let x = f64::from(number);
+    EndedTrial {
+        number,
+        point: Point::new(vec![ParamValue::Float(x); 5]),
+        outcome: Outcome::Completed(Evaluation {
+            values: vec![x],
+            metrics: vec![("value".to_owned(), Ok(x))],
+            ..Evaluation::default()
+        }),
+        duration_ms: 0.1,
+        window: None,
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |place: usize, default: u32| match arguments.get(place) {
+        Some(text) => text.parse::<u32>(),
+        None => Ok(default),
+    };
+    let (n_trials, per_flush) = (number(1, 500_000)?, number(2, 1_000)?);
+    let folder = tempfile::tempdir()?;
+    let store: Arc<dyn Store> = match arguments.first().map(String::as_str) {
+        Some("postgres") => {
+            #[expect(clippy::disallowed_methods, reason = "a bench has no config.rs")]
+            let url = std::env::var("DATABASE_URL")?;
+            Arc::new(PgStore::connect(&url, PgOptions::default(), Timing::default()).await?)
+        }
+        _ => Arc::new(SqliteStore::open(
+            folder.path().join("rate.db"),
+            Timing::default(),
+        )?),
+    };
+    let task = task(n_trials);
+    let id = task.id;
+    store.submit(task, None).await?;
+    let unit = UnitRef { task: id, unit: 0 };
+    let claim = store.claim(unit, WorkerId(Uuid::new_v4())).await?;
+    let claim = claim.ok_or("the unit of a new task is free")?;
+    let began = Instant::now();
+    let mut first = 0;
+    while first < n_trials {
+        let last = (first + per_flush).min(n_trials);
+        let flush = UnitFlush {
+            lease: claim.lease,
+            recorded_before: first,
+            trials: (first..last).map(ended).collect(),
+            end: if last == n_trials {
+                UnitEnd::Close
+            } else {
+                UnitEnd::Keep
+            },
+            result: None,
+        };
+        store.record(id, &[flush]).await?;
+        first = last;
+    }
+    let rate = |trials: usize, began: Instant| {
+        #[expect(clippy::cast_precision_loss, reason = "a figure to read")]
+        let trials = trials as f64;
+        trials / began.elapsed().as_secs_f64()
+    };
+    println!("written: {:.0} trials/s", rate(n_trials as usize, began));
+    for _ in 0..3 {
+        let began = Instant::now();
+        let (mut seq, mut read, mut pages) = (0, 0, 0);
+        loop {
+            let page = store.history(id, seq).await?;
+            read += page.trials.len();
+            seq = page.seq;
+            pages += 1;
+            if page.complete {
+                break;
+            }
+        }
+        let rate = rate(read, began);
+        println!("read: {rate:.0} trials/s, {read} trials in {pages} pages");
+        let began = Instant::now();
+        for _ in 0..100 {
+            store.history(id, seq).await?;
+        }
+        let micros = began.elapsed().as_micros() / 100;
+        println!("nothing new: {micros} us");
+    }
+    store.delete(id).await?;
+    Ok(())
+}
