@@ -175,7 +175,8 @@ pub struct PartnerChoice {
     pub symbol: String,
     /// The partner.
     pub partner: String,
-    /// Whether the pair is cointegrated: `p_value_corrected` at most [`SIGNIFICANCE`].
+    /// Whether the pair is cointegrated: `p_value_corrected` at most [`SIGNIFICANCE`], and
+    /// `hedge_ratio` above 0.
     pub cointegrated: bool,
     /// The period of the choice.
     pub formation: Formation,
@@ -203,7 +204,8 @@ pub struct PartnerChoice {
     /// Half-life of the residuals over the formation period in trading days; null if they do not
     /// return to their mean.
     pub half_life: Option<f64>,
-    /// The [`LISTED_TESTS`] tests with the smallest p-values, the chosen one first.
+    /// The [`LISTED_TESTS`] tests with the smallest p-values; the chosen one is the first whose
+    /// hedge ratio is above 0.
     pub best_tests: Vec<PairTest>,
 }
 
@@ -289,6 +291,10 @@ fn listed(skipped: &[Skipped]) -> String {
 /// at least as large as the one before and at most 1. The smallest wins; ties are decided by the
 /// raw p-value, the statistic, the symbol and then the order with the target on the left.
 ///
+/// A test whose hedge ratio is not above 0 found legs that move against each other: there is no
+/// dear leg to leave for the cheap one. It counts among the tests made, but wins only where no
+/// other was made, and is never called cointegrated.
+///
 /// Candidates may come one by one (each is let go of after its tests), in any order: the result is
 /// the same. The target among them, and a symbol that was there already, are passed over. Named
 /// partners are tested like found ones: give those only. Bars after the formation period are not
@@ -336,7 +342,8 @@ pub fn choose<B: Borrow<BarSeries>>(
         })
         .collect();
     correct(&mut tests);
-    let Some(best) = tests.first().cloned() else {
+    let moving_together = tests.iter().find(|test| test.hedge_ratio > 0.0);
+    let Some(best) = moving_together.or(tests.first()).cloned() else {
         let symbol = target.symbol.to_owned();
         return Err(if others == indices {
             PartnerError::NoCandidate { symbol }
@@ -355,7 +362,7 @@ pub fn choose<B: Borrow<BarSeries>>(
     Ok(PartnerChoice {
         symbol: target.symbol.to_owned(),
         partner: best.partner,
-        cointegrated: best.p_value_corrected <= SIGNIFICANCE,
+        cointegrated: best.p_value_corrected <= SIGNIFICANCE && best.hedge_ratio > 0.0,
         formation,
         rows: best.rows,
         candidates: count / 2,

@@ -3,9 +3,10 @@
 //!
 //! It reads one line of JSON (`Setup`), then the bytes of the bars, and says that it is ready
 //! with one line (`Started`); then it reads one line per trial (`Ask`), and answers each with
-//! one line (`Answer`). It knows no store and no broker.
+//! one line (`Reply`). It knows no store and no broker.
 
 use crate::config;
+use crate::job::{Evaluated, Job};
 use crate::objective::{Objective, panic_text};
 use crate::stop::{SignalCell, StopSource};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -15,9 +16,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use trialmill_backtest::bars::BarSeries;
-use trialmill_common::spec::TaskSpec;
+use trialmill_common::state::TaskKind;
 use trialmill_common::trial::{Evaluation, Failure, Outcome};
 
 /// Set to 1 in the environment of a child.
@@ -26,6 +27,8 @@ pub(crate) const CHILD_VARIABLE: &str = "TRIALMILL_CHILD";
 /// The first line that a child reads.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Setup {
+    /// What kind of task it is.
+    pub(crate) kind: TaskKind,
     /// The task, as stored.
     pub(crate) spec: serde_json::Value,
     /// Lengths of the bars' byte forms, which follow this line.
@@ -76,6 +79,30 @@ pub(crate) enum Answer {
     Failed(Failure),
 }
 
+/// An answer, and the result document if the trial was a run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Reply {
+    answer: Answer,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    document: Option<serde_json::Value>,
+}
+
+impl Reply {
+    fn of(evaluated: Evaluated) -> Self {
+        Self {
+            answer: Answer::of(evaluated.outcome),
+            document: evaluated.document,
+        }
+    }
+
+    pub(crate) fn into_evaluated(self) -> Evaluated {
+        Evaluated {
+            outcome: self.answer.into_outcome(),
+            document: self.document,
+        }
+    }
+}
+
 impl Answer {
     fn of(outcome: Outcome) -> Self {
         match outcome {
@@ -109,7 +136,7 @@ impl Answer {
         }
     }
 
-    pub(crate) fn into_outcome(self) -> Outcome {
+    fn into_outcome(self) -> Outcome {
         match self {
             Self::Completed {
                 values,
@@ -182,9 +209,8 @@ fn serve(mut asks: impl BufRead, mut answers: impl Write) -> io::Result<()> {
         .unwrap_or_else(|payload| Err(io::Error::other(panic_text(payload.as_ref()))));
     let Prepared {
         worker,
-        spec,
+        job,
         objective,
-        timeout,
     } = match prepared {
         Ok(prepared) => {
             say(&mut answers, &Started::Ready)?;
@@ -198,12 +224,13 @@ fn serve(mut asks: impl BufRead, mut answers: impl Write) -> io::Result<()> {
     let signal = SignalCell::default();
     for text in asks.lines() {
         let ask: Ask = serde_json::from_str(&text?)?;
-        let point = spec.space.unpack(&ask.packed).map_err(io::Error::other)?;
-        let stop = StopSource::new(&signal, Instant::now() + timeout);
-        let outcome = objective
-            .evaluate(&point, &stop, &worker)
+        let point = job.unpack(&ask.packed).map_err(io::Error::other)?;
+        let limit = objective.subject().time_limit();
+        let stop = StopSource::new(&signal, Instant::now() + limit);
+        let evaluated = job
+            .evaluate(&objective, &point, &stop, &worker)
             .expect("nobody raises the signal of a child");
-        say(&mut answers, &Answer::of(outcome))?;
+        say(&mut answers, &Reply::of(evaluated))?;
     }
     Ok(())
 }
@@ -217,9 +244,8 @@ fn say(answers: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
 /// What a child has after its setup.
 struct Prepared {
     worker: String,
-    spec: Arc<TaskSpec>,
+    job: Job,
     objective: Objective,
-    timeout: Duration,
 }
 
 /// Takes the setup: its line is `text`, the bars follow in `asks`.
@@ -235,14 +261,12 @@ fn prepare(text: &str, asks: &mut impl BufRead) -> io::Result<Prepared> {
         let bars = BarSeries::from_bytes(&bytes).map_err(io::Error::other)?;
         series.push(Arc::new(bars));
     }
-    let spec = Arc::new(TaskSpec::from_json(&setup.spec).map_err(io::Error::other)?);
-    let objective = Objective::prepare(Arc::clone(&spec), series);
-    let timeout = Duration::try_from_secs_f64(spec.trial_timeout).map_err(io::Error::other)?;
+    let job = Job::read(setup.kind, &setup.spec).map_err(io::Error::other)?;
+    let objective = Objective::prepare(job.subject(), series);
     Ok(Prepared {
         worker: setup.worker,
-        spec,
+        job,
         objective,
-        timeout,
     })
 }
 

@@ -2,9 +2,9 @@
 //! can die or be killed alone.
 
 use crate::backoff::Backoff;
-use crate::child::{Answer, Ask, CHILD_VARIABLE, Setup, Started};
+use crate::child::{Ask, CHILD_VARIABLE, Reply, Setup, Started};
 use crate::cpu::Lane;
-use crate::objective::timed_out;
+use crate::job::Evaluated;
 use crate::running::{Phase, Shared};
 use crate::slot::{read_history, start_trial};
 use crate::stop::Signal;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use trialmill_common::trial::{MAX_TRIAL_CRASHES, Outcome, RunningTrial};
+use trialmill_common::trial::{MAX_TRIAL_CRASHES, RunningTrial};
 
 /// The isolated run of one unit.
 pub(crate) struct Isolated<'a> {
@@ -37,7 +37,7 @@ struct Running {
 
 /// What one attempt at a trial came to.
 enum Attempt {
-    Ended(Outcome),
+    Ended(Evaluated),
     Interrupted,
     Died(String),
 }
@@ -77,18 +77,19 @@ impl<'a> Isolated<'a> {
                 }
                 Next::Trial(trial) => trial,
                 Next::Failed(trial, outcome) => {
-                    self.batch.push(trial, outcome, std::time::Duration::ZERO);
+                    let evaluated = Evaluated::outcome(outcome);
+                    self.batch.push(trial, evaluated, std::time::Duration::ZERO);
                     continue;
                 }
             };
             start_trial(&self.shared, &self.batch.unit, &trial).await;
             let begin = Instant::now();
-            let outcome = loop {
+            let evaluated = loop {
                 if self.batch.unit.signal.get() > Signal::Run {
                     break None;
                 }
                 match self.attempt(&trial).await {
-                    Attempt::Ended(outcome) => break Some(outcome),
+                    Attempt::Ended(evaluated) => break Some(evaluated),
                     Attempt::Interrupted => break None,
                     // A signal to the whole service reaches the child as well: what dies while
                     // the worker leaves is handed back, not charged.
@@ -97,7 +98,8 @@ impl<'a> Isolated<'a> {
                         tracing::warn!(trial.number = trial.number, how, "an isolated trial died");
                         match self.charge(&trial).await {
                             Some(crashes) if crashes >= MAX_TRIAL_CRASHES => {
-                                break Some(self.batch.crashed_too_often(Some(&how)));
+                                let outcome = self.batch.crashed_too_often(Some(&how));
+                                break Some(Evaluated::outcome(outcome));
                             }
                             Some(crashes) => trial.crashes = crashes,
                             None => break None,
@@ -105,10 +107,10 @@ impl<'a> Isolated<'a> {
                     }
                 }
             };
-            let Some(outcome) = outcome else {
+            let Some(evaluated) = evaluated else {
                 break Halt::Signalled;
             };
-            if !self.batch.push(trial, outcome, begin.elapsed()) {
+            if !self.batch.push(trial, evaluated, begin.elapsed()) {
                 break Halt::Signalled;
             }
         };
@@ -124,7 +126,7 @@ impl<'a> Isolated<'a> {
             return attempt;
         }
         let running = self.child.as_mut().expect("started above");
-        let packed = self.batch.task.spec.space.pack(&trial.point);
+        let packed = self.batch.task.job.pack(&trial.point);
         let ask = Ask {
             number: trial.number,
             packed,
@@ -135,7 +137,7 @@ impl<'a> Isolated<'a> {
         let attempt = tokio::select! {
             biased;
             answer = exchange(running, &ask) => match answer {
-                Ok(Some(answer)) => return Attempt::Ended(answer.into_outcome()),
+                Ok(Some(answer)) => return Attempt::Ended(answer.into_evaluated()),
                 Ok(None) => None,
                 Err(error) => {
                     tracing::debug!(%error, "the pipe to an isolated trial broke");
@@ -144,7 +146,7 @@ impl<'a> Isolated<'a> {
             },
             () = interrupted => Some(Attempt::Interrupted),
             () = tokio::time::sleep(patience) => {
-                Some(Attempt::Ended(timed_out(&self.batch.task.spec, &self.batch.worker)))
+                Some(Attempt::Ended(Evaluated::outcome(self.batch.timed_out())))
             }
         };
         let status = self.end_child().await;
@@ -219,6 +221,7 @@ impl<'a> Isolated<'a> {
         let task = &self.batch.task;
         let series: Vec<Vec<u8>> = task.series.iter().map(|s| s.to_bytes()).collect();
         let setup = Setup {
+            kind: task.job.kind(),
             spec: task.stored_spec.clone(),
             series_bytes: series.iter().map(|bytes| bytes.len() as u64).collect(),
             memory_bytes: self.shared.options.trial_memory_bytes,
@@ -308,7 +311,7 @@ async fn set_up(
         .map_err(io::Error::other)
 }
 
-async fn exchange(running: &mut Running, ask: &Ask) -> io::Result<Option<Answer>> {
+async fn exchange(running: &mut Running, ask: &Ask) -> io::Result<Option<Reply>> {
     running.asks.write_all(&line(ask)).await?;
     running.asks.flush().await?;
     let Some(text) = running.answers.next_line().await? else {

@@ -3,18 +3,22 @@
 //! Knows strategies, metrics and the test functions; knows no lease, no store and no message.
 
 use crate::stop::StopSource;
+use chrono::NaiveDate;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trialmill_backtest::bars::BarSeries;
-use trialmill_backtest::engine::{BacktestConfig, Dataset, RunError, run};
+use trialmill_backtest::engine::{Backtest, Dataset, Report, RunError};
 use trialmill_backtest::metrics;
+use trialmill_backtest::result::BacktestResult;
 use trialmill_backtest::strategy::{self, ParamFault, ParamValue, Params, Strategy};
 use trialmill_common::objective::{FUNCTION_METRIC, TestFunction};
-use trialmill_common::spec::{BacktestSettings, TaskSpec};
+use trialmill_common::spec::{
+    BacktestSettings, Broken, ResultConstraint, RunSpec, Target, TaskSpec,
+};
 use trialmill_common::trial::{Evaluation, Failure, FailureKind, Outcome};
-use trialmill_search::{Choice, Point};
+use trialmill_search::Choice;
 
 /// Every objective of this build: what a worker announces.
 #[must_use]
@@ -25,9 +29,73 @@ pub fn names() -> Vec<String> {
         .collect()
 }
 
+/// What an objective has to know of a task, whatever its kind.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    strategy_name: String,
+    first: NaiveDate,
+    last: NaiveDate,
+    backtest: BacktestSettings,
+    /// Stock code to partner.
+    pairs: BTreeMap<String, String>,
+    objectives: Vec<Target>,
+    result_constraints: Vec<ResultConstraint>,
+    /// Seconds after which an evaluation fails.
+    time_limit: f64,
+}
+
+impl From<&TaskSpec> for Subject {
+    fn from(spec: &TaskSpec) -> Self {
+        Self {
+            strategy_name: spec.strategy_name.clone(),
+            first: spec.start_date,
+            last: spec.end_date,
+            backtest: spec.backtest.clone(),
+            pairs: spec.pairs.clone(),
+            objectives: spec.objectives.clone(),
+            result_constraints: spec.result_constraints.clone(),
+            time_limit: spec.trial_timeout,
+        }
+    }
+}
+
+/// The values of a run are those of the trial that it repeats, or its total return.
+impl From<&RunSpec> for Subject {
+    fn from(run: &RunSpec) -> Self {
+        let (objectives, result_constraints) = match &run.replay_of {
+            Some(replay) => (replay.objectives.clone(), replay.result_constraints.clone()),
+            None => (vec![RunSpec::target()], Vec::new()),
+        };
+        Self {
+            strategy_name: run.strategy_name.clone(),
+            first: run.start_date,
+            last: run.end_date,
+            backtest: run.backtest.clone(),
+            pairs: run.pairs.clone(),
+            objectives,
+            result_constraints,
+            time_limit: run.time_limit,
+        }
+    }
+}
+
+impl Subject {
+    /// Whether it reads bars.
+    #[must_use]
+    pub fn needs_bars(&self) -> bool {
+        TestFunction::named(&self.strategy_name).is_none()
+    }
+
+    /// The time limit of one evaluation.
+    #[must_use]
+    pub fn time_limit(&self) -> Duration {
+        Duration::try_from_secs_f64(self.time_limit).unwrap_or(Duration::from_secs(86_400))
+    }
+}
+
 /// The evaluator of one task, shared by its trials.
 pub struct Objective {
-    spec: Arc<TaskSpec>,
+    subject: Subject,
     work: Work,
 }
 
@@ -35,8 +103,7 @@ enum Work {
     Function(TestFunction),
     Backtest {
         strategy: &'static dyn Strategy,
-        data: Dataset,
-        config: BacktestConfig,
+        backtest: Backtest,
     },
     /// No trial of the task can be evaluated, each for this reason.
     Unusable {
@@ -56,21 +123,21 @@ impl Objective {
     ///
     /// Whatever is wrong with them becomes the failure of each trial, with its reason.
     #[must_use]
-    pub fn prepare(spec: Arc<TaskSpec>, series: Vec<Arc<BarSeries>>) -> Self {
-        let work = match TestFunction::named(&spec.strategy_name) {
+    pub fn prepare(subject: Subject, series: Vec<Arc<BarSeries>>) -> Self {
+        let work = match TestFunction::named(&subject.strategy_name) {
             Some(function) => Work::Function(function),
-            None => backtest(&spec, series),
+            None => backtest(&subject, series),
         };
-        Self { spec, work }
+        Self { subject, work }
     }
 
     /// An evaluator that fails each trial for want of its market data.
     #[must_use]
-    pub fn without_data(spec: Arc<TaskSpec>, message: String) -> Self {
+    pub fn without_data(subject: Subject, message: String) -> Self {
         let hint = "import the bars again and submit the task again";
         let kind = FailureKind::MarketData;
         Self {
-            spec,
+            subject,
             work: Work::Unusable {
                 kind,
                 message,
@@ -81,9 +148,9 @@ impl Objective {
     }
 
     /// An evaluator that fails each trial because preparing the task panicked, with this text.
-    pub(crate) fn panicked(spec: Arc<TaskSpec>, text: &str) -> Self {
+    pub(crate) fn panicked(subject: Subject, text: &str) -> Self {
         Self {
-            spec,
+            subject,
             work: Work::Unusable {
                 kind: FailureKind::Panic,
                 message: format!("preparing the task panicked: {text}"),
@@ -93,10 +160,10 @@ impl Objective {
         }
     }
 
-    /// Whether the strategy of a task reads bars.
+    /// What it knows of its task.
     #[must_use]
-    pub fn needs_bars(spec: &TaskSpec) -> bool {
-        TestFunction::named(&spec.strategy_name).is_none()
+    pub fn subject(&self) -> &Subject {
+        &self.subject
     }
 
     /// Whether its trials are taken for slow until one was measured: those that wait by nature.
@@ -124,14 +191,68 @@ impl Objective {
     /// [`Interrupted`] when `stop` said so for another reason than the deadline.
     pub fn evaluate(
         &self,
-        point: &Point,
+        parameters: &BTreeMap<String, Choice>,
         stop: &StopSource<'_>,
         worker: &str,
     ) -> Result<Outcome, Interrupted> {
-        let parameters = self.spec.named(point);
-        let result = catch_unwind(AssertUnwindSafe(|| self.attempt(&parameters, stop)));
-        let trouble = match result {
-            Ok(Ok(evaluation)) => return Ok(Outcome::Completed(evaluation)),
+        let attempt = || {
+            self.attempt(parameters, stop)
+                .map(|(evaluation, _)| evaluation)
+        };
+        match self.guarded(attempt, stop, worker)? {
+            Ok(evaluation) => Ok(Outcome::Completed(evaluation)),
+            Err(outcome) => Ok(outcome),
+        }
+    }
+
+    /// The same, and what a single backtest shows besides; nothing for a test function.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`].
+    pub fn evaluate_in_full(
+        &self,
+        parameters: &BTreeMap<String, Choice>,
+        stop: &StopSource<'_>,
+        worker: &str,
+    ) -> Result<(Outcome, Option<BacktestResult>), Interrupted> {
+        let attempt = || {
+            let (evaluation, report) = self.attempt(parameters, stop)?;
+            let result = match (&self.work, report) {
+                (Work::Backtest { backtest, .. }, Some(report)) => {
+                    Some(BacktestResult::new(&report, backtest.data()))
+                }
+                _ => None,
+            };
+            Ok((evaluation, result))
+        };
+        match self.guarded(attempt, stop, worker)? {
+            Ok((evaluation, result)) => Ok((Outcome::Completed(evaluation), result)),
+            Err(outcome) => Ok((outcome, None)),
+        }
+    }
+
+    /// The failure of a trial that ran into its deadline.
+    pub(crate) fn timed_out(&self, worker: &str) -> Outcome {
+        let seconds = self.subject.time_limit;
+        Outcome::Failed(Failure {
+            kind: FailureKind::TrialTimeout,
+            message: format!("it ran longer than trial_timeout, {seconds} s"),
+            causes: Vec::new(),
+            hint: "raise trial_timeout, or keep the search away from parameters that take so long"
+                .to_owned(),
+            worker: worker.to_owned(),
+        })
+    }
+
+    /// What `attempt` gives, or the outcome that its trouble stands for.
+    fn guarded<T>(
+        &self,
+        attempt: impl FnOnce() -> Result<T, Trouble>,
+        stop: &StopSource<'_>,
+        worker: &str,
+    ) -> Result<Result<T, Outcome>, Interrupted> {
+        let trouble = match catch_unwind(AssertUnwindSafe(attempt)) {
+            Ok(Ok(found)) => return Ok(Ok(found)),
             Ok(Err(trouble)) => trouble,
             Err(payload) => Trouble::Fails {
                 kind: FailureKind::Panic,
@@ -142,14 +263,16 @@ impl Objective {
             },
         };
         let (kind, message, causes, hint) = match trouble {
-            Trouble::Stopped if stop.is_overdue() => return Ok(timed_out(&self.spec, worker)),
+            Trouble::Stopped if stop.is_overdue() => {
+                return Ok(Err(self.timed_out(worker)));
+            }
             Trouble::Stopped => return Err(Interrupted),
             Trouble::Infeasible(reason) => {
                 let infeasible = Some(reason);
-                return Ok(Outcome::Completed(Evaluation {
+                return Ok(Err(Outcome::Completed(Evaluation {
                     infeasible,
                     ..Evaluation::default()
-                }));
+                })));
             }
             Trouble::Fails {
                 kind,
@@ -159,37 +282,34 @@ impl Objective {
             } => (kind, message, causes, hint),
         };
         let (hint, worker) = (hint.to_owned(), worker.to_owned());
-        Ok(Outcome::Failed(Failure {
+        Ok(Err(Outcome::Failed(Failure {
             kind,
             message,
             causes,
             hint,
             worker,
-        }))
+        })))
     }
 
     fn attempt(
         &self,
         parameters: &BTreeMap<String, Choice>,
         stop: &StopSource<'_>,
-    ) -> Result<Evaluation, Trouble> {
+    ) -> Result<(Evaluation, Option<Report>), Trouble> {
         match &self.work {
             Work::Function(function) => {
                 let value = call(*function, parameters, stop)?;
-                judge(&self.spec, vec![(FUNCTION_METRIC.to_owned(), Ok(value))])
+                let metrics = vec![(FUNCTION_METRIC.to_owned(), Ok(value))];
+                Ok((judge(&self.subject, metrics)?, None))
             }
-            Work::Backtest {
-                strategy,
-                data,
-                config,
-            } => {
+            Work::Backtest { strategy, backtest } => {
                 let params = strategy_params(parameters)?;
-                let report = run(data, *strategy, &params, config, &|| stop.asked())?;
+                let report = backtest.trial(*strategy, &params, &|| stop.asked())?;
                 let metrics = metrics::evaluate_all(&report)
                     .into_iter()
                     .map(|(m, value)| (m.name().to_owned(), value.map_err(|u| u.reason.to_owned())))
                     .collect();
-                judge(&self.spec, metrics)
+                Ok((judge(&self.subject, metrics)?, Some(report)))
             }
             Work::Unusable {
                 kind,
@@ -240,62 +360,47 @@ fn invalid(message: String) -> Trouble {
     }
 }
 
-/// The failure of a trial that ran into its deadline.
-pub(crate) fn timed_out(spec: &TaskSpec, worker: &str) -> Outcome {
-    Outcome::Failed(Failure {
-        kind: FailureKind::TrialTimeout,
-        message: format!("it ran longer than trial_timeout, {} s", spec.trial_timeout),
-        causes: Vec::new(),
-        hint: "raise trial_timeout, or keep the search away from parameters that take so long"
-            .to_owned(),
-        worker: worker.to_owned(),
-    })
-}
-
-fn backtest(spec: &TaskSpec, series: Vec<Arc<BarSeries>>) -> Work {
+fn backtest(subject: &Subject, series: Vec<Arc<BarSeries>>) -> Work {
     let unusable = |kind, message, hint| Work::Unusable {
         kind,
         message,
         causes: vec![],
         hint,
     };
-    let Some(strategy) = strategy::find(&spec.strategy_name) else {
-        let message = format!("this worker has no strategy named {}", spec.strategy_name);
+    let Some(strategy) = strategy::find(&subject.strategy_name) else {
+        let message = format!(
+            "this worker has no strategy named {}",
+            subject.strategy_name
+        );
         let hint = "start workers of a build that announces it, and submit the task again";
         return unusable(FailureKind::InvalidParameters, message, hint);
     };
-    let config = match backtest_config(&spec.backtest) {
-        Ok(config) => config,
-        Err(message) => {
-            let hint = "submit it again with another backtest_config";
-            return unusable(FailureKind::InvalidParameters, message, hint);
-        }
+    let invalid = |message| {
+        let hint = "submit it again with another backtest_config";
+        unusable(FailureKind::InvalidParameters, message, hint)
     };
-    match Dataset::new(series, spec.start_date, spec.end_date) {
-        Ok(data) => Work::Backtest {
-            strategy,
-            data,
-            config,
-        },
+    let config = match subject.backtest.config() {
+        Ok(config) => config,
+        Err(error) => return invalid(error.to_string()),
+    };
+    let (first, last) = (subject.first, subject.last);
+    let data = if strategy.info().legs == 2 {
+        let pairs: Vec<_> = subject.pairs.clone().into_iter().collect();
+        Dataset::with_pairs(series, &pairs, first, last)
+    } else {
+        Dataset::new(series, first, last)
+    };
+    let data = match data {
+        Ok(data) => data,
         Err(error) => {
             let hint = "submit it again with other dates or symbols, or import more bars";
-            unusable(FailureKind::MarketData, error.to_string(), hint)
+            return unusable(FailureKind::MarketData, error.to_string(), hint);
         }
+    };
+    match Backtest::new(data, config) {
+        Ok(backtest) => Work::Backtest { strategy, backtest },
+        Err(error) => invalid(error.to_string()),
     }
-}
-
-fn backtest_config(settings: &BacktestSettings) -> Result<BacktestConfig, String> {
-    let fill = serde_json::from_value(settings.fill.clone().into())
-        .map_err(|error| format!("backtest_config.fill is {:?}: {error}", settings.fill))?;
-    Ok(BacktestConfig {
-        initial_cash: settings.initial_cash,
-        commission_rate: settings.commission_rate,
-        slippage_rate: settings.slippage_rate,
-        fill,
-        risk_free_rate: settings.risk_free_rate,
-        periods_per_year: settings.periods_per_year,
-        ..BacktestConfig::default()
-    })
 }
 
 fn strategy_params(parameters: &BTreeMap<String, Choice>) -> Result<Params, Trouble> {
@@ -318,7 +423,7 @@ fn strategy_params(parameters: &BTreeMap<String, Choice>) -> Result<Params, Trou
 
 /// Takes the objectives out of the metrics and holds the result constraints against them.
 fn judge(
-    spec: &TaskSpec,
+    subject: &Subject,
     metrics: Vec<(String, Result<f64, String>)>,
 ) -> Result<Evaluation, Trouble> {
     // The one place that every number passes: -0 + 0 is 0, so that no store has to keep a sign of
@@ -347,27 +452,22 @@ fn judge(
         )),
     };
     let values: Result<Vec<f64>, String> =
-        spec.objectives.iter().map(|o| find(&o.metric)).collect();
-    let broken = spec.result_constraints.iter().find_map(|constraint| {
-        let (metric, bound) = (&constraint.metric, constraint.bound);
-        match find(metric) {
-            Ok(value) if constraint.op.holds(value, bound) => None,
-            Ok(value) => {
-                let op = constraint.op.symbol();
-                Some(format!(
-                    "{metric} is {value}, which breaks {metric} {op} {bound}"
-                ))
-            }
-            Err(reason) => Some(reason),
-        }
-    });
-    let (values, infeasible) = match values {
-        Ok(values) => (values, broken),
-        Err(reason) => (Vec::new(), Some(reason)),
+        subject.objectives.iter().map(|o| find(&o.metric)).collect();
+    let broken: Vec<Broken> = subject
+        .result_constraints
+        .iter()
+        .filter_map(|constraint| constraint.judge(&find))
+        .collect();
+    let violation = broken.iter().map(|one| one.violation).sum();
+    let reason = broken.into_iter().next().map(|first| first.reason);
+    let (values, infeasible, violation) = match values {
+        Ok(values) => (values, reason, violation),
+        Err(undefined) => (Vec::new(), Some(undefined), f64::INFINITY),
     };
     Ok(Evaluation {
         values,
         metrics,
+        violation: Some(violation).filter(|v| infeasible.is_some() && *v > 0.0 && v.is_finite()),
         infeasible,
         stats: None,
     })
@@ -508,6 +608,7 @@ pub(crate) fn sphere_spec() -> TaskSpec {
         }],
         result_constraints: vec![],
         backtest: BacktestSettings::default(),
+        pairs: BTreeMap::new(),
     }
 }
 
@@ -522,7 +623,7 @@ mod tests {
             ("other".to_owned(), Ok(-0.0)),
             ("third".to_owned(), Ok(-1.5)),
         ];
-        let Ok(evaluation) = judge(&sphere_spec(), metrics) else {
+        let Ok(evaluation) = judge(&Subject::from(&sphere_spec()), metrics) else {
             panic!("finite metrics are an evaluation");
         };
         let bits = |value: f64| value.to_bits();

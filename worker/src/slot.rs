@@ -8,6 +8,7 @@
 use crate::backoff::Backoff;
 use crate::cpu::Lane;
 use crate::isolate::Isolated;
+use crate::job::Job;
 use crate::running::{Phase, Shared, WorkerFault};
 use crate::stop::Signal;
 use crate::task::{PrepareError, PreparedTask};
@@ -22,7 +23,6 @@ use trialmill_broker::{Consumer, Delivery};
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::state::TaskId;
 use trialmill_common::trial::RunningTrial;
-use trialmill_search::Space;
 use trialmill_store::StoreError;
 use trialmill_store::rows::{Claim, UnitRef};
 
@@ -143,12 +143,12 @@ impl Slot {
         loop {
             let error = match self.shared.tasks.get(claim, &self.lane).await {
                 Ok(task) => {
-                    if task.is_adaptive() {
-                        let history = self.shared.histories.of(claim.lease.unit.task, &task.spec);
+                    if let (Job::Search(spec), true) = (&task.job, task.is_adaptive()) {
+                        let history = self.shared.histories.of(claim.lease.unit.task, spec);
                         unit.show(history);
                         read_history(&self.shared, &self.lane, unit, claim.first).await;
                     }
-                    let announced = Arc::new(announced(claim, &task.spec.space));
+                    let announced = Arc::new(announced(claim, &task.job));
                     return Some((task, announced));
                 }
                 Err(error) => error,
@@ -306,9 +306,9 @@ fn left(halt: &Halt, unit: &HeldUnit) -> UnitEnd {
 
 /// The trials that an earlier holder announced. Points that cannot be read are left out: they are
 /// drawn again, and a sampler without history gives the same.
-fn announced(claim: &Claim, space: &Space) -> Announced {
+fn announced(claim: &Claim, job: &Job) -> Announced {
     let unpack = |trial: &trialmill_store::rows::AnnouncedTrial| {
-        let point = space.unpack(&trial.params);
+        let point = job.unpack(&trial.params);
         if let Err(error) = &point {
             tracing::warn!(trial.number = trial.number, %error, "an announced point cannot be read; it is drawn again");
         }
@@ -443,7 +443,8 @@ mod tests {
                 trial(4, b"no point".to_vec(), 2),
             ],
         };
-        let announced = announced(&claim, &spec.space);
+        let job = Job::Search(Arc::new(spec));
+        let announced = announced(&claim, &job);
         assert_eq!(announced[&3], (Some(point), 0));
         assert_eq!(announced[&4], (None, 2));
     }

@@ -2,7 +2,9 @@
 
 use crate::cpu::Lane;
 use crate::history::TaskHistory;
-use crate::objective::{Objective, panic_text};
+use crate::job::{Evaluated, Job};
+use crate::objective::{Interrupted, Objective, Subject, panic_text};
+use crate::stop::StopSource;
 use moka::future::Cache;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,8 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use trialmill_backtest::bars::BarSeries;
-use trialmill_common::spec::TaskSpec;
-use trialmill_common::state::{TaskId, TaskKind};
+use trialmill_common::state::TaskId;
 use trialmill_search::{History, HistoryNeed, Method, Point, Study};
 use trialmill_store::rows::{Claim, HeldLease};
 use trialmill_store::{Store, StoreError};
@@ -21,46 +22,44 @@ const SERIES_PER_READ: usize = 64;
 
 /// A task made ready to run.
 pub(crate) struct PreparedTask {
-    pub(crate) spec: Arc<TaskSpec>,
+    pub(crate) job: Job,
     pub(crate) stored_spec: serde_json::Value,
     pub(crate) objective: Objective,
     /// The pinned bars: kept for isolated children, which get a copy.
     pub(crate) series: Vec<Arc<BarSeries>>,
-    study: Study,
+    /// Draws the points of a search; a run has one trial, which is given.
+    study: Option<Study>,
     pub(crate) pace: Pace,
 }
 
 impl PreparedTask {
-    /// The point of a trial: the first ones are given, the others drawn, from what `history` shows
-    /// to the holder of a lease if the sampler looks at any. Nothing when the sampler has none left.
+    /// The point of a trial, drawn from what `history` shows to the holder of a lease if the sampler
+    /// looks at any. Nothing when the sampler has none left.
     pub(crate) fn point(
         &self,
         history: Option<(&TaskHistory, HeldLease)>,
         number: u32,
     ) -> Option<Point> {
-        let given = usize::try_from(number)
-            .ok()
-            .and_then(|n| self.spec.first_points.get(n));
-        match (given, history) {
-            (Some(point), Some((history, lease))) => {
-                history.start(lease, number, point.clone());
-                Some(point.clone())
-            }
-            (Some(point), None) => Some(point.clone()),
-            (None, Some((history, lease))) => history.ask(&self.study, lease, number),
-            (None, None) => self.study.ask(&History::EMPTY, number),
+        match (&self.study, history) {
+            (Some(study), Some((history, lease))) => history.ask(study, lease, number),
+            (Some(study), None) => study.ask(&History::EMPTY, number),
+            (None, _) => Some(Point::new(Vec::new())),
         }
     }
 
     /// Whether the sampler looks at history.
     pub(crate) fn is_adaptive(&self) -> bool {
-        self.study.history_need() != HistoryNeed::None
+        let study = self.study.as_ref();
+        study.is_some_and(|study| study.history_need() != HistoryNeed::None)
     }
 
     /// A point of the space, for a trial that fails before it has one.
     pub(crate) fn any_point(&self, number: u32) -> Option<Point> {
         let draw = || {
-            let study = Study::new(self.spec.space.clone(), Method::Random, self.spec.seed).ok()?;
+            let Job::Search(spec) = &self.job else {
+                return Some(Point::new(Vec::new()));
+            };
+            let study = Study::new(spec.space.clone(), Method::Random, spec.seed).ok()?;
             study.ask(&History::EMPTY, number)
         };
         catch_unwind(AssertUnwindSafe(draw)).ok().flatten()
@@ -68,7 +67,17 @@ impl PreparedTask {
 
     /// The time limit of one trial.
     pub(crate) fn trial_timeout(&self) -> Duration {
-        Duration::try_from_secs_f64(self.spec.trial_timeout).unwrap_or(Duration::from_secs(86_400))
+        self.objective.subject().time_limit()
+    }
+
+    /// Evaluates a trial.
+    pub(crate) fn evaluate(
+        &self,
+        point: &Point,
+        stop: &StopSource<'_>,
+        worker: &str,
+    ) -> Result<Evaluated, Interrupted> {
+        self.job.evaluate(&self.objective, point, stop, worker)
     }
 
     /// Whether a trial is expected to take longer than `slow`.
@@ -125,11 +134,12 @@ enum NoBars {
 
 /// The objective that `prepare` gives; one that fails each trial with the panic's text, if it
 /// panics.
-fn guarded(spec: &Arc<TaskSpec>, prepare: impl FnOnce() -> Objective) -> Objective {
-    catch_unwind(AssertUnwindSafe(prepare)).unwrap_or_else(|payload| {
+fn guarded(subject: Subject, prepare: impl FnOnce(Subject) -> Objective) -> Objective {
+    let copy = subject.clone();
+    catch_unwind(AssertUnwindSafe(|| prepare(copy))).unwrap_or_else(|payload| {
         let text = panic_text(payload.as_ref());
         tracing::error!(text, "preparing a task panicked; its trials fail");
-        Objective::panicked(Arc::clone(spec), &text)
+        Objective::panicked(subject, &text)
     })
 }
 
@@ -155,7 +165,7 @@ impl TaskCache {
                 .weigher(|_, task: &Arc<PreparedTask>| {
                     // A grid's order and the calendar's prices are of the size of the series.
                     let bars: usize = task.series.iter().map(|s| s.memory_bytes()).sum();
-                    kib(bars + 4 * task.spec.n_trials as usize + 4096)
+                    kib(bars + 4 * task.job.n_trials() as usize + 4096)
                 })
                 .build(),
             series: Cache::builder()
@@ -177,57 +187,39 @@ impl TaskCache {
         prepared.await.map_err(|error| PrepareError::clone(&error))
     }
 
-    /// Finds the executor of a task's kind. There is no other way to run a task: a kind without an
-    /// arm does not compile.
+    /// Reads the task, its bars, and makes its objective and its sampler ready.
     async fn prepare(&self, claim: &Claim, lane: &Lane) -> Result<Arc<PreparedTask>, PrepareError> {
-        match claim.kind {
-            TaskKind::HyperparameterOptimization => self.prepare_search(claim, lane).await,
-            kind @ (TaskKind::Backtest | TaskKind::Training | TaskKind::Prediction) => {
-                // Refused at the door by this version; a newer one may have accepted it.
-                Err(PrepareError::Unreadable(format!(
-                    "this build has no executor for tasks of kind {kind}; run a newer worker"
-                )))
-            }
-        }
-    }
-
-    async fn prepare_search(
-        &self,
-        claim: &Claim,
-        lane: &Lane,
-    ) -> Result<Arc<PreparedTask>, PrepareError> {
-        let spec = TaskSpec::from_json(&claim.spec)
+        let job = Job::read(claim.kind, &claim.spec)
             .map_err(|error| PrepareError::Unreadable(error.to_string()))?;
-        let spec = Arc::new(spec);
-        let bars = if Objective::needs_bars(&spec) {
-            self.bars(claim, &spec, lane).await?
+        let subject = job.subject();
+        let bars = if subject.needs_bars() {
+            self.bars(claim, &job.symbols(), lane).await?
         } else {
             Ok(Vec::new())
         };
         let stored_spec = claim.spec.clone();
         let computed = lane.run(move || {
-            let study =
-                Study::new(spec.space.clone(), spec.method, spec.seed).map_err(|faults| {
-                    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                    PrepareError::Unreadable(faults.join("; "))
-                })?;
+            let study = match &job {
+                Job::Search(spec) => {
+                    let study = spec.study();
+                    Some(study.map_err(|error| PrepareError::Unreadable(error.to_string()))?)
+                }
+                Job::Run(_) => None,
+            };
             let (objective, series) = match bars {
                 Ok(series) => {
                     let copy = series.clone();
-                    let prepare = || Objective::prepare(Arc::clone(&spec), copy);
-                    (guarded(&spec, prepare), series)
+                    let prepare = |subject| Objective::prepare(subject, copy);
+                    (guarded(subject, prepare), series)
                 }
-                Err(NoBars::Absent(reason)) => (
-                    Objective::without_data(Arc::clone(&spec), reason),
-                    Vec::new(),
-                ),
-                Err(NoBars::Panicked(text)) => {
-                    (Objective::panicked(Arc::clone(&spec), &text), Vec::new())
+                Err(NoBars::Absent(reason)) => {
+                    (Objective::without_data(subject, reason), Vec::new())
                 }
+                Err(NoBars::Panicked(text)) => (Objective::panicked(subject, &text), Vec::new()),
             };
             let pace = Pace::default();
             Ok(Arc::new(PreparedTask {
-                spec,
+                job,
                 stored_spec,
                 objective,
                 series,
@@ -242,7 +234,7 @@ impl TaskCache {
     async fn bars(
         &self,
         claim: &Claim,
-        spec: &TaskSpec,
+        symbols: &[String],
         lane: &Lane,
     ) -> Result<Result<Vec<Arc<BarSeries>>, NoBars>, PrepareError> {
         let stored = |error| PrepareError::Store(Arc::new(error));
@@ -255,7 +247,7 @@ impl TaskCache {
         };
         let mut found: BTreeMap<[u8; 32], Arc<BarSeries>> = BTreeMap::new();
         let mut absent: Vec<[u8; 32]> = Vec::new();
-        for symbol in &spec.stock_codes {
+        for symbol in symbols {
             let Some(hash) = snapshot.get(symbol) else {
                 return absent_because(format!("the pinned snapshot has no bars of {symbol}"));
             };
@@ -289,7 +281,7 @@ impl TaskCache {
                 found.insert(*hash, series);
             }
         }
-        let hashes = spec.stock_codes.iter().map(|symbol| snapshot[symbol]);
+        let hashes = symbols.iter().map(|symbol| snapshot[symbol]);
         let series: Option<Vec<_>> = hashes.map(|hash| found.get(&hash).cloned()).collect();
         let missing = || NoBars::Absent("pinned bars are missing in the database".to_owned());
         Ok(series.ok_or_else(missing))
@@ -300,19 +292,21 @@ impl TaskCache {
 mod tests {
     use super::*;
     use crate::objective::sphere_spec;
-    use crate::stop::{SignalCell, StopSource};
+    use crate::stop::SignalCell;
     use std::time::Instant;
     use trialmill_common::trial::{FailureKind, Outcome};
 
     #[test]
     fn a_preparation_that_panics_fails_each_trial_with_its_text() {
-        let spec = Arc::new(sphere_spec());
-        let objective = guarded(&spec, || panic!("no bar at {}", 7));
+        let spec = sphere_spec();
+        let objective = guarded(Subject::from(&spec), |_| panic!("no bar at {}", 7));
         let study = Study::new(spec.space.clone(), Method::Random, 1).unwrap();
         let signal = SignalCell::default();
         let stop = StopSource::new(&signal, Instant::now() + Duration::from_secs(3600));
         let point = study.ask(&History::EMPTY, 0).unwrap();
-        let outcome = objective.evaluate(&point, &stop, "here").unwrap();
+        let outcome = objective
+            .evaluate(&spec.named(&point), &stop, "here")
+            .unwrap();
         let Outcome::Failed(failure) = outcome else {
             panic!("the trial fails, not {outcome:?}");
         };

@@ -3,6 +3,7 @@
 //! Short trials run one after the other without leaving the thread; their results are fetched by
 //! the flusher. The loop returns to its slot only for what needs the runtime.
 
+use crate::job::Evaluated;
 use crate::objective::panic_text;
 use crate::stop::{Signal, StopSource};
 use crate::task::PreparedTask;
@@ -84,7 +85,7 @@ impl Batch {
                 }
                 Next::Trial(trial) => trial,
                 Next::Failed(trial, outcome) => {
-                    self.push(trial, outcome, Duration::ZERO);
+                    self.push(trial, Evaluated::outcome(outcome), Duration::ZERO);
                     continue;
                 }
             };
@@ -95,17 +96,14 @@ impl Batch {
             let begin = Instant::now();
             self.unit.trial_begins(begin);
             let stop = StopSource::new(&self.unit.signal, begin + self.task.trial_timeout());
-            let result = self
-                .task
-                .objective
-                .evaluate(&trial.point, &stop, &self.worker);
+            let result = self.task.evaluate(&trial.point, &stop, &self.worker);
             self.unit.trial_is_over();
-            let Ok(outcome) = result else {
+            let Ok(evaluated) = result else {
                 return Halt::Signalled;
             };
             let duration = begin.elapsed();
             self.task.pace.add(duration);
-            if !self.push(trial, outcome, duration) {
+            if !self.push(trial, evaluated, duration) {
                 return Halt::Signalled;
             }
         }
@@ -172,8 +170,7 @@ impl Batch {
         let (kind, message) = match catch_unwind(AssertUnwindSafe(ask)) {
             Ok(Some(point)) => return Ok(point),
             Ok(None) => {
-                let method = self.task.spec.method;
-                let message = format!("the sampler {method} has no point left for trial {number}");
+                let message = format!("the sampler has no point left for trial {number}");
                 (FailureKind::InvalidParameters, message)
             }
             Err(payload) => {
@@ -194,8 +191,14 @@ impl Batch {
     }
 
     /// Hands a result in. False: the unit wants no more.
-    pub(crate) fn push(&self, trial: RunningTrial, outcome: Outcome, duration: Duration) -> bool {
+    pub(crate) fn push(
+        &self,
+        trial: RunningTrial,
+        evaluated: Evaluated,
+        duration: Duration,
+    ) -> bool {
         let RunningTrial { number, point, .. } = trial;
+        let Evaluated { outcome, document } = evaluated;
         if let Outcome::Failed(failure) = &outcome {
             let (kind, message) = (failure.kind.name(), &failure.message);
             tracing::info!(trial.number = number, kind, message, "trial failed");
@@ -208,9 +211,14 @@ impl Batch {
             duration_ms,
             window: None,
         };
-        self.unit.push(ended, self.limits.unrecorded_bytes, || {
-            self.flush_now.notify_one();
-        })
+        let bound = self.limits.unrecorded_bytes;
+        self.unit
+            .push(ended, document, bound, || self.flush_now.notify_one())
+    }
+
+    /// The end of a trial that ran into its deadline without noticing.
+    pub(crate) fn timed_out(&self) -> Outcome {
+        self.task.objective.timed_out(&self.worker)
     }
 
     /// The end of a trial whose process died [`MAX_TRIAL_CRASHES`] times, the last time as told.

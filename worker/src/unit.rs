@@ -48,6 +48,8 @@ struct Results {
     unrecorded: u32,
     /// Ended trials that wait for a flush.
     waiting: Vec<EndedTrial>,
+    /// The result document of a run, which is written with its trial.
+    document: Option<serde_json::Value>,
     /// Ended trials since the claim: waiting, in a flush, or recorded.
     ended: u32,
     /// Bytes of the trials waiting and in a flush.
@@ -214,7 +216,13 @@ impl HeldUnit {
 
     /// Adds a result. False: nobody wants it any more. `half_full` is told when a flush is due
     /// before its time.
-    pub(crate) fn push(&self, trial: EndedTrial, bound: usize, half_full: impl Fn()) -> bool {
+    pub(crate) fn push(
+        &self,
+        trial: EndedTrial,
+        document: Option<serde_json::Value>,
+        bound: usize,
+        half_full: impl Fn(),
+    ) -> bool {
         let bytes = weight(&trial);
         let mut results = self.results();
         if results.abandoned {
@@ -231,6 +239,7 @@ impl HeldUnit {
         }
         let before = results.bytes;
         results.waiting.push(trial);
+        results.document = document.or(results.document.take());
         results.ended += 1;
         results.unrecorded += 1;
         results.bytes += bytes;
@@ -285,7 +294,7 @@ impl HeldUnit {
             recorded_before: results.recorded,
             trials: std::mem::take(&mut results.waiting),
             end: results.end.unwrap_or(UnitEnd::Keep),
-            result: None,
+            result: results.document.take(),
         };
         Some((flush, results.flushing_bytes))
     }

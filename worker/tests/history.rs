@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use support::{Mill, float, function, int, options, with_fixed};
-use trialmill_common::objective::FUNCTION_METRIC;
 use trialmill_common::protocol::{Event, most_unseen};
-use trialmill_common::spec::{Comparison, ResultConstraint, TaskSpec};
+use trialmill_common::spec::{MetricNames, ResultConstraint, TaskSpec};
 use trialmill_common::state::{Direction, TaskId, TaskState};
 use trialmill_search::{FinishedTrial, History, Method, Study, TrialEnd};
 use trialmill_store::Store;
@@ -63,11 +62,7 @@ async fn assert_sequential(mill: &Mill, id: TaskId, spec: &TaskSpec) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sequential_search_sees_every_earlier_trial_and_no_other() {
-    let constraint = ResultConstraint {
-        metric: FUNCTION_METRIC.to_owned(),
-        op: Comparison::AtLeast,
-        bound: 2.5,
-    };
+    let constraint = ResultConstraint::parse("value >= 2.5", MetricNames::Function).unwrap();
     let mut bounded = tpe(150);
     bounded.result_constraints = vec![constraint];
     let mut upwards = tpe(150);

@@ -10,7 +10,7 @@ use support::doubling::Doubling;
 use support::{Mill, PATIENCE, float, function, int, options, with_fixed};
 use trialmill_backtest::synthetic::{Kind, series};
 use trialmill_common::protocol::board::UnitEnd;
-use trialmill_common::spec::{Comparison, ResultConstraint, Target, TaskSpec};
+use trialmill_common::spec::{MetricNames, ResultConstraint, Target, TaskSpec};
 use trialmill_common::state::{Direction, StopReason, TaskId, TaskState, WorkerId};
 use trialmill_search::{Choice, Method};
 use trialmill_store::rows::ControlOutcome;
@@ -359,11 +359,8 @@ async fn a_backtest_runs_on_its_pinned_bars_with_reasons_for_what_is_infeasible(
         metric: "sharpe_ratio".to_owned(),
         direction: Direction::Maximize,
     }];
-    spec.result_constraints = vec![ResultConstraint {
-        metric: "n_trades".to_owned(),
-        op: Comparison::AtLeast,
-        bound: 10.0,
-    }];
+    spec.result_constraints =
+        vec![ResultConstraint::parse("n_trades >= 10", MetricNames::Backtest).unwrap()];
     let bars: Vec<_> = (0..3)
         .map(|i| {
             let (first, last) = ("2019-01-01".parse().unwrap(), spec.end_date);

@@ -1,0 +1,131 @@
+//! What a task asks of its trials: a search evaluates the points that it draws, a run the one set
+//! of parameters that it was given.
+
+use crate::objective::{Interrupted, Objective, Subject};
+use crate::run;
+use crate::stop::StopSource;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use trialmill_common::spec::{RunSpec, TaskSpec, UnreadableSpec};
+use trialmill_common::state::TaskKind;
+use trialmill_common::trial::Outcome;
+use trialmill_search::{Choice, Point, UnpackError};
+
+/// A checked task of a kind that this build runs.
+#[derive(Debug, Clone)]
+pub(crate) enum Job {
+    Search(Arc<TaskSpec>),
+    Run(Arc<RunSpec>),
+}
+
+/// What the evaluation of a trial gave.
+#[derive(Debug)]
+pub(crate) struct Evaluated {
+    pub(crate) outcome: Outcome,
+    /// The result document of a run.
+    pub(crate) document: Option<Value>,
+}
+
+impl Evaluated {
+    /// An end that is all there is to say.
+    pub(crate) fn outcome(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            document: None,
+        }
+    }
+}
+
+impl Job {
+    /// Reads the stored form of a task. There is no other way to run one: a kind without an arm
+    /// does not compile.
+    pub(crate) fn read(kind: TaskKind, stored: &Value) -> Result<Self, UnreadableSpec> {
+        match kind {
+            TaskKind::HyperparameterOptimization => {
+                Ok(Self::Search(Arc::new(TaskSpec::from_json(stored)?)))
+            }
+            TaskKind::Backtest => Ok(Self::Run(Arc::new(RunSpec::from_json(stored)?))),
+            kind @ (TaskKind::Training | TaskKind::Prediction) => {
+                // Refused at the door by this version; a newer one may have accepted it.
+                Err(UnreadableSpec(format!(
+                    "it is of kind {kind}, for which this build has no executor; run a newer worker"
+                )))
+            }
+        }
+    }
+
+    /// The kind of the task.
+    pub(crate) fn kind(&self) -> TaskKind {
+        match self {
+            Self::Search(_) => TaskKind::HyperparameterOptimization,
+            Self::Run(_) => TaskKind::Backtest,
+        }
+    }
+
+    /// What its objective has to know.
+    pub(crate) fn subject(&self) -> Subject {
+        match self {
+            Self::Search(spec) => Subject::from(&**spec),
+            Self::Run(run) => Subject::from(&**run),
+        }
+    }
+
+    /// The symbols whose bars it reads: the stock codes, then their partners.
+    pub(crate) fn symbols(&self) -> Vec<String> {
+        let (codes, pairs) = match self {
+            Self::Search(spec) => (&spec.stock_codes, &spec.pairs),
+            Self::Run(run) => (&run.stock_codes, &run.pairs),
+        };
+        let mut symbols = codes.clone();
+        for partner in pairs.values() {
+            if !symbols.contains(partner) {
+                symbols.push(partner.clone());
+            }
+        }
+        symbols
+    }
+
+    /// Trials that it asks for.
+    pub(crate) fn n_trials(&self) -> u32 {
+        match self {
+            Self::Search(spec) => spec.n_trials,
+            Self::Run(_) => 1,
+        }
+    }
+
+    /// The point as it is stored; a run's is empty, since its parameters are part of the task.
+    pub(crate) fn pack(&self, point: &Point) -> Vec<u8> {
+        match self {
+            Self::Search(spec) => spec.space.pack(point),
+            Self::Run(_) => Vec::new(),
+        }
+    }
+
+    /// The point that [`Self::pack`] made bytes of.
+    pub(crate) fn unpack(&self, packed: &[u8]) -> Result<Point, UnpackError> {
+        match self {
+            Self::Search(spec) => spec.space.unpack(packed),
+            Self::Run(_) => Ok(Point::new(Vec::new())),
+        }
+    }
+
+    /// Evaluates a trial.
+    pub(crate) fn evaluate(
+        &self,
+        objective: &Objective,
+        point: &Point,
+        stop: &StopSource<'_>,
+        worker: &str,
+    ) -> Result<Evaluated, Interrupted> {
+        match self {
+            Self::Search(spec) => {
+                let parameters: BTreeMap<String, Choice> = spec.named(point);
+                objective
+                    .evaluate(&parameters, stop, worker)
+                    .map(Evaluated::outcome)
+            }
+            Self::Run(spec) => run::evaluate(spec, objective, stop, worker),
+        }
+    }
+}

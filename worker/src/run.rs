@@ -1,0 +1,116 @@
+//! A run: one evaluation whose whole result is kept, and, for a replay, held against the record of
+//! the trial that it repeats.
+
+use crate::job::Evaluated;
+use crate::objective::{Interrupted, Objective};
+use crate::stop::StopSource;
+use serde_json::{Value, json};
+use trialmill_backtest::result::BacktestResult;
+use trialmill_common::spec::{Replay, RunSpec};
+use trialmill_common::trial::{Evaluation, Outcome};
+use trialmill_store::MAX_RESULT_BYTES;
+
+/// Runs it. Its document is a [`BacktestResult`] (the metrics alone for a test function), with the
+/// comparison under `replay` if it repeats a trial.
+///
+/// A repetition that fails is a result too: the run completes, is infeasible for that reason, and
+/// the comparison says whether the record is of the same failure.
+pub(crate) fn evaluate(
+    run: &RunSpec,
+    objective: &Objective,
+    stop: &StopSource<'_>,
+    worker: &str,
+) -> Result<Evaluated, Interrupted> {
+    let (outcome, result) = objective.evaluate_in_full(&run.params, stop, worker)?;
+    let mut document = document(&outcome, result);
+    let Some(replay) = &run.replay_of else {
+        let document = match &outcome {
+            Outcome::Failed(_) => None,
+            Outcome::Completed(_) | Outcome::Pruned(_) => Some(document),
+        };
+        return Ok(Evaluated { outcome, document });
+    };
+    document["replay"] = compare(replay, &outcome);
+    let outcome = match outcome {
+        Outcome::Failed(failure) => Outcome::Completed(Evaluation {
+            infeasible: Some(format!("the trial failed: {}", failure.message)),
+            ..Evaluation::default()
+        }),
+        ended @ (Outcome::Completed(_) | Outcome::Pruned(_)) => ended,
+    };
+    Ok(Evaluated {
+        outcome,
+        document: Some(document),
+    })
+}
+
+/// The document of the result, without its trades if it would be too long for a row with them.
+fn document(outcome: &Outcome, result: Option<BacktestResult>) -> Value {
+    let Some(mut result) = result else {
+        return json!({"metrics": metrics(outcome)});
+    };
+    let trades = result.trades.len();
+    let document = serde_json::to_value(&result).expect("a result has a JSON form");
+    // Room for the comparison of a replay, whose values and texts are bounded.
+    if document.to_string().len() + (1 << 20) <= MAX_RESULT_BYTES {
+        return document;
+    }
+    result.trades = Vec::new();
+    let mut document = serde_json::to_value(&result).expect("a result has a JSON form");
+    document["trades_left_out"] = json!(trades);
+    document
+}
+
+fn metrics(outcome: &Outcome) -> Value {
+    let (Outcome::Completed(evaluation) | Outcome::Pruned(evaluation)) = outcome else {
+        return Value::Null;
+    };
+    let entry = |(name, value): &(String, Result<f64, String>)| {
+        let value = match value {
+            Ok(value) => json!(value),
+            Err(reason) => json!({"value": null, "reason": reason}),
+        };
+        (name.clone(), value)
+    };
+    Value::Object(evaluation.metrics.iter().map(entry).collect())
+}
+
+/// Holds a repetition against the record: values by their bits, reasons by their text, failures by
+/// their kind.
+fn compare(replay: &Replay, outcome: &Outcome) -> Value {
+    let recorded = &replay.recorded;
+    let (values, infeasible, failure) = match outcome {
+        Outcome::Completed(e) | Outcome::Pruned(e) => {
+            (e.values.as_slice(), e.infeasible.as_deref(), None)
+        }
+        Outcome::Failed(failure) => (&[][..], None, Some(failure.kind)),
+    };
+    let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    let identical = outcome.end() == recorded.end
+        && bits(values) == bits(&recorded.values)
+        && infeasible == recorded.infeasible.as_deref()
+        && failure == recorded.failure;
+    let named = |values: &[f64]| {
+        let pairs = replay.objectives.iter().zip(values);
+        let named = pairs.map(|(objective, value)| (objective.metric.clone(), json!(value)));
+        Value::Object(named.collect())
+    };
+    let kind = |failure: Option<trialmill_common::trial::FailureKind>| failure.map(|f| f.name());
+    json!({
+        "task_id": replay.task,
+        "trial_number": replay.trial_number,
+        "identical": identical,
+        "recorded": {
+            "state": recorded.end.name(),
+            "values": named(&recorded.values),
+            "infeasible": recorded.infeasible,
+            "failure": kind(recorded.failure),
+        },
+        "replayed": {
+            "state": outcome.end().name(),
+            "values": named(values),
+            "infeasible": infeasible,
+            "failure": kind(failure),
+        },
+    })
+}
