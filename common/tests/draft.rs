@@ -30,6 +30,7 @@ fn market() -> MarketView {
         series: BTreeMap::from([
             ("600000.SH".to_owned(), coverage(day(2003, 1, 2), [1; 32])),
             ("AAPL".to_owned(), coverage(day(2003, 1, 2), [2; 32])),
+            ("^GSPC".to_owned(), coverage(day(2003, 1, 2), [4; 32])),
             ("300750.SZ".to_owned(), coverage(day(2018, 6, 11), [3; 32])),
         ]),
     }
@@ -742,7 +743,10 @@ fn many_faults_of_one_request_are_told_at_once() {
             ("/param_space/short_window/step", "step_not_positive"),
             ("/param_space/long_windo", "unknown_parameter"),
             ("/param_space/signal_threshold/when", "unknown_name"),
-            ("/param_space/signal_threshold/low", "log_needs_positive_low"),
+            (
+                "/param_space/signal_threshold/low",
+                "log_needs_positive_low"
+            ),
             ("/objective_config/direction", "contradicting_direction"),
             ("/result_constraints/1", "unknown_name"),
             ("/optimization_method", "unknown_method"),
@@ -975,6 +979,8 @@ fn a_space_may_have_as_many_parameters_as_the_search_takes() {
 
 #[test]
 fn what_cannot_be_meant_well_is_warned_about() {
+    let index = accept(&with(on_bars(), "/stock_codes", json!(["AAPL", "^GSPC"])));
+    assert_eq!(warned(&index), [("index_not_tradable", "/stock_codes/1")]);
     let auto = accept(&without(on_bars(), "optimization_method"));
     assert_eq!(auto.spec.method, Method::Tpe);
     assert_eq!(warned(&auto), [("auto_is_tpe", "/optimization_method")]);

@@ -130,7 +130,7 @@ impl Partners {
         let abandoned = Arc::new(AtomicBool::new(false));
         let _abandon = Abandon(Arc::clone(&abandoned));
         let start = pairing.start_date;
-        let tested = tokio::task::spawn_blocking(move || {
+        on_a_thread(move || {
             let stop = || abandoned.load(Ordering::Relaxed);
             let answers = targets
                 .iter()
@@ -138,12 +138,24 @@ impl Partners {
                 .collect();
             drop(permit);
             answers
-        });
-        tested.await.map_err(|error| {
-            tracing::error!(error = %error, "choosing a partner panicked");
-            Problem::internal()
         })
+        .await
     }
+}
+
+/// Computes off the runtime's threads. Those who call hold a permit, so there are few.
+async fn on_a_thread<T: Send + 'static>(
+    compute: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the bounded pool is the worker's; here the permits bound the threads"
+    )]
+    let computed = tokio::task::spawn_blocking(compute);
+    computed.await.map_err(|error| {
+        tracing::error!(error = %error, "choosing a partner panicked");
+        Problem::internal()
+    })
 }
 
 /// The rows of the formation period of series, decoded off the runtime's threads.
@@ -155,16 +167,13 @@ async fn read(
     let mut series = Vec::with_capacity(hashes.len());
     for chunk in hashes.chunks(FORMATION_SERIES_PER_READ) {
         let bytes = store.series_bytes(chunk).await?;
-        let decoded = tokio::task::spawn_blocking(move || {
+        let decoded = on_a_thread(move || {
             bytes
                 .iter()
                 .map(|bytes| BarSeries::from_bytes(bytes).map(|whole| cut(whole, formation)))
                 .collect::<Result<Vec<_>, _>>()
-        });
-        let decoded = decoded.await.map_err(|error| {
-            tracing::error!(error = %error, "reading bars panicked");
-            Problem::internal()
-        })?;
+        })
+        .await?;
         series.extend(decoded.map_err(|error| {
             tracing::error!(error = %error, "stored bars are unreadable");
             Problem::internal()

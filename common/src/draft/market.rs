@@ -3,6 +3,7 @@
 use super::Subject;
 use super::findings::{Findings, shown};
 use super::node::Node;
+use super::partner::is_index;
 use super::request::{CONFIG, NESTED};
 use crate::fault::Fault;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta};
@@ -173,6 +174,13 @@ pub(super) fn pin(
             if first - start > GRACE || end - last > GRACE {
                 partial.push(format!("{code} ({first} to {last})"));
             }
+        }
+        if is_index(code) {
+            let detail = format!(
+                "{code} is an index, which nobody can buy; results on it are not attainable. Use \
+                 a fund that follows it"
+            );
+            findings.warn("index_not_tradable", &node.pointer, detail);
         }
         pinned.insert(code.clone(), coverage.hash);
     }

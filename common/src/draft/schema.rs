@@ -101,7 +101,7 @@ fn properties(fields: &[&str], schema: fn(&str) -> Value) -> Map<String, Value> 
 
 fn object(required: &[String], properties: Map<String, Value>) -> Value {
     json!({
-        "type": "object", "required": required, "properties": properties,
+        "type": "object", "required": required, "properties": Value::Object(properties),
         "additionalProperties": false,
     })
 }
