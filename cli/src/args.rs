@@ -58,6 +58,12 @@ pub enum Command {
     /// Say why a task moves or does not
     #[command(after_help = API_HELP)]
     Explain(OfTask),
+    /// Run an ended trial again and compare it with its record: exit code 1 if a bit differs
+    #[command(after_help = API_HELP)]
+    Replay(OfTrial),
+    /// Check this build's figures against a file of expected ones: exit code 1 on a disagreement
+    #[command(after_help = PLAIN_HELP)]
+    Backtest(Backtest),
     /// List the workers seen within the last day
     #[command(after_help = API_HELP)]
     Workers(Api),
@@ -112,7 +118,7 @@ pub struct Demo {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=example::MAX_SEED))]
     pub seed: Option<u64>,
     /// Trials
-    #[arg(long, value_name = "N", default_value_t = 200,
+    #[arg(long, value_name = "N", default_value_t = example::DEMO_TRIALS,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub trials: u32,
 }
@@ -178,6 +184,32 @@ pub struct Trials {
     pub api: Api,
 }
 
+/// A command on one ended trial.
+#[derive(Debug, Args)]
+pub struct OfTrial {
+    /// Id of the task
+    pub id: Uuid,
+    /// Number of the trial
+    pub trial: u32,
+    /// The API.
+    #[command(flatten)]
+    pub api: Api,
+}
+
+/// Options of `backtest`.
+#[derive(Debug, Args)]
+pub struct Backtest {
+    /// File of expected values: backtests, indicators or cointegrated pairs
+    #[arg(long, value_name = "FILE.json")]
+    pub reference: PathBuf,
+    /// Folder that the file's paths start from; symbols are looked for in it and one level below
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// A command on the database.
 #[derive(Debug, Args)]
 pub struct OfDatabase {
@@ -235,7 +267,7 @@ pub enum Data {
     /// Invent daily bars from a seed and store them; no market
     #[command(after_help = DATABASE_HELP)]
     Generate {
-        /// How many series: SYN00.SZ, SYN01.SZ, ...
+        /// How many series: 000001.SZ, SYN01.SZ which stays with it, SYN02.SZ, ...
         #[arg(long, value_name = "N", default_value_t = example::SERIES,
             value_parser = clap::value_parser!(u32).range(1..=10_000))]
         symbols: u32,

@@ -1,10 +1,12 @@
-//! The invented bars and the example request that `demo`, `data generate` and `init` share.
+//! The invented bars that `demo` and `data generate` share, the request of the demo, and that of
+//! `init`.
 
 use crate::failure::Failure;
 use chrono::NaiveDate;
 use serde::Serialize;
+use serde_json::{Value, json};
 use trialmill_backtest::bars::BarSeries;
-use trialmill_backtest::synthetic::{self, Kind};
+use trialmill_backtest::synthetic::{self, GROUP_SYMBOL, GroupKind};
 use trialmill_common::spec;
 
 /// Series invented when nobody says how many.
@@ -15,8 +17,10 @@ pub const PRICE_SEED: u64 = 7;
 pub const SEARCH_SEED: u64 = 42;
 /// Largest seed of a search.
 pub const MAX_SEED: u64 = spec::MAX_SEED;
-/// The strategy of the example.
+/// The strategy of the example of `init`.
 pub const STRATEGY: &str = "moving_average";
+/// Trials of the demo when nobody says how many.
+pub const DEMO_TRIALS: u32 = 10;
 
 /// First invented day.
 pub fn first_day() -> NaiveDate {
@@ -28,12 +32,20 @@ pub fn last_day() -> NaiveDate {
     NaiveDate::from_ymd_opt(2023, 12, 29).expect("a day of the calendar")
 }
 
+/// The symbols of the series that are invented when nobody says how many.
+pub fn symbols() -> Vec<String> {
+    let others = (1..SERIES as usize).map(synthetic::symbol);
+    std::iter::once(GROUP_SYMBOL.to_owned())
+        .chain(others)
+        .collect()
+}
+
 /// Where invented series come from, as the list of the data shows it.
 pub fn source(seed: u64) -> String {
     format!("synthetic, seed {seed}")
 }
 
-/// Invents daily bars whose trends switch at random.
+/// Invents daily bars: 000001.SZ, SYN01.SZ which stays with it, and others that go their own ways.
 ///
 /// # Errors
 /// When no business day lies within the dates, or they lie outside the accepted years.
@@ -52,9 +64,7 @@ pub fn invent(
             "{from} to {to} is not within 1800 to 2199"
         )));
     }
-    (0..count as usize)
-        .map(|index| synthetic::series(Kind::Trending, seed, index, from, to))
-        .collect::<Result<_, _>>()
+    synthetic::group(GroupKind::Cointegrated, seed, count as usize, from, to)
         .map_err(|error| Failure::reason(error.to_string()))
 }
 
@@ -139,6 +149,34 @@ pub fn request(
         optimization_method: "auto",
         seed,
     }
+}
+
+/// The request of the demo, in the form in which such requests are posted: a pair whose partner is
+/// left to the service. One unit at a time, so that the same seed gives the same trials.
+pub fn demo_request(n_trials: u32, seed: u64) -> Value {
+    json!({
+        "task_name": "测试超参优化",
+        "strategy_name": "cointegration",
+        "stock_codes": [GROUP_SYMBOL],
+        "start_date": "2023-01-01T00:00:00",
+        "end_date": "2023-12-31T00:00:00",
+        "param_space": {
+            "lookback_period": {"type": "int", "low": 30, "high": 120, "step": 5, "default": 60},
+            "entry_threshold": {
+                "type": "float", "low": 1.0, "high": 3.0, "step": 0.1, "default": 2.0
+            },
+            "exit_threshold": {
+                "type": "float", "low": 0.1, "high": 1.5, "step": 0.1, "default": 0.5
+            },
+            "half_life": {"type": "int", "low": 10, "high": 50, "default": 20},
+        },
+        "constraints": ["exit_threshold <= entry_threshold - 0.5", "half_life < lookback_period"],
+        "objective_config": {"objective_metric": "sharpe_ratio", "direction": "maximize"},
+        "n_trials": n_trials,
+        "optimization_method": "auto",
+        "parallelism": 1,
+        "seed": seed,
+    })
 }
 
 #[cfg(test)]

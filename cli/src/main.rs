@@ -15,6 +15,7 @@ mod failure;
 mod figures;
 mod output;
 mod progress;
+mod reference;
 mod sse;
 mod task;
 mod up;
@@ -69,6 +70,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Pause(options) => task::control(&options, "pause", &settings).await,
         Command::Resume(options) => task::control(&options, "resume", &settings).await,
         Command::Explain(options) => task::explain(&options, &settings).await,
+        Command::Replay(options) => task::replay(&options, &settings).await,
+        Command::Backtest(options) => reference::run(&options),
         Command::Workers(api) => task::workers(&api, &settings).await,
         Command::Verify(options) => verify::run(&options, &settings).await,
         Command::Migrate => database::migrate(&settings).await,

@@ -1,6 +1,6 @@
 //! The commands on tasks, over the API.
 
-use crate::args::{Api, List, OfTask, Submit, Trials};
+use crate::args::{Api, List, OfTask, OfTrial, Submit, Trials};
 use crate::client::Client;
 use crate::config::Settings;
 use crate::example;
@@ -38,7 +38,8 @@ pub async fn submit(options: &Submit, settings: &Settings) -> Result<(), Failure
     let client = Client::new(&options.api, settings)?;
     let document = read(&options.file)?;
     let key = options.idempotency_key.as_deref();
-    let answer = match client.send_document(OPTIMIZATIONS, document, key).await {
+    let route = route(&document);
+    let answer = match client.send_document(route, document, key).await {
         Ok(answer) => answer,
         Err(error) => return refused(error.into(), options.api.json),
     };
@@ -70,6 +71,15 @@ pub async fn submit(options: &Submit, settings: &Settings) -> Result<(), Failure
     output::say(format!("task {id} {what}"))?;
     output::note(format!("watch it with `trialmill watch {id}`"));
     Ok(())
+}
+
+/// Where a request is posted: one that says its kind is for the route of all kinds. What cannot be
+/// read goes to the optimizations, whose answer says why.
+fn route(document: &[u8]) -> &'static str {
+    match serde_json::from_slice::<Value>(document) {
+        Ok(request) if !request["task_type"].is_null() => TASKS,
+        _ => OPTIMIZATIONS,
+    }
 }
 
 /// With `--json` a refusal is a document too.
@@ -284,6 +294,67 @@ fn encoded(text: &str) -> String {
     encoded
 }
 
+/// `replay`: runs an ended trial again and tells whether every bit is as recorded.
+///
+/// # Errors
+/// [`Failure::Said`] with 1 when a bit differs; else why it cannot be repeated.
+pub async fn replay(options: &OfTrial, settings: &Settings) -> Result<(), Failure> {
+    let client = Client::new(&options.api, settings)?;
+    let OfTrial { id, trial, .. } = options;
+    let repeated = client
+        .post(&path(*id, &format!("/trials/{trial}/replay")))
+        .await?;
+    let run = repeated["task_id"]
+        .as_str()
+        .and_then(|id| id.parse::<Uuid>().ok());
+    let run = run.ok_or_else(|| Failure::reason("the API named no task_id"))?;
+    watch::to_its_end(&client, run).await?;
+    let task = client.get(&path(run, "")).await?;
+    let replay = &task["result"]["replay"];
+    let identical = replay["identical"].as_bool();
+    if options.api.json {
+        output::document(&task)?;
+    } else if identical.is_some() {
+        for (which, trial) in [("recorded", "recorded"), ("replayed", "replayed")] {
+            let one = &replay[trial];
+            let said = ["infeasible", "failure"]
+                .iter()
+                .find_map(|field| one[*field].as_str())
+                .map(|reason| format!("  ({reason})"));
+            output::say(format!(
+                "{which}  {}  {}{}",
+                figures::value(&one["state"]),
+                exact(&one["values"]),
+                said.unwrap_or_default()
+            ))?;
+        }
+    }
+    match identical {
+        Some(true) => {
+            output::note(format!("trial {trial} of task {id}: identical bits"));
+            Ok(())
+        }
+        Some(false) => Err(Failure::reason(format!(
+            "trial {trial} of task {id} is not what is recorded; was it run by another build or on \
+             another kind of processor?"
+        ))),
+        None => {
+            let status = figures::value(&task["status"]);
+            let error = figures::value(&task["error"]["message"]);
+            Err(Failure::reason(format!(
+                "the repetition, task {run}, ended as {status}: {error}"
+            )))
+        }
+    }
+}
+
+/// Values by name in every digit.
+fn exact(values: &Value) -> String {
+    let fields = values.as_object().into_iter().flatten();
+    let parts: Vec<String> = fields.map(|(name, v)| format!("{name} {v}")).collect();
+    parts.join("  ")
+}
+
 /// `best`.
 ///
 /// # Errors
@@ -463,8 +534,11 @@ pub async fn init(api: &Api, settings: &Settings) -> Result<(), Failure> {
         output::note(
             "note: the request names invented bars; bring them in with `trialmill data generate`",
         );
-        let symbols = (0..example::SERIES as usize).map(trialmill_backtest::synthetic::symbol);
-        (symbols.collect(), example::first_day(), example::last_day())
+        (
+            example::symbols(),
+            example::first_day(),
+            example::last_day(),
+        )
     });
     let name = "an example: two moving averages";
     let request = example::request(name, &symbols, from, to, 200, example::SEARCH_SEED);

@@ -52,6 +52,17 @@ pub async fn watch(client: &Client, id: Uuid, json: bool) -> Result<(), Failure>
     }
 }
 
+/// Waits until a task has ended, drawing its progress.
+///
+/// # Errors
+/// Why it cannot be watched.
+pub async fn to_its_end(client: &Client, id: Uuid) -> Result<(), Failure> {
+    let progress = Progress::new();
+    let ended = to_the_end(client, id, &progress).await;
+    progress.clear();
+    ended
+}
+
 async fn to_the_end(client: &Client, id: Uuid, progress: &Progress) -> Result<(), Failure> {
     let mut watcher = Watcher {
         client,

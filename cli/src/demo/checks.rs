@@ -9,14 +9,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trialmill_backtest::bars::BarSeries;
-use trialmill_backtest::engine::{BacktestConfig, Dataset, hold};
+use trialmill_backtest::engine::{Dataset, hold};
 use trialmill_backtest::metrics::evaluate_all;
+use trialmill_backtest::result::{BacktestResult, PairResult};
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::trial::{Evaluation, Outcome};
-use trialmill_search::Point;
+use trialmill_search::Choice;
 use trialmill_store::MAX_PAGE;
 use trialmill_store::rows::{TrialFilter, TrialRow};
-use trialmill_worker::objective::Objective;
+use trialmill_worker::objective::{Objective, Subject};
 use trialmill_worker::{SignalCell, StopSource};
 
 /// One backtest of the demo takes milliseconds.
@@ -28,8 +29,10 @@ pub struct Checks {
     pub recorded: u32,
     /// Parameters and metrics of the strategy as it comes.
     pub default_params: (Value, Value),
-    /// Metrics of holding.
+    /// Metrics of holding both legs.
     pub hold: Value,
+    /// The best trial beside holding both legs.
+    pub pair: PairResult,
 }
 
 /// Tries every claim.
@@ -52,13 +55,13 @@ pub async fn check(found: &Found) -> Result<Checks, Failure> {
     let spec = TaskSpec::from_json(&found.task.spec).map_err(|e| Failure::reason(e.to_string()))?;
     let spec = Arc::new(spec);
     let series = pinned_bars(found).await?;
-    let objective = Objective::prepare(Arc::clone(&spec), series.clone());
+    let objective = Objective::prepare(Subject::from(&*spec), series.clone());
 
     let point = spec
         .space
         .unpack(&found.best.params)
         .map_err(|e| Failure::reason(e.to_string()))?;
-    let again = evaluate(&objective, &point)?;
+    let (again, result) = evaluate(&objective, &spec.named(&point))?;
     if let Some(difference) = difference(&found.best, &again) {
         return Err(Failure::reason(format!(
             "trial {} run again is not what is recorded: {difference}",
@@ -69,12 +72,14 @@ pub async fn check(found: &Found) -> Result<Checks, Failure> {
     let default = spec.first_points.first().cloned();
     let default =
         default.ok_or_else(|| Failure::reason("the request has no default parameters"))?;
-    let default_metrics = metrics_document(&evaluate(&objective, &default)?.metrics);
     let named = spec.named(&default);
+    let default_metrics = metrics_document(&evaluate(&objective, &named)?.0.metrics);
+    let pair = result.and_then(|result| result.pair);
     Ok(Checks {
         recorded,
         default_params: (json!(named), default_metrics),
         hold: held(&spec, series)?,
+        pair: pair.ok_or_else(|| Failure::reason("the best trial was no backtest of a pair"))?,
     })
 }
 
@@ -125,13 +130,16 @@ async fn pinned_bars(found: &Found) -> Result<Vec<Arc<BarSeries>>, Failure> {
         .map_err(|error| Failure::reason(error.to_string()))
 }
 
-fn evaluate(objective: &Objective, point: &Point) -> Result<Evaluation, Failure> {
+fn evaluate(
+    objective: &Objective,
+    parameters: &BTreeMap<String, Choice>,
+) -> Result<(Evaluation, Option<BacktestResult>), Failure> {
     let signal = SignalCell::default();
     let stop = StopSource::new(&signal, Instant::now() + ONE_TRIAL);
-    match objective.evaluate(point, &stop, "trialmill demo") {
-        Ok(Outcome::Completed(evaluation)) => Ok(evaluation),
-        Ok(Outcome::Failed(failure)) => Err(Failure::reason(failure.message)),
-        Ok(Outcome::Pruned(_)) => Err(Failure::reason("a trial was pruned without a pruner")),
+    match objective.evaluate_in_full(parameters, &stop, "trialmill demo") {
+        Ok((Outcome::Completed(evaluation), result)) => Ok((evaluation, result)),
+        Ok((Outcome::Failed(failure), _)) => Err(Failure::reason(failure.message)),
+        Ok((Outcome::Pruned(_), _)) => Err(Failure::reason("a trial was pruned without a pruner")),
         Err(_) => Err(Failure::reason(
             "a trial was interrupted though nobody asked for it",
         )),
@@ -168,18 +176,13 @@ fn metrics_document(metrics: &[(String, Result<f64, String>)]) -> Value {
     Value::Object(metrics.iter().map(entry).collect())
 }
 
-/// Holding the same symbols over the same period, with the costs of the task.
+/// Holding both legs over the same period, with the costs of the task.
 fn held(spec: &TaskSpec, series: Vec<Arc<BarSeries>>) -> Result<Value, Failure> {
     let told = |error: &dyn std::fmt::Display| Failure::reason(error.to_string());
-    let data = Dataset::new(series, spec.start_date, spec.end_date).map_err(|e| told(&e))?;
-    let config = BacktestConfig {
-        initial_cash: spec.backtest.initial_cash,
-        commission_rate: spec.backtest.commission_rate,
-        slippage_rate: spec.backtest.slippage_rate,
-        risk_free_rate: spec.backtest.risk_free_rate,
-        periods_per_year: spec.backtest.periods_per_year,
-        ..BacktestConfig::default()
-    };
+    let pairs: Vec<(String, String)> = spec.pairs.clone().into_iter().collect();
+    let data = Dataset::with_pairs(series, &pairs, spec.start_date, spec.end_date);
+    let data = data.map_err(|e| told(&e))?;
+    let config = spec.backtest.config().map_err(|e| told(&e))?;
     let report = hold(&data, &config).map_err(|e| told(&e))?;
     let metrics: Vec<(String, Result<f64, String>)> = evaluate_all(&report)
         .into_iter()

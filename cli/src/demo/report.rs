@@ -8,14 +8,13 @@ use crate::example;
 use crate::figures::{count, figure, named, percent};
 use crate::output;
 use crate::progress::full_bar;
-use chrono::Datelike;
 use serde_json::{Value, json};
 use std::path::Path;
-use trialmill_backtest::strategy;
+use trialmill_backtest::result::{Figure, PairResult};
 
 /// How far to trust a search without validation.
-const TRUST: &str = "in-sample only: not validated; it is the best of many tries on these very \
-                     prices, into which trends were built";
+const TRUST: &str = "in-sample only: not validated; it is the best of several tries on these very \
+                     prices, into which the pair was built";
 
 /// The document of `--json`: act 1 at top level, with the fields of a task's status.
 pub fn document(found: &Found, checks: &Checks) -> Value {
@@ -24,11 +23,13 @@ pub fn document(found: &Found, checks: &Checks) -> Value {
     document["best_metrics"] = found.best.metrics.clone().unwrap_or_default();
     document["trials_per_second"] = json!(rate(found));
     document["elapsed_seconds"] = json!(found.elapsed.as_secs_f64());
+    document["partner"] = found.task.resolved["partner"].clone();
     document["checks"] = json!({
         "verify": {"violations": 0, "trials_recorded_once": checks.recorded},
         "replay": {"trial_number": found.best.number, "identical_bits": true},
         "default_params": {"params": params, "metrics": metrics},
         "hold": {"metrics": checks.hold},
+        "pair": checks.pair,
     });
     document
 }
@@ -40,7 +41,7 @@ fn rate(found: &Found) -> f64 {
 /// The lines for people.
 pub fn lines(plan: &Plan, found: &Found, checks: &Checks, kept: Option<&Path>) -> Vec<String> {
     let (first, last) = (example::first_day(), example::last_day());
-    let title = strategy::find(&found.task.strategy).map_or("", |strategy| strategy.info().name);
+    let partner = &found.task.resolved["partner"];
     let sampler = found.task.resolved["sampler"].as_str().unwrap_or("auto");
     let ended = count(u64::from(found.task.ledger.ended()));
     let seconds = found.elapsed.as_secs_f64();
@@ -65,13 +66,13 @@ pub fn lines(plan: &Plan, found: &Found, checks: &Checks, kept: Option<&Path>) -
         ),
         String::new(),
         format!(
-            "[1/1] {title}   {} · {} series · {}-{} · auto ({sampler}), seed {}",
+            "[1/1] {}   {} · {} · 2023 · auto ({sampler}), seed {}",
+            found.task.name,
             found.task.strategy,
-            found.task.stock_codes.len(),
-            first.year(),
-            last.year(),
+            found.task.stock_codes.join(", "),
             found.task.seed
         ),
+        format!("      partner   {}", chosen(partner)),
         format!(
             "      {bar}{ended}/{}   {seconds:.2} s",
             count(u64::from(found.task.ledger.planned))
@@ -85,7 +86,8 @@ pub fn lines(plan: &Plan, found: &Found, checks: &Checks, kept: Option<&Path>) -
         ),
         format!("                {}", named(&found.status["best_params"])),
         format!("      default   {}", headline(default_metrics)),
-        format!("      hold      {}", headline(&checks.hold)),
+        format!("      hold      {}   (both legs)", headline(&checks.hold)),
+        format!("      pair      {}", beside_holding(&checks.pair)),
         format!("      trust     {TRUST}"),
         String::new(),
         format!(
@@ -95,6 +97,37 @@ pub fn lines(plan: &Plan, found: &Found, checks: &Checks, kept: Option<&Path>) -
     ];
     lines.extend(next_steps(kept));
     lines
+}
+
+/// The partner, and how it was found.
+fn chosen(partner: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let year = |value: &Value| text(value).chars().take(4).collect::<String>();
+    format!(
+        "{}   chosen on {}-{} from {} candidates, p = {} after correction",
+        text(&partner["partner"]),
+        year(&partner["formation"]["from"]),
+        year(&partner["formation"]["to"]),
+        partner["candidates"],
+        partner["p_value_corrected"]
+            .as_f64()
+            .map_or_else(String::new, figure)
+    )
+}
+
+/// What the trades were, seen against holding both legs.
+fn beside_holding(pair: &PairResult) -> String {
+    let shown = |of: &Figure, show: fn(f64) -> String| match of {
+        Figure::Value(value) => show(*value),
+        Figure::Undefined { reason, .. } => format!("none ({reason})"),
+    };
+    format!(
+        "{}: beta {}   exposure {}   excess over holding both {}",
+        pair.form.split(':').next().unwrap_or_default(),
+        shown(&pair.beta, figure_2),
+        percent(pair.exposure),
+        shown(&pair.excess_return, percent)
+    )
 }
 
 /// Commands that go on from here.

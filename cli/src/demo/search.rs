@@ -57,10 +57,7 @@ pub async fn run(store: Arc<dyn Store>, plan: &Plan) -> Result<Found, Failure> {
     store
         .put_series(&series, &example::source(plan.price_seed))
         .await?;
-    let symbols: Vec<String> = series.iter().map(|one| one.symbol().to_owned()).collect();
-    let name = "moving averages on invented prices";
-    let request = example::request(name, &symbols, first, last, plan.trials, plan.search_seed);
-    let request = serde_json::to_string(&request).expect("a request has a JSON form");
+    let request = example::demo_request(plan.trials, plan.search_seed).to_string();
 
     let broker: Arc<dyn Broker> = Arc::new(InProcessBroker::new(QUEUE_BOUND));
     let options = WorkerOptions::new(plan.slots);
