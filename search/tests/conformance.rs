@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use support::spaces;
 use trialmill_search::{
     Choice, Domain, FinishedTrial, History, HistoryNeed, MAX_GRID_POINTS, Method, ParamValue,
-    Point, Space, Study, TrialEnd,
+    Point, RunningTrial, Space, Study, TrialEnd,
 };
 
 fn packed(study: &Study, history: &History<'_>, number: u32) -> Option<Vec<u8>> {
@@ -88,6 +88,76 @@ fn assert_conforms(method: Method, space: &Space, seed: u64) {
     }
 }
 
+/// What every sampler must keep while a study runs: the first trials are initial points, of the others
+/// every fourth still runs, the rest have ended in every way there is.
+fn assert_conforms_with_history(method: Method, space: &Space, seed: u64) {
+    let plain = Study::new(space.clone(), Method::Random, seed ^ 1).unwrap();
+    let mut initial: Vec<Point> = Vec::new();
+    for number in 0..3 {
+        let point = plain.ask(&History::EMPTY, number).unwrap();
+        if !initial.contains(&point) {
+            initial.push(point);
+        }
+    }
+    let new = || {
+        let study = Study::new(space.clone(), method, seed).unwrap();
+        study.with_initial(initial.clone()).unwrap()
+    };
+    let study = new();
+    let (mut finished, mut running) = (Vec::new(), Vec::new());
+    for number in 0..30 {
+        let history = History {
+            finished: &finished,
+            running: &running,
+        };
+        let asked = study.ask(&history, number);
+        let within = study
+            .size_limit()
+            .is_none_or(|size| u64::from(number) < size);
+        assert_eq!(
+            asked.is_some(),
+            within,
+            "{method} trial {number} against the size limit"
+        );
+        let Some(point) = asked else { break };
+        assert_eq!(
+            space.check_allowed(&point),
+            Ok(()),
+            "{method} trial {number}"
+        );
+        if let Some(first) = initial.get(number as usize) {
+            assert_eq!(point, *first, "{method} trial {number} is an initial point");
+        }
+        // Rebuilt, and asked for a trial that is already listed as running: the same bits.
+        let mut again = running.clone();
+        again.push(RunningTrial {
+            number,
+            point: point.clone(),
+        });
+        let listed = History {
+            finished: &finished,
+            running: &again,
+        };
+        assert_eq!(
+            new().ask(&listed, number),
+            Some(point.clone()),
+            "{method} trial {number} asked again"
+        );
+        let cost = f64::from(number * 7 % 11);
+        let end = match number % 8 {
+            3 | 7 => {
+                running = again;
+                continue;
+            }
+            4 => TrialEnd::Pruned,
+            5 => TrialEnd::Infeasible { violation: cost },
+            6 => TrialEnd::Failed,
+            _ => TrialEnd::Completed(vec![cost]),
+        };
+        finished.push(FinishedTrial { number, point, end });
+    }
+}
+
 /// The part of a random space that a grid can list: domains of at most 20 values, up to the limit.
 fn listable(space: &Space) -> Option<Space> {
     let small = space.parameters().iter().filter_map(|parameter| {
@@ -108,6 +178,11 @@ proptest! {
     #[test]
     fn sobol_conforms_on_any_space(space in spaces::space(), seed in 0u64..(1 << 53)) {
         assert_conforms(Method::Sobol, &space, seed);
+    }
+
+    #[test]
+    fn tpe_conforms_on_any_space(space in spaces::space(), seed in 0u64..(1 << 53)) {
+        assert_conforms(Method::Tpe, &space, seed);
     }
 
     #[test]
@@ -206,7 +281,7 @@ proptest! {
             }
         }
         let first = u32::try_from(initial.len()).unwrap();
-        for method in [Method::Random, Method::Sobol, Method::Grid] {
+        for method in Method::ALL {
             let plain = Study::new(space.clone(), method, seed).unwrap();
             let study = Study::new(space.clone(), method, seed).unwrap();
             let twice = [&initial[..], &initial[..]].concat();
@@ -222,9 +297,27 @@ proptest! {
                     .collect();
                 prop_assert_eq!(all.len(), limit as usize, "a point came twice");
                 prop_assert!(study.ask(&History::EMPTY, limit).is_none());
+            } else if method == Method::Tpe {
+                // It reads history: it goes on with the trial's own number, and knows the points.
+                for (number, point) in (first..).zip(behind) {
+                    prop_assert_eq!(point, plain.ask(&History::EMPTY, number), "{}", method);
+                }
             } else {
                 let plain = (0..20).map(|k| plain.ask(&History::EMPTY, k));
                 prop_assert!(behind.eq(plain), "{}", method);
+            }
+        }
+    }
+
+    #[test]
+    fn each_method_conforms_with_finished_and_running_trials(
+        space in spaces::conditional_space(false),
+        seed in 0u64..(1 << 53),
+    ) {
+        prop_assume!(space.feasible_point().is_some());
+        for method in Method::ALL {
+            if method.faults(&space).is_empty() {
+                assert_conforms_with_history(method, &space, seed);
             }
         }
     }

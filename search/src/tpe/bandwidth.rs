@@ -3,28 +3,42 @@
 /// The largest number by which the range is divided for the smallest bandwidth.
 const FINEST: usize = 100;
 
-/// The smallest bandwidth with `count` observations, as a part of the range: "magic clip",
-/// 1 / min(100, count + 2).
-pub(super) fn smallest(count: usize) -> f64 {
-    1.0 / bins(count) as f64
+/// How narrow kernels may be while there are few of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Floor {
+    /// 1 / min(100, n + 2) of the range with `n` observations: "magic clip", as Optuna has it.
+    Magic,
+    /// Half of that until it meets the same end: 1 / min(100, 2 (n + 2)).
+    Half,
 }
 
-fn bins(count: usize) -> usize {
-    FINEST.min(count + 2)
+impl Floor {
+    /// The smallest bandwidth with `count` observations, as a part of the range.
+    pub(super) fn with(self, count: usize) -> f64 {
+        1.0 / self.bins(count) as f64
+    }
+
+    fn bins(self, count: usize) -> usize {
+        let each = match self {
+            Self::Magic => 1,
+            Self::Half => 2,
+        };
+        FINEST.min(each * (count + 2))
+    }
 }
 
 /// The bandwidth of each observation, for observations in `[0, 1]`: the larger of the gaps to its
-/// two neighbours, at least [`smallest`], at most 1. The first and the last have one neighbour; a single
+/// two neighbours, at least the floor, at most 1. The first and the last have one neighbour; a single
 /// observation takes the larger gap to the ends. Of equal observations, the earliest has the gap
 /// below, the latest the gap above.
 ///
 /// Linear in the number of observations: gaps below the smallest bandwidth do not matter, so it is
 /// enough to know the first and the last observation of each of at most 100 bins of that width.
-pub(super) fn of(observations: &[f64]) -> Vec<f64> {
+pub(super) fn of(observations: &[f64], floor: Floor) -> Vec<f64> {
     if let [only] = observations {
-        return vec![only.max(1.0 - only).max(smallest(1))];
+        return vec![only.max(1.0 - only).max(floor.with(1))];
     }
-    let bins = bins(observations.len());
+    let bins = floor.bins(observations.len());
     let mut ends = [Ends::NONE; FINEST];
     for (at, value) in observations.iter().enumerate() {
         #[expect(
@@ -41,7 +55,7 @@ pub(super) fn of(observations: &[f64]) -> Vec<f64> {
             (ends.high, ends.last) = (*value, at);
         }
     }
-    let mut widths = vec![smallest(observations.len()); observations.len()];
+    let mut widths = vec![floor.with(observations.len()); observations.len()];
     let mut filled = ends.into_iter().filter(|ends| ends.low <= ends.high);
     if let Some(mut below) = filled.next() {
         for ends in filled {
@@ -78,7 +92,7 @@ mod tests {
     use super::*;
 
     /// The definition, by sorting.
-    fn by_sorting(observations: &[f64]) -> Vec<f64> {
+    fn by_sorting(observations: &[f64], bins_each: f64) -> Vec<f64> {
         let mut order: Vec<usize> = (0..observations.len()).collect();
         order.sort_by(|a, b| observations[*a].total_cmp(&observations[*b]));
         let mut widths = vec![0.0; observations.len()];
@@ -87,7 +101,7 @@ mod tests {
             widths[pair[0]] = gap.max(widths[pair[0]]);
             widths[pair[1]] = gap.max(widths[pair[1]]);
         }
-        let least = 1.0 / 100.0_f64.min(observations.len() as f64 + 2.0);
+        let least = 1.0 / 100.0_f64.min(bins_each * (observations.len() as f64 + 2.0));
         widths.iter().map(|width| width.max(least)).collect()
     }
 
@@ -108,14 +122,16 @@ mod tests {
                         }
                     })
                     .collect();
-                let expected = by_sorting(&observations);
-                for (at, width) in of(&observations).iter().enumerate() {
-                    assert!(
-                        (width - expected[at]).abs() < 1e-15,
-                        "observation {at} of {count}: {width} is not {}",
-                        expected[at]
-                    );
-                    wide += usize::from(*width > smallest(count));
+                for (floor, bins_each) in [(Floor::Magic, 1.0), (Floor::Half, 2.0)] {
+                    let expected = by_sorting(&observations, bins_each);
+                    for (at, width) in of(&observations, floor).iter().enumerate() {
+                        assert!(
+                            (width - expected[at]).abs() < 1e-15,
+                            "observation {at} of {count}, {floor:?}: {width} is not {}",
+                            expected[at]
+                        );
+                        wide += usize::from(*width > floor.with(count));
+                    }
                 }
             }
         }
@@ -124,8 +140,10 @@ mod tests {
 
     #[test]
     fn a_single_observation_takes_the_larger_gap_to_the_ends() {
-        assert_eq!(of(&[0.25]), [0.75]);
-        assert_eq!(of(&[0.9]), [0.9]);
-        assert!(of(&[]).is_empty());
+        for floor in [Floor::Magic, Floor::Half] {
+            assert_eq!(of(&[0.25], floor), [0.75]);
+            assert_eq!(of(&[0.9], floor), [0.9]);
+            assert!(of(&[], floor).is_empty());
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Candidates for the next point, and which of them is the most promising.
 
 use super::axis::Axis;
+use super::bandwidth::Floor;
 use super::parzen::Parzen;
 use super::split::Split;
 use crate::point::{ParamValue, Point};
@@ -94,11 +95,12 @@ pub(super) struct Densities<'a> {
 }
 
 impl<'a> Densities<'a> {
-    pub(super) fn of(group: &'a Group, split: &Split<'_>) -> Self {
+    /// The densities, with this floor under the bandwidths of the good one.
+    pub(super) fn of(group: &'a Group, split: &Split<'_>, good: Floor) -> Self {
         Self {
             group,
-            good: Parzen::of(&group.axes, &group.observed(&split.good)),
-            bad: Parzen::of(&group.axes, &group.observed(&split.bad)),
+            good: Parzen::of(&group.axes, &group.observed(&split.good), good),
+            bad: Parzen::of(&group.axes, &group.observed(&split.bad), Floor::Magic),
         }
     }
 

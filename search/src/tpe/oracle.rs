@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::axis::Axis;
+use super::bandwidth::Floor;
 use super::candidates::{Densities, Group};
 use super::parzen::Parzen;
 use super::split::Split;
@@ -120,7 +121,11 @@ fn densities_are_those_of_optuna() {
                 .map(|axis| first.iter().map(|row| row[axis]).collect())
                 .collect();
             let mut got = vec![0.0; points.len()];
-            Parzen::of(&axes, &columns).add_ln_density(&points.concat(), 1.0, &mut got);
+            Parzen::of(&axes, &columns, Floor::Magic).add_ln_density(
+                &points.concat(),
+                1.0,
+                &mut got,
+            );
             for (at, expected) in expected.as_array().unwrap().iter().enumerate() {
                 let case = format!("{name}, {count} observations, point {at}");
                 assert_close(
@@ -223,7 +228,7 @@ fn scores_are_those_of_optuna() {
         };
         let split = Split::of(&history, u32::MAX);
         let groups = Group::all(&space);
-        let densities = Densities::of(&groups[0], &split);
+        let densities = Densities::of(&groups[0], &split, Floor::Magic);
         let candidates: Vec<f64> = case["points"]
             .as_array()
             .unwrap()

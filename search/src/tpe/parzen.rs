@@ -4,7 +4,8 @@
 use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI};
 
 use super::axis::{Axis, Lattice};
-use super::{bandwidth, normal};
+use super::bandwidth::{self, Floor};
+use super::normal;
 use crate::stream::Stream;
 
 /// A mixture of product kernels over the axes of one group of parameters.
@@ -23,7 +24,7 @@ use crate::stream::Stream;
 /// - choices, C of them: 1 + 1/(n+1) on the observed one and 1/(n+1) on each other, normalized; the
 ///   prior is even.
 ///
-/// This is `_ParzenEstimator` of Optuna 5.0 (`optuna/samplers/_tpe/parzen_estimator.py` and
+/// With [`Floor::Magic`] this is `_ParzenEstimator` of Optuna 5.0 (`optuna/samplers/_tpe/parzen_estimator.py` and
 /// `probability_distributions.py`), but for the unit: densities here are per range of each line, so
 /// they are larger than Optuna's by the product of the lengths of the lines, the same for every `x`.
 #[derive(Debug)]
@@ -84,7 +85,7 @@ const BLOCK: usize = 64;
 impl<'a> Parzen<'a> {
     /// The density of observations: `observed` holds one list of places per axis, all of one
     /// length.
-    pub(super) fn of(axes: &'a [Axis], observed: &[Vec<f64>]) -> Self {
+    pub(super) fn of(axes: &'a [Axis], observed: &[Vec<f64>], floor: Floor) -> Self {
         let count = observed.first().map_or(0, Vec::len);
         let mut cumulated = weights(count);
         // The product of what lines and lattices divide by: between 1e-210 and 1e40 for a
@@ -97,8 +98,8 @@ impl<'a> Parzen<'a> {
         }
         let (mut ln_seen, mut ln_prior) = (0.0, 0.0);
         let columns = axes.iter().zip(observed).map(|(axis, places)| match axis {
-            Axis::Line(_) => line(places, &mut factors),
-            Axis::Lattice(lattice) => cells(lattice, places, &mut factors),
+            Axis::Line(_) => line(places, floor, &mut factors),
+            Axis::Lattice(lattice) => cells(lattice, places, floor, &mut factors),
             Axis::Choices(choices) => {
                 let loss = libm::log(count as f64 + 2.0);
                 ln_seen += loss - libm::log(count as f64 + 1.0 + choices);
@@ -244,10 +245,10 @@ impl Column {
 }
 
 /// The kernels of a line; divides `factors` by their normalizers.
-fn line(places: &[f64], factors: &mut [f64]) -> Column {
+fn line(places: &[f64], floor: Floor, factors: &mut [f64]) -> Column {
     let root_of_two_pi = (2.0 * PI).sqrt();
     let mean: Vec<f64> = places.iter().copied().chain([Normal::PRIOR.mean]).collect();
-    let mut scale = bandwidth::of(places);
+    let mut scale = bandwidth::of(places, floor);
     scale.push(Normal::PRIOR.width);
     for ((mean, width), factor) in mean.iter().zip(&mut scale).zip(factors) {
         let per_width = 1.0 / *width;
@@ -259,14 +260,14 @@ fn line(places: &[f64], factors: &mut [f64]) -> Column {
 }
 
 /// The kernels of a lattice; divides `factors` by their normalizers.
-fn cells(lattice: &Lattice, places: &[f64], factors: &mut [f64]) -> Column {
+fn cells(lattice: &Lattice, places: &[f64], floor: Floor, factors: &mut [f64]) -> Column {
     /// A table of this many cells is small beside the kernels that it saves.
     const FEW_CELLS: u64 = 1 << 16;
     const UNKNOWN: u32 = u32::MAX;
 
     let means: Vec<f64> = places.iter().map(|cell| lattice.middle(*cell)).collect();
-    let widths = bandwidth::of(&means);
-    let smallest = bandwidth::smallest(places.len());
+    let widths = bandwidth::of(&means, floor);
+    let smallest = floor.with(places.len());
     let known = if lattice.size() <= FEW_CELLS {
         usize::try_from(lattice.size()).expect("at most FEW_CELLS")
     } else {
@@ -431,7 +432,7 @@ mod tests {
     fn assert_draws_follow_the_density(domain: &Domain, observed: Vec<f64>, parts: &[Vec<f64>]) {
         const DRAWS: u32 = 20_000;
         let axes = [Axis::of(domain).unwrap()];
-        let estimator = Parzen::of(&axes, &[observed]);
+        let estimator = Parzen::of(&axes, &[observed], Floor::Magic);
         // The density is summed over places within each part.
         let mass: Vec<f64> = parts
             .iter()
