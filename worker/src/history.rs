@@ -125,8 +125,9 @@ pub(crate) struct TaskHistory {
 
 #[derive(Debug, Default)]
 struct View {
-    /// By number.
-    finished: Vec<FinishedTrial>,
+    /// By number. Shared with those who draw a point from it, which takes longer than a copy: they
+    /// hold no lock, and what changes it meanwhile changes a copy.
+    finished: Arc<Vec<FinishedTrial>>,
     /// Bytes of `finished`, about.
     bytes: u64,
     /// The last event whose trials are in `finished`.
@@ -266,17 +267,15 @@ impl TaskHistory {
             Some((holder, point)) if *holder == lease => return Some(point.clone()),
             _ => {}
         }
+        let (finished, running) = (Arc::clone(&view.finished), view.running());
+        drop(view);
         let finished = match study.history_need() {
             HistoryNeed::None => &[],
-            HistoryNeed::Bounded(most) => {
-                &view.finished[view.finished.len().saturating_sub(most)..]
-            }
-            HistoryNeed::All => view.finished.as_slice(),
+            HistoryNeed::Bounded(most) => &finished[finished.len().saturating_sub(most)..],
+            HistoryNeed::All => finished.as_slice(),
         };
-        let running = view.running();
         let running = running.as_slice();
         let point = study.ask(&History { finished, running }, number)?;
-        drop(view);
         self.start(lease, number, point.clone());
         Some(point)
     }
@@ -355,12 +354,14 @@ impl View {
     /// Adds a finished trial, or puts it in the place of the one with its number.
     fn put(&mut self, trial: FinishedTrial) {
         self.bytes += weight(&trial);
-        match self.place(trial.number) {
+        let place = self.place(trial.number);
+        let finished = Arc::make_mut(&mut self.finished);
+        match place {
             Ok(place) => {
-                self.bytes -= weight(&self.finished[place]);
-                self.finished[place] = trial;
+                self.bytes -= weight(&finished[place]);
+                finished[place] = trial;
             }
-            Err(place) => self.finished.insert(place, trial),
+            Err(place) => finished.insert(place, trial),
         }
     }
 
@@ -374,17 +375,18 @@ impl View {
             trials.into_iter().for_each(|trial| self.put(trial));
             return;
         }
-        self.finished.extend(trials);
+        let finished = Arc::make_mut(&mut self.finished);
+        finished.extend(trials);
         // Stable: of two with one number the later, the recorded one, comes second and stays.
-        self.finished.sort_by_key(|trial| trial.number);
-        self.finished.dedup_by(|later, earlier| {
+        finished.sort_by_key(|trial| trial.number);
+        finished.dedup_by(|later, earlier| {
             let same = later.number == earlier.number;
             if same {
                 std::mem::swap(later, earlier);
             }
             same
         });
-        self.bytes = self.finished.iter().map(weight).sum();
+        self.bytes = finished.iter().map(weight).sum();
     }
 
     /// Throws away what belongs to a lease.
@@ -398,7 +400,7 @@ impl View {
         for number in numbers {
             if let Ok(place) = self.place(number) {
                 self.bytes -= weight(&self.finished[place]);
-                self.finished.remove(place);
+                Arc::make_mut(&mut self.finished).remove(place);
             }
         }
     }
