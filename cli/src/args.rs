@@ -37,7 +37,7 @@ pub enum Command {
     /// List tasks, newest first
     #[command(after_help = API_HELP)]
     List(List),
-    /// Show a task and its result
+    /// Show a task and its result (that of a backtest with --json)
     #[command(after_help = API_HELP)]
     Show(OfTask),
     /// Show the best trial of a task
