@@ -6,12 +6,16 @@
 
 #![expect(clippy::print_stderr, reason = "tests say where the logs are")]
 
+mod adaptive;
 mod cluster;
+mod mission;
 
 use cluster::Cluster;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use trialmill_backtest::bars::{BarSeries, midnight};
 use trialmill_search::{Choice, Domain, History, Method as Sampler, Space, Study};
 
 const DIMENSIONS: [&str; 3] = ["x0", "x1", "x2"];
@@ -238,39 +242,51 @@ async fn a_long_unit_is_acknowledged_early_and_its_slot_consumes_again_afterward
     assert_exact(&mut cluster, &id, n_trials, seed).await;
 }
 
-/// Three workers on real bars: 50 series and ten years, run again by hand at the end.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_search_on_real_bars_gives_what_its_best_parameters_give_again() {
-    use chrono::NaiveDate;
-    use std::sync::Arc;
-    use trialmill_backtest::{engine, metrics, strategy};
+/// The days of the searches on real bars.
+const FIRST_DAY: &str = "2010-01-04";
+const LAST_DAY: &str = "2019-12-31";
 
+/// The file of real bars, and some of its series that cover the days, with a year before them; none
+/// where the file is not.
+fn real_series(count: usize) -> Option<(String, Vec<Arc<BarSeries>>)> {
     let file = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../shared/data/ashare_daily_all.parquet"
     );
     if !std::path::Path::new(file).exists() {
         eprintln!("skipped: the real bars are not here (../shared/data)");
-        return;
+        return None;
     }
-    let (first, last) = ("2010-01-04", "2019-12-31");
-    let day = |text: &str| text.parse::<NaiveDate>().unwrap();
-    let midnight = trialmill_backtest::bars::midnight;
+    let day = |text: &str| midnight(text.parse().unwrap());
     let imported = trialmill_ingest::read_file(std::path::Path::new(file)).unwrap();
     let series: Vec<_> = imported
         .series
         .into_iter()
         .filter(|s| !["000001.SH", "000300.SH", "000016.SH"].contains(&s.symbol()))
-        .filter(|s| s.first_time() <= midnight(day("2009-01-05")))
-        .filter(|s| s.last_time() >= midnight(day(last)))
-        .take(50)
+        .filter(|s| s.first_time() <= day("2009-01-05") && s.last_time() >= day(LAST_DAY))
+        .take(count)
         .map(Arc::new)
         .collect();
+    assert_eq!(series.len(), count);
+    Some((file.to_owned(), series))
+}
+
+/// Three workers on real bars: 50 series and ten years, run again by hand at the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_on_real_bars_gives_what_its_best_parameters_give_again() {
+    use chrono::NaiveDate;
+    use trialmill_backtest::{engine, metrics, strategy};
+
+    let Some((file, series)) = real_series(50) else {
+        return;
+    };
+    let (first, last) = (FIRST_DAY, LAST_DAY);
+    let day = |text: &str| text.parse::<NaiveDate>().unwrap();
     let codes: Vec<&str> = series.iter().map(|s| s.symbol()).collect();
     assert_eq!(codes.len(), 50);
 
     let mut cluster = Cluster::start("bars", 3).await;
-    let stored = cluster.cli(&["data", "import", file]);
+    let stored = cluster.cli(&["data", "import", &file]);
     assert!(
         stored.status.success(),
         "{}",
