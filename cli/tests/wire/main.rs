@@ -8,7 +8,6 @@
 
 mod adaptive;
 mod cluster;
-mod mission;
 
 use cluster::Cluster;
 use reqwest::Method;
