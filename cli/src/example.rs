@@ -77,6 +77,7 @@ pub struct Request {
     start_date: NaiveDate,
     end_date: NaiveDate,
     param_space: Space,
+    constraints: [&'static str; 1],
     objective_config: Objective,
     n_trials: u32,
     optimization_method: &'static str,
@@ -142,6 +143,7 @@ pub fn request(
             long_window: whole(5, 200, 20),
             signal_threshold: threshold,
         },
+        constraints: ["short_window < long_window"],
         objective_config: Objective {
             objective_metric: "sharpe_ratio",
         },

@@ -195,7 +195,12 @@ fn lines(task: &Value) -> Vec<String> {
         lines.push(format!("best      #{number}  {values}"));
         lines.push(format!("          {}", named(&task["best_params"])));
     }
-    if let Value::Object(metrics) = &best["metrics"] {
+    // Of a search the best trial's, of a backtest its own.
+    let metrics = match &best["metrics"] {
+        Value::Null => &task["result"]["metrics"],
+        metrics => metrics,
+    };
+    if let Value::Object(metrics) = metrics {
         let row = |(name, value): (&String, &Value)| vec![name.clone(), figures::value(value)];
         let rows: Vec<Vec<String>> = metrics.iter().map(row).collect();
         lines.extend(

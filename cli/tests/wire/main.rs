@@ -8,6 +8,7 @@
 
 mod adaptive;
 mod cluster;
+mod mission;
 
 use cluster::Cluster;
 use reqwest::Method;
