@@ -94,9 +94,7 @@ impl Sampler for Tpe {
             return None;
         }
         let started = Split::informative(history) >= START_UP;
-        let alone = history.running.iter().all(|trial| trial.number == number);
-        // Narrow kernels among those of running trials do harm (docs/adr/0007).
-        let floor = if alone { Floor::Half } else { Floor::Magic };
+        let floor = floor_of_good(history, number);
         let groups = Group::all(space);
         let split = Split::of(history, number);
         let densities: Vec<Densities<'_>> = groups
@@ -115,6 +113,13 @@ impl Sampler for Tpe {
     }
 }
 
+/// Narrow where trial `number` is alone: among the kernels of running trials, which count as bad, narrow
+/// ones do harm (docs/adr/0007).
+fn floor_of_good(history: &History<'_>, number: u32) -> Floor {
+    let alone = history.running.iter().all(|trial| trial.number == number);
+    if alone { Floor::Half } else { Floor::Magic }
+}
+
 /// The point of [`Random`], then others.
 fn random_points(space: &Space, seed: u64, number: u32) -> impl Iterator<Item = Point> {
     let first = std::iter::once_with(move || Random.ask(space, &History::EMPTY, seed, number));
@@ -125,4 +130,29 @@ fn random_points(space: &Space, seed: u64, number: u32) -> impl Iterator<Item = 
         space.without_inactive(values.collect())
     });
     first.flatten().chain(more).take(RANDOM_DRAWS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RunningTrial;
+
+    #[test]
+    fn kernels_are_narrower_than_those_of_optuna_only_while_no_other_trial_runs() {
+        let running = [4, 7].map(|number| RunningTrial {
+            number,
+            point: Point::new(Vec::new()),
+        });
+        let floor = |running: &[RunningTrial], number| {
+            let history = History {
+                finished: &[],
+                running,
+            };
+            floor_of_good(&history, number)
+        };
+        assert_eq!(floor(&[], 7), Floor::Half);
+        assert_eq!(floor(&running[1..], 7), Floor::Half, "itself");
+        assert_eq!(floor(&running[1..], 8), Floor::Magic);
+        assert_eq!(floor(&running, 7), Floor::Magic);
+    }
 }
