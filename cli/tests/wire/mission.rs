@@ -72,20 +72,20 @@ async fn the_mission_completes_on_real_bars_in_both_forms_and_its_best_trial_is_
     assert_eq!(status["completed_trials"], 10, "{status:#}");
     let first = trials(&cluster, &id).await;
 
-    // The old service's form of the same request.
-    let mut inner = request.clone();
-    let take = |from: &mut Value, field: &str| {
-        let fields = from.as_object_mut().expect("an object");
-        fields.remove(field).expect("it has it")
-    };
-    let nested = json!({
-        "task_name": take(&mut inner, "task_name"),
-        "task_type": "hyperparameter_optimization",
-        "stock_codes": take(&mut inner, "stock_codes"),
-        "start_date": take(&mut inner, "start_date"),
-        "end_date": take(&mut inner, "end_date"),
-        "optimization_config": inner,
-    });
+    // The old service's form of the same request: what it knew of the search is nested.
+    let mut nested = request.clone();
+    let fields = nested.as_object_mut().expect("an object");
+    let inner: serde_json::Map<String, Value> = [
+        "strategy_name",
+        "param_space",
+        "objective_config",
+        "n_trials",
+    ]
+    .into_iter()
+    .map(|field| (field.to_owned(), fields.remove(field).expect("it has it")))
+    .collect();
+    nested["task_type"] = json!("hyperparameter_optimization");
+    nested["optimization_config"] = Value::Object(inner);
     let (code, _, accepted) = cluster.post("/api/v1/tasks", &nested).await;
     assert_eq!(code, 201, "{accepted:#}");
     let other = accepted["task_id"].as_str().expect("an id").to_owned();
