@@ -290,7 +290,8 @@ pub static METRICS: &[MetricInfo] = &[
         direction: Direction::Minimize,
         unit: "fraction lost per row",
         scale: 0.02,
-        formula: "max(0, -q(0.05)): historical, 95 %",
+        formula: "max(0, -q(0.05)): historical, 95 %; 0 for a book that lost on fewer than 5 % of the \
+                  rows, whatever it lost there (expected_shortfall counts that)",
         source: "Jorion, Value at Risk; quantile as in tail_ratio",
         undefined: "nothing was traded",
     },
@@ -301,8 +302,10 @@ pub static METRICS: &[MetricInfo] = &[
         direction: Direction::Minimize,
         unit: "fraction lost per row",
         scale: 0.03,
-        formula: "max(0, -mean of the returns that are <= q(0.05)): historical, 95 %",
-        source: "Acerbi and Tasche 2002, On the coherence of expected shortfall",
+        formula: "max(0, -(sum of the r below x + (m - how many they are) x) / m), m = 0.05 (n - 1) \
+                  and x the ceil(m)-th smallest r: the mean of the worst 5 %, whatever else equals \
+                  x; historical, 95 %",
+        source: "Acerbi and Tasche 2002, On the coherence of expected shortfall, definition 2.6",
         undefined: "nothing was traded",
     },
     MetricInfo {
@@ -474,8 +477,7 @@ struct Curve<'a> {
     annualized_return: f64,
     max_drawdown: f64,
     trips: Trips,
-    /// The 5 % and the 95 % quantile of the returns.
-    quantiles: Option<(f64, f64)>,
+    quantiles: Option<Quantiles>,
 }
 
 impl<'a> Curve<'a> {
@@ -563,12 +565,12 @@ impl<'a> Curve<'a> {
         Ok(center / deviation * self.annual())
     }
 
-    fn quantiles(&self) -> Result<(f64, f64), &'static str> {
+    fn quantiles(&self) -> Result<Quantiles, &'static str> {
         self.quantiles.ok_or(NO_FILLS)
     }
 
     fn tail_ratio(&self) -> Value {
-        let (low, high) = self.quantiles()?;
+        let Quantiles { low, high, .. } = self.quantiles()?;
         if low >= 0.0 {
             return Err("the 5 % quantile of the returns is not a loss");
         }
@@ -576,15 +578,18 @@ impl<'a> Curve<'a> {
     }
 
     fn value_at_risk(&self) -> Value {
-        Ok((-self.quantiles()?.0).max(0.0))
+        Ok((-self.quantiles()?.low).max(0.0))
     }
 
     fn expected_shortfall(&self) -> Value {
-        let (bound, _) = self.quantiles()?;
-        let tail = |r: f64, term: f64| if r <= bound { term } else { 0.0 };
-        let total = sum_of(&self.returns, |r| tail(r, r));
-        let count = sum_of(&self.returns, |r| tail(r, 1.0));
-        Ok((-total / count).max(0.0))
+        let bound = self.quantiles()?.tail_end;
+        let below = |r: f64, term: f64| if r < bound { term } else { 0.0 };
+        let total = sum_of(&self.returns, |r| below(r, r));
+        let count = sum_of(&self.returns, |r| below(r, 1.0));
+        // Of the returns that equal the bound only as many belong to the tail as fill it up: most
+        // of them do not where most rows are flat.
+        let size = self.returns.len() as f64 / 20.0;
+        Ok((-(total + (size - count) * bound) / size).max(0.0))
     }
 }
 
@@ -698,8 +703,19 @@ fn turnover(report: &Report) -> f64 {
     report.traded_value / 2.0 / mean(&report.equity) / years
 }
 
-/// The 5 % and the 95 % quantile, linear between order statistics.
-fn quantiles(returns: &[f64], deviation: f64) -> (f64, f64) {
+/// Quantiles of the returns.
+#[derive(Clone, Copy)]
+struct Quantiles {
+    /// The 5 % quantile, linear between order statistics.
+    low: f64,
+    /// The order statistic at or below it, which is that of rank `ceil(0.05 count)` counted from 1:
+    /// where the worst 5 % end.
+    tail_end: f64,
+    /// The 95 % quantile, as the 5 % one.
+    high: f64,
+}
+
+fn quantiles(returns: &[f64], deviation: f64) -> Quantiles {
     let (last, count) = (returns.len() - 1, returns.len());
     let (rank, weight) = place(last, 0.05);
     // Both quantiles lie in the tails, and these, as bits of magnitudes, are sorted quickly. Tails
@@ -729,16 +745,23 @@ fn quantiles(returns: &[f64], deviation: f64) -> (f64, f64) {
             (0.0, None)
         }
     };
+    // The value of a rank, and the one that lies beyond it by a weight.
     let mut between = |rank: usize, weight: f64| {
         let (low, next) = at(rank);
         if rank == last {
-            return low;
+            return (low, low);
         }
-        low + weight * (next.unwrap_or_else(|| at(rank + 1).0) - low)
+        let next = next.unwrap_or_else(|| at(rank + 1).0);
+        (low, low + weight * (next - low))
     };
-    let low = between(rank, weight);
+    let (tail_end, low) = between(rank, weight);
     let (rank, weight) = place(last, 0.95);
-    (low, between(rank, weight))
+    let (_, high) = between(rank, weight);
+    Quantiles {
+        low,
+        tail_end,
+        high,
+    }
 }
 
 /// The rank at or below the `p`-quantile of ranks 0 to `last`, and how far it is to the next.
