@@ -13,14 +13,17 @@
 //! together: if one of them does not trade, the order waits for the day on which both do. Positions belong to a pair and a leg: two
 //! pairs that share a symbol do not mix.
 //!
+//! An entry whose hedge ratio on the signal's row is not above 0 is not done, in either form: the
+//! legs then move against each other, and what lies below the line is not cheap beside the other.
+//! Such an order still closes the opposite leg. The same holds for one that the rule does not admit.
+//!
 //! Long only, an entry buys the leg that is cheap with what the pair is given; the entry of the
 //! other leg sells it first, on the same row (leg rotation). This is a bet on one stock at a time,
 //! not a neutral position: [`crate::result`] says how much of the holding of both legs is in it.
 //!
 //! With `allow_short` an entry is market-neutral: it buys the cheap leg and sells the other one
 //! short, their values in the proportion `y : x = 1 : hedge_ratio` of the signal's row, both
-//! together worth what the pair is given; an entry whose hedge ratio is not above 0 is not
-//! admitted. The proceeds of a short sale are cash but are never spent: what is free is the equity
+//! together worth what the pair is given. The proceeds of a short sale are cash but are never spent: what is free is the equity
 //! less the value of all positions, so that an entry never brings the book beyond its own equity.
 //! There is no interest and no lending fee. Nothing is rebalanced until the exit, and gross exposure
 //! may drift beyond the equity as prices move. A book whose equity is 0 or less at a close is closed

@@ -149,9 +149,12 @@ pub struct Counts {
     pub exits: usize,
     /// Entries not done because no cash was left.
     pub entries_without_cash: usize,
-    /// Entries of a pair not done because its half-life was too long or did not exist (with short
-    /// sales also: because its hedge ratio was not above 0).
+    /// Entries of a pair not done because its half-life was too long or did not exist.
     pub refused_by_half_life: usize,
+    /// Entries of a pair, its half-life being short enough, not done because its hedge ratio was not
+    /// above 0: legs that move against each other leave no dear one to exchange for a cheap one.
+    #[serde(default)]
+    pub refused_by_hedge_ratio: usize,
 }
 
 /// A book that short positions used up.
@@ -245,6 +248,7 @@ impl BacktestResult {
                 exits: report.exits,
                 entries_without_cash: report.entries_without_cash,
                 refused_by_half_life: report.entries_not_admitted,
+                refused_by_hedge_ratio: report.entries_not_hedged,
             },
             lost: report.ruin.map(|ruin| Lost {
                 date: dates[ruin.row as usize],

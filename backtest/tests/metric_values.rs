@@ -30,6 +30,7 @@ fn report(equity: &[f64], trades: &[(f64, f64)]) -> Report {
         benchmark: None,
         legs_per_trip: 1,
         entries_not_admitted: 0,
+        entries_not_hedged: 0,
         ruin: None,
         equity: equity.to_vec(),
         entry_signals: trades.len(),

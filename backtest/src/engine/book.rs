@@ -48,6 +48,10 @@ impl Layout {
     }
 }
 
+/// A budget of at most this share of the equity is what rounding left over, not cash: it would be
+/// counted as a trade whose costs and profit nobody can see.
+const DUST: f64 = 1e-9;
+
 /// What an order is for.
 #[derive(Clone, Copy)]
 pub(super) enum Wish {
@@ -94,6 +98,7 @@ pub(super) struct Book<'a> {
     entries: usize,
     entries_without_cash: usize,
     entries_not_admitted: usize,
+    entries_not_hedged: usize,
     traded_value: f64,
     commission: f64,
     slippage: f64,
@@ -114,6 +119,7 @@ impl<'a> Book<'a> {
             entries: 0,
             entries_without_cash: 0,
             entries_not_admitted: 0,
+            entries_not_hedged: 0,
             traded_value: 0.0,
             commission: 0.0,
             slippage: 0.0,
@@ -155,13 +161,18 @@ impl<'a> Book<'a> {
                 if self.shares[holding] > 0.0 {
                     continue;
                 }
-                let hedged = !self.layout.short || (hedge_ratio > 0.0 && hedge_ratio.is_finite());
-                if !admitted || !hedged {
+                if !admitted {
                     self.entries_not_admitted += 1;
                     continue;
                 }
+                // Legs that move against each other leave no dear one to exchange for a cheap one.
+                let hedged = hedge_ratio > 0.0 && hedge_ratio.is_finite();
+                if self.layout.legs == 2 && !hedged {
+                    self.entries_not_hedged += 1;
+                    continue;
+                }
                 let budget = self.budget(equity, prices);
-                if budget <= 0.0 {
+                if budget <= DUST * equity.max(0.0) {
                     self.entries_without_cash += 1;
                 } else if self.layout.short {
                     self.open_both(order.slot, long, hedge_ratio, budget, row, prices);
@@ -414,6 +425,7 @@ impl<'a> Book<'a> {
             entries: self.entries,
             entries_without_cash: self.entries_without_cash,
             entries_not_admitted: self.entries_not_admitted,
+            entries_not_hedged: self.entries_not_hedged,
             traded_value: self.traded_value,
             commission: self.commission,
             slippage: self.slippage,

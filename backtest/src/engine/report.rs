@@ -145,11 +145,14 @@ pub struct Report {
     pub entries: usize,
     /// Positions closed.
     pub exits: usize,
-    /// Entries not done because no cash was left.
+    /// Entries not done because no cash was left (at most 1e-9 of the equity, which is rounding).
     pub entries_without_cash: usize,
     /// Entries not done because the rule did not admit them: the half-life of a pair was too long
-    /// or did not exist, or, with short sales, its hedge ratio was not above 0.
+    /// or did not exist.
     pub entries_not_admitted: usize,
+    /// Entries of a pair that the rule admitted, not done because the hedge ratio of the signal's
+    /// row was not above 0.
+    pub entries_not_hedged: usize,
     /// Value of all purchases and sales at their fill prices, slippage included.
     pub traded_value: f64,
     /// Fees paid.

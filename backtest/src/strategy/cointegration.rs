@@ -15,7 +15,9 @@ use crate::dataset::FORMATION_ROWS;
 ///
 /// New entries need a spread that returns: the half-life estimated over [`FORMATION_ROWS`] joint
 /// rows, far more than the lookback, must exist and be at most `half_life`. What is held already is
-/// kept until its own exit, whatever becomes of the half-life.
+/// kept until its own exit, whatever becomes of the half-life. They also need a hedge ratio above 0
+/// on the signal's row ([`crate::engine`]): legs that move against each other have no dear and no
+/// cheap one.
 ///
 /// Signals are levels, not crossings: a stock that is still cheap on the day after an exit is bought
 /// again. Between the thresholds nothing happens, also when the score jumps across zero without
@@ -36,8 +38,8 @@ static INFO: StrategyInfo = StrategyInfo {
     formula: "ln y = a + b ln x + e fitted on the lookback_period joint rows ending at t; z[t] = \
               e[t] / sd(e); half-life h[t] = -ln 2 / slope of (e[s] - e[s-1]) on e[s-1] over 500 \
               joint rows ending at t, with their own line; enter y: z[t] <= -entry_threshold, enter \
-              x: z[t] >= entry_threshold, both only if h[t] exists and h[t] <= half_life (otherwise \
-              the opposite leg is sold and nothing bought); exit: |z[t]| <= exit_threshold",
+              x: z[t] >= entry_threshold, both only if h[t] exists, h[t] <= half_life and b > 0 \
+              (otherwise the opposite leg is sold and nothing bought); exit: |z[t]| <= exit_threshold",
     legs: 2,
     parameters: &[
         ParamInfo {
@@ -60,7 +62,8 @@ static INFO: StrategyInfo = StrategyInfo {
             name: "exit_threshold",
             kind: ParamKind::Float,
             default: 0.5,
-            min: 0.0,
+            // At 0 what is held would practically never be sold.
+            min: 0.1,
             max: 2.0,
             description: "distance within which what is held is sold, in standard deviations; must \
                           be below entry_threshold",
