@@ -446,7 +446,9 @@ impl TryFrom<SpecForm> for TaskSpec {
             },
             DomainForm::Categorical { choices } => Domain::Categorical { choices },
         };
-        let mut space = SpaceBuilder::default();
+        // Version 1 kept disabled parameters under any name: those that no expression can name are
+        // no constants.
+        let mut space = SpaceBuilder::stored();
         for (name, of) in form.space {
             let domain = domain(of);
             space = match form.when.get(&name) {
@@ -588,7 +590,7 @@ mod tests {
                 ["short_window", {"type": "float", "low": 5.0, "high": 20.0, "step": null,
                     "log": false}]
             ],
-            "fixed": {"signal_threshold": 0.005},
+            "fixed": {"signal_threshold": 0.005, "2nd": 3, "": null, "fast window": "no"},
             "first_points": [{"long_window": 60, "short_window": 5.5}],
             "method": "random", "seed": 42, "n_trials": 50, "parallelism": null, "timeout": null,
             "trial_timeout": 300.0,
@@ -604,6 +606,8 @@ mod tests {
         let spec = TaskSpec::from_json(&serde_json::from_str(stored).unwrap()).unwrap();
         assert_eq!((spec.method, spec.n_trials), (Method::Random, 50));
         assert_eq!(spec.first_points.len(), 1);
+        let named = spec.named(&spec.first_points[0]);
+        assert_eq!((named.len(), &named["2nd"]), (6, &Choice::Int(3)));
         assert!(spec.pairs.is_empty() && spec.space.constraints().is_empty());
         let constraints: Vec<String> = spec
             .result_constraints

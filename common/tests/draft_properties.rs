@@ -7,6 +7,7 @@ use trialmill_common::draft::{
     MarketView, Surroundings, check_optimization, check_task, parse_body, request_schema, symbols,
 };
 use trialmill_common::spec::TaskSpec;
+use trialmill_search::MAX_EXPRESSION_CHARS;
 
 /// Any JSON value, with numbers and texts that tend to be trouble.
 fn any_json() -> impl Strategy<Value = Value> {
@@ -132,6 +133,56 @@ fn likely_request() -> impl Strategy<Value = Value> {
         })
 }
 
+const OF_X: [&str; 5] = [
+    "x<9e15 ",
+    "-x<=8e15 ",
+    "x not in[1e15,2e15,3e15]",
+    "not x in[9e15,8e15,-3]",
+    "abs(x)<=7e14 ",
+];
+const OF_BOTH: [&str; 5] = [
+    "y<9e15 ",
+    "min(x,y)>-8e15 ",
+    "9e15-(y-d)<1e15 ",
+    "y not in[1e15,2e15,3e15,4e15]",
+    "(x<y)!=(y<1)",
+];
+const OF_VALUE: [&str; 4] = [
+    "value<9e15 ",
+    "not value>=8e15 ",
+    "value in[1e15,2e15,3e15,4e15]",
+    "value*2<1e15 ",
+];
+
+/// Conditions, written without spaces and with numbers whose canonical text is
+/// longer, up to the most nodes of an expression.
+fn terse(atoms: &'static [&'static str], most: usize) -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(atoms), 1..most).prop_map(|atoms| atoms.join("or "))
+}
+
+/// A sphere request with conditions and constraints of every length.
+fn conditional_request() -> impl Strategy<Value = Value> {
+    let constraints = prop::collection::vec(terse(&OF_BOTH, 36), 1..4);
+    let method = prop::sample::select(vec!["random", "sobol", "tpe"]);
+    (terse(&OF_X, 36), constraints, terse(&OF_VALUE, 40), method).prop_map(
+        |(when, constraints, result, method)| {
+            json!({
+                "task_name": "x", "strategy_name": "sphere", "stock_codes": [],
+                "start_date": "2020-01-01", "end_date": "2021-01-01",
+                "param_space": {
+                    "x": {"type": "float", "low": -5, "high": 5},
+                    "y": {"type": "int", "low": 0, "high": 9, "when": when},
+                    "d": {"type": "int", "low": 0, "high": 9, "default": 3, "enabled": false},
+                },
+                "constraints": constraints,
+                "objective_config": {"objective_metric": "value"},
+                "optimization_method": method,
+                "result_constraints": [result],
+            })
+        },
+    )
+}
+
 fn check_both(body: &Value) -> Vec<Result<trialmill_common::draft::Accepted, usize>> {
     let (market, announced) = (MarketView::default(), BTreeSet::new());
     let around = Surroundings {
@@ -185,6 +236,17 @@ proptest! {
     }
 
     #[test]
+    fn an_accepted_task_is_read_back_however_long_its_canonical_conditions_are(
+        body in conditional_request(),
+    ) {
+        if let Ok(accepted) = &check_both(&body)[0] {
+            let text = accepted.spec.to_json().to_string();
+            let back = TaskSpec::from_json(&serde_json::from_str(&text).unwrap());
+            prop_assert_eq!(back.as_ref().ok(), accepted.spec.as_search(), "{:?}", back);
+        }
+    }
+
+    #[test]
     fn arbitrary_bytes_are_read_or_refused_as_serde_json_would(
         bytes in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..64),
@@ -213,4 +275,22 @@ fn the_likely_requests_are_often_accepted() {
         .filter(|_| check_both(&request.new_tree(&mut runner).unwrap().current())[0].is_ok())
         .count();
     assert!(accepted > 30, "{accepted} of 300 test too little");
+
+    let request = conditional_request();
+    let drawn = (0..100).map(|_| request.new_tree(&mut runner).unwrap().current());
+    let accepted: Vec<Value> = drawn
+        .filter_map(|body| Some(check_both(&body).swap_remove(0).ok()?.spec.to_json()))
+        .collect();
+    let is_long = |text: &Value| text.as_str().unwrap().len() > MAX_EXPRESSION_CHARS;
+    for long in ["/when/y", "/constraints/0", "/result_constraints/0"] {
+        let count = accepted
+            .iter()
+            .filter(|spec| is_long(spec.pointer(long).unwrap()))
+            .count();
+        assert!(
+            count > 3,
+            "{count} of {} have a long {long}",
+            accepted.len()
+        );
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 
 use crate::choice::Choice;
 use crate::domain::Domain;
-use crate::expression::{Expression, NameValues, Names};
+use crate::expression::{Expression, ExpressionFault, NameValues, Names};
 use crate::fault::{SpaceFault, shown};
 use crate::space::{MAX_NAME_CHARS, MAX_PARAMETERS, Parameter, Space};
 
@@ -59,6 +59,7 @@ pub struct SpaceBuilder {
     parameters: Vec<(String, Domain, Option<String>)>,
     constants: Vec<(String, Choice)>,
     constraints: Vec<String>,
+    stored: bool,
 }
 
 /// A name with its checked domain, or without one beside the domain's faults.
@@ -68,6 +69,17 @@ struct Draft {
 }
 
 impl SpaceBuilder {
+    /// For a space that was checked before and is read back: expressions may be as long as their
+    /// canonical text is ([`Expression::parse_stored`]), and constants that no expression can name
+    /// are left out instead of refused.
+    #[must_use]
+    pub fn stored() -> Self {
+        Self {
+            stored: true,
+            ..Self::default()
+        }
+    }
+
     /// Adds a parameter that always has a value.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, domain: Domain) -> Self {
@@ -135,6 +147,9 @@ impl SpaceBuilder {
         }
         let mut constants = BTreeMap::new();
         for (name, value) in self.constants {
+            if self.stored && !is_name(&name) {
+                continue;
+            }
             if !is_name(&name) {
                 faults.push(bad_name(&name));
             }
@@ -145,8 +160,13 @@ impl SpaceBuilder {
         }
         faults.extend(count_fault(count));
         let names = names(&drafts, &constants);
-        let constraints = parsed_constraints(&self.constraints, &names, &mut faults);
-        let parameters = parsed_parameters(drafts, &names, &mut faults);
+        let parse: Parse = if self.stored {
+            Expression::parse_stored
+        } else {
+            Expression::parse
+        };
+        let constraints = parsed_constraints(&self.constraints, &names, parse, &mut faults);
+        let parameters = parsed_parameters(drafts, &names, parse, &mut faults);
         faults.extend(size_fault(&parameters, &constraints));
         let levels = levels(&parameters).unwrap_or_else(|cycles| {
             faults.extend(cycles);
@@ -174,6 +194,9 @@ impl SpaceBuilder {
     }
 }
 
+/// How an expression is read.
+type Parse = fn(&str, &Names) -> Result<Expression, Vec<ExpressionFault>>;
+
 /// A parameter whose domain is missing only beside the domain's faults.
 type Parsed = (String, Option<Domain>, Option<Expression>);
 
@@ -195,11 +218,12 @@ fn names(drafts: &BTreeMap<String, Draft>, constants: &BTreeMap<String, Choice>)
 fn parsed_parameters(
     drafts: BTreeMap<String, Draft>,
     names: &Names,
+    parse: Parse,
     faults: &mut Vec<SpaceFault>,
 ) -> Vec<Parsed> {
     let mut parameters = Vec::with_capacity(drafts.len());
     for (name, Draft { domain, when }) in drafts {
-        let when = when.and_then(|text| match Expression::parse(&text, names) {
+        let when = when.and_then(|text| match parse(&text, names) {
             Ok(when) => Some(when),
             Err(found) => {
                 let of_when = |fault| SpaceFault::in_expression(&name, "when", None, fault);
@@ -215,6 +239,7 @@ fn parsed_parameters(
 fn parsed_constraints(
     texts: &[String],
     names: &Names,
+    parse: Parse,
     faults: &mut Vec<SpaceFault>,
 ) -> Vec<Expression> {
     if texts.len() > MAX_CONSTRAINTS {
@@ -237,7 +262,7 @@ fn parsed_constraints(
     }
     let mut constraints = Vec::with_capacity(texts.len());
     for (index, text) in texts.iter().enumerate() {
-        match Expression::parse(text, names) {
+        match parse(text, names) {
             Ok(constraint) => constraints.push(constraint),
             Err(found) => {
                 let of_constraint =

@@ -29,7 +29,7 @@ pub use evaluate::{Outcome, Value};
 pub use names::{NameValues, Names};
 use thiserror::Error;
 
-/// The longest expression, in characters.
+/// The longest expression, in characters as written.
 pub const MAX_EXPRESSION_CHARS: usize = 1_000;
 
 /// How deep parentheses, `not`, signs and functions may be nested.
@@ -153,6 +153,20 @@ impl Expression {
     /// misplaced character; the first error of syntax (what follows one is guesswork); every error
     /// of type when there is no error of syntax. At most 16.
     pub fn parse(text: &str, names: &Names) -> Result<Self, Vec<ExpressionFault>> {
+        if let Some(fault) = lexer::too_long(text) {
+            return Err(vec![fault]);
+        }
+        Self::parse_stored(text, names)
+    }
+
+    /// Reads the canonical text of an expression that [`parse`](Self::parse) took, which may be
+    /// longer than what was written (`a<b` becomes `a < b`, `9e15` gets its zeros): there is no
+    /// limit to its length. Its depth and its values and operators are no more than they were, and
+    /// are limited as ever.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), but for the length.
+    pub fn parse_stored(text: &str, names: &Names) -> Result<Self, Vec<ExpressionFault>> {
         let root = parser::parse(text, names)?;
         let mut names = BTreeSet::new();
         root.collect_names(&mut names);

@@ -76,6 +76,11 @@ impl ResultConstraint {
         Expression::parse(text, &known.names()).map(Self)
     }
 
+    /// Reads the canonical text, which may be longer than a request may write.
+    fn parse_stored(text: &str) -> Result<Self, Vec<ExpressionFault>> {
+        Expression::parse_stored(text, &MetricNames::Any.names()).map(Self)
+    }
+
     /// Holds the constraint against the metrics of a trial: `metric` gives the value of a canonical
     /// name, or the reason why it has none. Nothing when it is kept.
     #[must_use]
@@ -147,7 +152,7 @@ impl<'de> Deserialize<'de> for ResultConstraint {
             // `{:?}` gives the shortest text that reads back as the same float.
             Form::Parts { metric, op, bound } => format!("{metric} {op} {bound:?}"),
         };
-        Self::parse(&text, MetricNames::Any).map_err(|faults| {
+        Self::parse_stored(&text).map_err(|faults| {
             let fault = &faults[0];
             let unreadable = UnreadableSpec(format!("the constraint {text:?}: {fault}"));
             serde::de::Error::custom(unreadable.0)

@@ -31,8 +31,7 @@ const SYMBOLS: [&str; 15] = [
     "<=", ">=", "==", "!=", "<", ">", "+", "-", "*", "/", "(", ")", "[", "]", ",",
 ];
 
-/// The tokens, the last of them `End`, or every character that is out of place. The text must not
-/// be longer than [`MAX_EXPRESSION_CHARS`].
+/// The tokens, the last of them `End`, or every character that is out of place.
 pub(super) fn tokens(text: &str) -> (Vec<Token<'_>>, Vec<ExpressionFault>) {
     let mut lexer = Lexer {
         text,

@@ -1,6 +1,6 @@
 //! From tokens to a tree, by recursive descent.
 
-use super::lexer::{Token, TokenKind, tokens, too_long};
+use super::lexer::{Token, TokenKind, tokens};
 use super::names::{Kinds, Names};
 use super::{
     Arithmetic, Comparison, ExpressionFault, Function, Literal, MAX_EXPRESSION_DEPTH,
@@ -26,9 +26,6 @@ pub(super) struct Part {
 }
 
 pub(super) fn parse(text: &str, names: &Names) -> Result<Node, Vec<ExpressionFault>> {
-    if let Some(fault) = too_long(text) {
-        return Err(vec![fault]);
-    }
     let (tokens, faults) = tokens(text);
     let misspelt = !faults.is_empty();
     let mut parser = Parser {
