@@ -6,8 +6,10 @@ comment on column tasks.adaptive is
     'its sampler reads history: few trials may be unseen by it at a time, so few units are open';
 
 alter table trials add column violation double precision;
+-- Not valid: new rows are checked, and the old ones are not read for it while the table is locked
+-- against readers. They have no violation, so there is nothing to validate.
 alter table trials add constraint trials_violation_positive check (
-    violation is null or violation > 0 and violation < 'Infinity');
+    violation is null or violation > 0 and violation < 'Infinity') not valid;
 comment on column trials.violation is
     'by how much an infeasible trial breaks its result constraints, in sum; null also where that is infinite: a metric is undefined';
 
