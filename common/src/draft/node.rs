@@ -232,7 +232,8 @@ impl<'a> Node<'a> {
         if found.is_none() {
             let what = self.name();
             if later.contains(&name) {
-                self.not_built(&format!("{what} {name}"), &built.join(", "), findings);
+                let fault = self.unavailable(&format!("{what} {name}"), &built.join(", "));
+                findings.fault(fault.allowed(built.iter().copied()));
             } else {
                 let advice = advice(name, built, later);
                 let detail = format!("{what} {:?} is not known; {advice}", shown(name));
@@ -247,8 +248,12 @@ impl<'a> Node<'a> {
 
     /// A fault for something that is known but not built.
     pub(super) fn not_built(&self, what: &str, instead: &str, findings: &mut Findings) {
+        findings.fault(self.unavailable(what, instead));
+    }
+
+    fn unavailable(&self, what: &str, instead: &str) -> Fault {
         let detail = format!("{what} is not available yet; use {instead}");
-        findings.fault(self.fault("not_built_yet", detail));
+        self.fault("not_built_yet", detail)
     }
 }
 

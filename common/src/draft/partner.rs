@@ -105,10 +105,19 @@ impl Pairing {
 
     /// What to say of a pair that is not cointegrated.
     fn doubt(choice: &PartnerChoice) -> String {
+        let together = if choice.hedge_ratio > 0.0 {
+            String::new()
+        } else {
+            format!(
+                "; its hedge ratio is {:.4}, and should be above 0: the two move against each \
+                 other, and a long and a short leg would not offset each other",
+                choice.hedge_ratio
+            )
+        };
         format!(
             "no partner of {} is cointegrated with it from {} to {} ({} symbols tested in both \
              orders); the best is {}, p = {:.4}, {:.4} after correction for {} tests, which should \
-             be at most {SIGNIFICANCE}",
+             be at most {SIGNIFICANCE}{together}",
             choice.symbol,
             choice.formation.from,
             choice.formation.to,
