@@ -32,6 +32,33 @@ pub fn most_unseen(finished: u32) -> u32 {
     (finished / 20).max(MIN_UNSEEN)
 }
 
+/// Most units of an adaptive search that may be open when `recorded` of its trials are recorded: one
+/// for each trial that may be unseen, at most `parallelism` ([`OPEN_UNITS`] where it names none).
+///
+/// Who is live has no part in it, so that [`unseen_share`] holds whoever comes and goes.
+#[must_use]
+pub fn most_adaptive_units(parallelism: Option<u32>, recorded: u32) -> u32 {
+    let most = parallelism.unwrap_or(*OPEN_UNITS.end()).max(1);
+    most.min(most_unseen(recorded))
+}
+
+/// How many trials an open unit of an adaptive search may have started and not recorded, when it
+/// knows of `recorded` trials of the task; at least 1.
+///
+/// Neither this nor [`most_adaptive_units`] falls as trials are recorded. So at every time, however
+/// little a unit knows: open units x their shares <= [`most_unseen`].
+///
+/// ```
+/// use trialmill_common::protocol::{most_adaptive_units, unseen_share};
+///
+/// assert_eq!((most_adaptive_units(Some(3), 0), unseen_share(Some(3), 0)), (3, 2));
+/// assert_eq!((most_adaptive_units(None, 400), unseen_share(None, 400)), (20, 1));
+/// ```
+#[must_use]
+pub fn unseen_share(parallelism: Option<u32>, recorded: u32) -> u32 {
+    most_unseen(recorded) / most_adaptive_units(parallelism, recorded)
+}
+
 /// What the units of a task of this kind are for, before anything is assessed.
 #[must_use]
 pub fn unit_kind(kind: TaskKind) -> UnitKind {
@@ -71,8 +98,7 @@ pub struct Ledger {
     pub kind: UnitKind,
     /// Most units open at a time; none = as workers allow.
     pub parallelism: Option<u32>,
-    /// Whether its sampler reads history: then no more units are open than [`most_unseen`] trials
-    /// may be, since each open unit has one under way.
+    /// Whether its sampler reads history: then no more units are open than [`most_adaptive_units`].
     pub adaptive: bool,
     /// Which way is better for the first objective.
     pub direction: Direction,
@@ -429,16 +455,14 @@ impl Ledger {
 
     /// Most units that may be open now.
     fn open_limit(&self, live_slots: u32) -> u32 {
-        let limit = self.parallelism.unwrap_or_else(|| {
+        if self.adaptive {
+            return most_adaptive_units(self.parallelism, self.ended());
+        }
+        self.parallelism.unwrap_or_else(|| {
             live_slots
                 .saturating_mul(2)
                 .clamp(*OPEN_UNITS.start(), *OPEN_UNITS.end())
-        });
-        if self.adaptive {
-            limit.min(most_unseen(self.ended()))
-        } else {
-            limit
-        }
+        })
     }
 
     /// Opens units up to the limit. The smaller the remainder, the smaller the unit, so that the
@@ -558,7 +582,7 @@ mod tests {
                     .map(|number| (number, Tally::Value(1.0)))
                     .collect();
                 open.extend(ledger.recorded(&trials, &[None], 100).units);
-                let allowed = most_unseen(ledger.ended()).min(parallelism.unwrap_or(200));
+                let allowed = most_unseen(ledger.ended()).min(parallelism.unwrap_or(256));
                 assert!(
                     ledger.open_units <= allowed,
                     "{} of {allowed}",
@@ -572,6 +596,28 @@ mod tests {
                 _ => most > MIN_UNSEEN,
             };
             assert!(reached, "{parallelism:?}: {most}");
+        }
+    }
+
+    #[test]
+    fn the_shares_of_all_open_units_are_never_more_than_may_be_unseen() {
+        for parallelism in [
+            None,
+            Some(1),
+            Some(2),
+            Some(3),
+            Some(7),
+            Some(64),
+            Some(1_000),
+        ] {
+            let mut before = (1, 1);
+            for recorded in 0..30_000 {
+                let units = most_adaptive_units(parallelism, recorded);
+                let share = unseen_share(parallelism, recorded);
+                assert!(units * share <= most_unseen(recorded), "{recorded}");
+                assert!(units >= before.0 && share >= before.1, "{recorded}");
+                before = (units, share);
+            }
         }
     }
 

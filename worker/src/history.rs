@@ -7,31 +7,35 @@
 //! An overlay belongs to a lease and is thrown away with it: what a superseded holder thought to
 //! know is not known. Trials that other processes announced count as running too.
 //!
-//! How much may be unseen (DESIGN section 4): at most [`most_unseen`] trials of a task are started
-//! somewhere and not yet seen by the model, over all workers. The store keeps no more units open
-//! than that. Each open unit has an equal share of it, at least 1 ([`TaskHistory::share`]): a unit
-//! with that many unrecorded trials waits for their flush before it starts another, and before
-//! each start it reads what the others have recorded (one round trip when that is nothing). So a
-//! point is drawn blind to the unrecorded trials of the other units, and to nothing else. While
-//! more units are being opened, a unit may still hold the larger share of a moment ago until its
-//! next start.
+//! How much may be unseen (DESIGN section 4): when `n` trials of a task are recorded, at most
+//! `max(8, n / 20)` are started somewhere and not recorded, over all workers and at every time. The
+//! store keeps no more units open than [`most_adaptive_units`] of `n`, and each holds at most
+//! [`unseen_share`] of `n` ([`TaskHistory::share`]): a unit with that many unrecorded trials waits
+//! for their flush before it starts another. Both depend on the recorded trials alone, never on who
+//! is live, and neither falls as `n` grows; a unit that knows of fewer recorded trials than there
+//! are holds less. Before each start a unit reads what the others have recorded (one round trip when
+//! that is nothing). So a point is drawn blind to the unrecorded trials of the other units, and to
+//! nothing else. (A holder that was superseded without noticing may run trials beside its successor;
+//! these are no trials of the task, and nobody sees them.)
 //!
 //! With `parallelism: 1` no other trial runs, so nothing can be unseen: the unit reads once, when it
 //! is claimed, flushes at leisure, and its own overlay holds everything since. The model then sees
 //! for trial `n` exactly the trials 0 to `n - 1`, finished, whoever ran them and whatever died in
-//! between: recorded values and those in the overlay are the same bits.
+//! between: recorded values and those in the overlay are the same bits. A newer lease of the task
+//! throws the overlays of the older ones away, whatever their units; and where not all of the `n`
+//! are known, no point is drawn ([`Asked::Missing`]).
 
 use crate::cpu::Lane;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use trialmill_common::protocol::most_unseen;
+use trialmill_common::protocol::unseen_share;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::state::{Direction, TaskId, TrialEnd};
 use trialmill_common::trial::{EndedTrial, Outcome};
 use trialmill_search::{
     FinishedTrial, History, HistoryNeed, Point, RunningTrial, Study, TrialEnd as Known, UnpackError,
 };
-use trialmill_store::rows::{HeldLease, HistoryRow, RunningRow};
+use trialmill_store::rows::{HeldLease, HistoryRow, RunningRow, UnitRef};
 use trialmill_store::{Store, StoreError};
 
 /// Why history could not be read.
@@ -113,6 +117,17 @@ impl Kept {
     }
 }
 
+/// What asking for the point of a trial gave.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Asked {
+    Point(Point),
+    /// The sampler has no point left.
+    NoneLeft,
+    /// A sequential search must know every earlier trial, and some are not known here; or the lease
+    /// is superseded.
+    Missing,
+}
+
 /// What is known of one task.
 #[derive(Debug)]
 pub(crate) struct TaskHistory {
@@ -132,8 +147,6 @@ struct View {
     bytes: u64,
     /// The last event whose trials are in `finished`.
     seq: i64,
-    /// Units of the task that were open when it was read last.
-    open_units: u32,
     /// The leases of this process: unit and token.
     leases: BTreeMap<u32, i64>,
     /// Those of `finished` that a unit of this process has not recorded yet.
@@ -169,8 +182,9 @@ impl TaskHistory {
             return u32::MAX;
         }
         let view = self.view();
-        let finished = u32::try_from(view.finished.len()).unwrap_or(u32::MAX);
-        (most_unseen(finished) / view.open_units.max(1)).max(1)
+        let recorded = view.finished.len() - view.unrecorded.len();
+        let recorded = u32::try_from(recorded).unwrap_or(u32::MAX);
+        unseen_share(self.spec.parallelism, recorded)
     }
 
     // ---- the store's side --------------------------------------------------------------------
@@ -185,7 +199,7 @@ impl TaskHistory {
         loop {
             let after = self.view().seq;
             let page = store.history(self.task, after).await?;
-            let (seq, complete, open_units) = (page.seq, page.complete, page.open_units);
+            let (seq, complete) = (page.seq, page.complete);
             let (trials, running) = (page.trials, page.running);
             let this = Arc::clone(self);
             let unpack = move || this.unpacked(trials).map(|t| (t, this.running(running)));
@@ -193,7 +207,7 @@ impl TaskHistory {
             let (trials, announced) = unpacked.map_err(|_| HistoryError::Panicked)??;
             let mut view = self.view_mut();
             view.recorded(trials);
-            (view.seq, view.open_units, view.announced) = (seq, open_units, announced);
+            (view.seq, view.announced) = (seq, announced);
             if complete {
                 return Ok(());
             }
@@ -249,35 +263,64 @@ impl TaskHistory {
 
     // ---- the units' side ---------------------------------------------------------------------
 
-    /// A unit was claimed: what an earlier lease of it left here is thrown away.
+    /// A unit was claimed: what an earlier lease of it left here is thrown away. In a sequential
+    /// search that is every other lease, since the rest of a unit that was split has a number of
+    /// its own; and a lease that was superseded before it got here is none.
     pub(crate) fn claimed(&self, lease: HeldLease) {
+        let of_unit = |(&number, &token): (&u32, &i64)| {
+            let unit = UnitRef {
+                unit: number,
+                ..lease.unit
+            };
+            HeldLease { unit, token }
+        };
         let mut view = self.view_mut();
-        if let Some(token) = view.leases.get(&lease.unit.unit).copied() {
-            let unit = lease.unit;
-            view.forget(HeldLease { unit, token });
+        let mut earlier: Vec<HeldLease> = view.leases.iter().map(of_unit).collect();
+        if self.is_sequential() {
+            let age = |lease: &HeldLease| (lease.unit.unit, lease.token);
+            if earlier.iter().any(|other| age(other) > age(&lease)) {
+                return;
+            }
+        } else {
+            earlier.retain(|other| other.unit == lease.unit);
+        }
+        for other in earlier {
+            view.forget(other);
         }
         view.leases.insert(lease.unit.unit, lease.token);
     }
 
     /// The point of a trial, drawn from what is known now; the same one again for a trial that has
     /// started under this lease. The trial is running from now on.
-    pub(crate) fn ask(&self, study: &Study, lease: HeldLease, number: u32) -> Option<Point> {
+    pub(crate) fn ask(&self, study: &Study, lease: HeldLease, number: u32) -> Asked {
         let view = self.view();
         match view.started.get(&number) {
-            Some((holder, point)) if *holder == lease => return Some(point.clone()),
+            Some((holder, point)) if *holder == lease => return Asked::Point(point.clone()),
             _ => {}
         }
-        let (finished, running) = (Arc::clone(&view.finished), view.running());
+        let all = Arc::clone(&view.finished);
+        let (mut finished, mut running) = (all.as_slice(), Vec::new());
+        if self.is_sequential() {
+            let before = finished.partition_point(|trial| trial.number < number);
+            if before != number as usize || !view.holds(lease) {
+                return Asked::Missing;
+            }
+            finished = &finished[..before];
+        } else {
+            running = view.running();
+        }
         drop(view);
-        let finished = match study.history_need() {
+        finished = match study.history_need() {
             HistoryNeed::None => &[],
             HistoryNeed::Bounded(most) => &finished[finished.len().saturating_sub(most)..],
-            HistoryNeed::All => finished.as_slice(),
+            HistoryNeed::All => finished,
         };
         let running = running.as_slice();
-        let point = study.ask(&History { finished, running }, number)?;
+        let Some(point) = study.ask(&History { finished, running }, number) else {
+            return Asked::NoneLeft;
+        };
         self.start(lease, number, point.clone());
-        Some(point)
+        Asked::Point(point)
     }
 
     /// A trial runs with this point.
@@ -307,6 +350,10 @@ impl TaskHistory {
         let mut view = self.view_mut();
         if view.holds(lease) {
             view.started.remove(&number);
+            // Recorded by another holder, which superseded this one: the record stands.
+            if view.is_recorded(number) {
+                return;
+            }
             view.unrecorded.insert(number, lease);
             view.put(finished);
         }
@@ -339,6 +386,10 @@ impl TaskHistory {
 impl View {
     fn holds(&self, lease: HeldLease) -> bool {
         self.leases.get(&lease.unit.unit) == Some(&lease.token)
+    }
+
+    fn is_recorded(&self, number: u32) -> bool {
+        !self.unrecorded.contains_key(&number) && self.place(number).is_ok()
     }
 
     /// Where a trial is among the finished ones, or would be.
@@ -445,7 +496,6 @@ mod tests {
     use crate::objective::sphere_spec;
     use trialmill_common::trial::Evaluation;
     use trialmill_search::{Method, ParamValue};
-    use trialmill_store::rows::UnitRef;
 
     const TASK: TaskId = TaskId(uuid::Uuid::from_u128(1));
 
@@ -587,31 +637,112 @@ mod tests {
         let study = Study::new(space, Method::Tpe, 5).unwrap();
         let known: Vec<_> = (0..40).map(finished).collect();
         history.view_mut().recorded(known);
-        let first = history.ask(&study, held, 50).unwrap();
+        let ask = |lease| match history.ask(&study, lease, 50) {
+            Asked::Point(point) => point,
+            other => panic!("a point is drawn, not {other:?}"),
+        };
+        let first = ask(held);
         history
             .view_mut()
             .recorded((40..50).map(finished).collect());
-        assert_eq!(history.ask(&study, held, 50), Some(first.clone()));
+        assert_eq!(ask(held), first);
         history.over(held);
         history.claimed(lease(0, 2));
-        let again = history.ask(&study, lease(0, 2), 50).unwrap();
-        assert_ne!(again, first, "a new lease asks again, and knows more");
+        assert_ne!(ask(lease(0, 2)), first, "a new lease asks and knows more");
     }
 
     #[test]
-    fn each_open_unit_has_its_share_of_what_may_be_unseen() {
-        let history = history(None);
-        assert_eq!(history.share(), 8);
-        history.view_mut().open_units = 3;
-        assert_eq!(history.share(), 2);
-        history.view_mut().open_units = 200;
-        assert_eq!(history.share(), 1);
+    fn the_share_of_a_unit_grows_with_what_is_recorded_and_not_with_what_is_ended() {
+        let history = history(Some(3));
+        assert_eq!(history.share(), 8 / 3);
+        let held = lease(0, 1);
+        history.claimed(held);
+        for number in 0..400 {
+            history.ended(held, &ended(number));
+        }
+        assert_eq!(history.share(), 8 / 3, "nothing of it is recorded");
+        let recorded: Vec<_> = (0..200).map(ended).collect();
+        history.recorded(&recorded);
+        assert_eq!(history.share(), 10 / 3);
         history
             .view_mut()
-            .recorded((0..2_000).map(finished).collect());
-        history.view_mut().open_units = 8;
-        assert_eq!(history.share(), 100 / 8);
+            .recorded((200..400).map(finished).collect());
+        assert_eq!(history.share(), 20 / 3);
         assert_eq!(super::tests::history(Some(1)).share(), u32::MAX);
+    }
+
+    #[test]
+    fn the_next_unit_of_a_sequential_search_sees_nothing_of_a_superseded_one() {
+        let history = history(Some(1));
+        let study = Study::new(sphere_spec().space, Method::Tpe, 5).unwrap();
+        let (zombie, next) = (lease(0, 1), lease(1, 1));
+        history.claimed(zombie);
+        for number in 0..30 {
+            history.ended(zombie, &ended(number));
+        }
+        assert!(matches!(history.ask(&study, zombie, 30), Asked::Point(_)));
+        // Meanwhile another process took unit 0 from trial 0, and split it after trial 19.
+        history.claimed(next);
+        assert_eq!(numbers(&history), (vec![], vec![]));
+        assert_eq!(history.ask(&study, next, 20), Asked::Missing);
+        let true_ones = (0..20).map(|number| FinishedTrial {
+            end: Known::Completed(vec![-f64::from(number)]),
+            ..finished(number)
+        });
+        let true_ones: Vec<_> = true_ones.collect();
+        history.view_mut().recorded(true_ones.clone());
+        // Its thread goes on, and its slot comes late.
+        history.ended(zombie, &ended(30));
+        history.ended(zombie, &ended(5));
+        history.claimed(zombie);
+        assert_eq!(history.ask(&study, zombie, 20), Asked::Missing);
+        let known = History {
+            finished: &true_ones,
+            running: &[],
+        };
+        let expected = study.ask(&known, 20).map(Asked::Point);
+        assert_eq!(Some(history.ask(&study, next, 20)), expected);
+        history.over(zombie);
+        assert_eq!(numbers(&history), ((0..20).collect(), vec![20]));
+    }
+
+    #[test]
+    fn the_point_of_a_sequential_search_is_drawn_from_all_earlier_trials_and_no_later_one() {
+        let history = history(Some(1));
+        let study = Study::new(sphere_spec().space, Method::Tpe, 5).unwrap();
+        let held = lease(0, 1);
+        history.claimed(held);
+        let known: Vec<_> = (0..40).map(finished).collect();
+        history.view_mut().recorded(known.clone());
+        history.view_mut().announced = vec![(
+            7,
+            RunningTrial {
+                number: 41,
+                point: point(41),
+            },
+        )];
+        let finished = &known[..35];
+        let only = History {
+            finished,
+            running: &[],
+        };
+        let expected = study.ask(&only, 35).map(Asked::Point);
+        assert_eq!(Some(history.ask(&study, held, 35)), expected);
+        assert_eq!(history.ask(&study, held, 41), Asked::Missing);
+    }
+
+    #[test]
+    fn what_a_superseded_holder_brings_does_not_take_the_place_of_a_record() {
+        let history = history(Some(2));
+        let zombie = lease(0, 1);
+        history.claimed(zombie);
+        let mut other = finished(3);
+        other.end = Known::Failed;
+        history.view_mut().recorded(vec![other.clone()]);
+        history.ended(zombie, &ended(3));
+        assert_eq!(history.view().finished.last(), Some(&other));
+        history.over(zombie);
+        assert_eq!(numbers(&history), (vec![3], vec![]));
     }
 
     #[test]

@@ -78,7 +78,9 @@ impl<'a> Isolated<'a> {
                 Next::Trial(trial) => trial,
                 Next::Failed(trial, outcome) => {
                     let evaluated = Evaluated::outcome(outcome);
-                    self.batch.push(trial, evaluated, std::time::Duration::ZERO);
+                    if !self.batch.push(trial, evaluated, std::time::Duration::ZERO) {
+                        break Halt::Signalled;
+                    }
                     continue;
                 }
             };

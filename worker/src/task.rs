@@ -1,7 +1,7 @@
 //! What the units of a task share in this process: its study, its objective, its bars, its pace.
 
 use crate::cpu::Lane;
-use crate::history::TaskHistory;
+use crate::history::{Asked, TaskHistory};
 use crate::job::{Evaluated, Job};
 use crate::objective::{Interrupted, Objective, Subject, panic_text};
 use crate::stop::StopSource;
@@ -34,16 +34,15 @@ pub(crate) struct PreparedTask {
 
 impl PreparedTask {
     /// The point of a trial, drawn from what `history` shows to the holder of a lease if the sampler
-    /// looks at any. Nothing when the sampler has none left.
-    pub(crate) fn point(
-        &self,
-        history: Option<(&TaskHistory, HeldLease)>,
-        number: u32,
-    ) -> Option<Point> {
+    /// looks at any.
+    pub(crate) fn point(&self, history: Option<(&TaskHistory, HeldLease)>, number: u32) -> Asked {
         match (&self.study, history) {
             (Some(study), Some((history, lease))) => history.ask(study, lease, number),
-            (Some(study), None) => study.ask(&History::EMPTY, number),
-            (None, _) => Some(Point::new(Vec::new())),
+            (Some(study), None) => {
+                let point = study.ask(&History::EMPTY, number);
+                point.map_or(Asked::NoneLeft, Asked::Point)
+            }
+            (None, _) => Asked::Point(Point::new(Vec::new())),
         }
     }
 

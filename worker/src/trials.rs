@@ -3,6 +3,7 @@
 //! Short trials run one after the other without leaving the thread; their results are fetched by
 //! the flusher. The loop returns to its slot only for what needs the runtime.
 
+use crate::history::Asked;
 use crate::job::Evaluated;
 use crate::objective::panic_text;
 use crate::stop::{Signal, StopSource};
@@ -29,7 +30,8 @@ pub(crate) enum Halt {
     Signalled,
     /// The next trial is expected to be slow: announce it, then run on with it.
     Announce(RunningTrial),
-    /// The point of this trial depends on trials of other units: read the history, then run on.
+    /// The point of this trial depends on trials that are not known yet: read the history, then run
+    /// on.
     ReadHistory(u32),
     /// This trial has no point, for this reason, and not even one to fail with.
     NoPoint(String),
@@ -85,7 +87,9 @@ impl Batch {
                 }
                 Next::Trial(trial) => trial,
                 Next::Failed(trial, outcome) => {
-                    self.push(trial, Evaluated::outcome(outcome), Duration::ZERO);
+                    if !self.push(trial, Evaluated::outcome(outcome), Duration::ZERO) {
+                        return Halt::Signalled;
+                    }
                     continue;
                 }
             };
@@ -144,7 +148,14 @@ impl Batch {
                 return Next::Halt(Halt::ReadHistory(number));
             }
             None => match self.draw(number) {
-                Ok(point) => point,
+                Ok(Some(point)) => point,
+                Ok(None) if self.unit.reads_again(number) => {
+                    return Next::Halt(Halt::ReadHistory(number));
+                }
+                Ok(None) => {
+                    let why = format!("not every trial before trial {number} is known");
+                    return Next::Halt(Halt::NoPoint(why));
+                }
                 Err(failure) => {
                     return match self.task.any_point(number) {
                         Some(point) => Next::Failed(trial(point), Outcome::Failed(failure)),
@@ -160,16 +171,17 @@ impl Batch {
         }
     }
 
-    /// The sampler's point. A sampler that panics, or has no point though the space was said to
-    /// hold one, fails the trial: the task ends and says why.
-    fn draw(&self, number: u32) -> Result<Point, Failure> {
+    /// The sampler's point, if all is known that it is to look at. A sampler that panics, or has no
+    /// point though the space was said to hold one, fails the trial: the task ends and says why.
+    fn draw(&self, number: u32) -> Result<Option<Point>, Failure> {
         let ask = || {
             self.task
                 .point(self.unit.history().map(|h| (&**h, self.unit.lease)), number)
         };
         let (kind, message) = match catch_unwind(AssertUnwindSafe(ask)) {
-            Ok(Some(point)) => return Ok(point),
-            Ok(None) => {
+            Ok(Asked::Point(point)) => return Ok(Some(point)),
+            Ok(Asked::Missing) => return Ok(None),
+            Ok(Asked::NoneLeft) => {
                 let message = format!("the sampler has no point left for trial {number}");
                 (FailureKind::InvalidParameters, message)
             }

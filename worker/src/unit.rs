@@ -30,6 +30,8 @@ pub(crate) struct HeldUnit {
     history: OnceLock<Arc<TaskHistory>>,
     /// The trial before which history was read last.
     read_before: AtomicU32,
+    /// The trial for which history was read again last, since earlier ones were missing.
+    read_again: AtomicU32,
     claimed_at: Instant,
     /// Start of the running trial in nanoseconds after `claimed_at`, plus 1; 0 between trials.
     trial_started: AtomicU64,
@@ -90,6 +92,7 @@ impl HeldUnit {
             changed: Notify::new(),
             history: OnceLock::new(),
             read_before: AtomicU32::new(u32::MAX),
+            read_again: AtomicU32::new(u32::MAX),
             claimed_at: Instant::now(),
             trial_started: AtomicU64::new(0),
             results: Mutex::new(Results {
@@ -151,7 +154,11 @@ impl HeldUnit {
     pub(crate) fn show(&self, history: Arc<TaskHistory>) {
         history.claimed(self.lease);
         // The slot shows it once.
-        drop(self.history.set(history));
+        drop(self.history.set(Arc::clone(&history)));
+        // Lost before there was a history to leave.
+        if self.signal.get() == Signal::Lost {
+            history.over(self.lease);
+        }
     }
 
     /// What the task's sampler is shown, if it looks at anything.
@@ -168,6 +175,11 @@ impl HeldUnit {
     pub(crate) fn needs_history(&self, number: u32) -> bool {
         let shared = self.history.get().is_some_and(|h| !h.is_sequential());
         shared && self.read_before.load(Ordering::Acquire) != number
+    }
+
+    /// Whether history is to be read once more for this trial, since earlier ones are missing in it.
+    pub(crate) fn reads_again(&self, number: u32) -> bool {
+        self.read_again.swap(number, Ordering::AcqRel) != number
     }
 
     /// How many trials may be unrecorded, the next one included.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use support::{Mill, float, function, int, options, with_fixed};
-use trialmill_common::protocol::{Event, most_unseen};
+use trialmill_common::protocol::Event;
 use trialmill_common::spec::{MetricNames, ResultConstraint, TaskSpec};
 use trialmill_common::state::{Direction, TaskId, TaskState};
 use trialmill_search::{FinishedTrial, History, Method, Study, TrialEnd};
@@ -96,21 +96,21 @@ async fn a_sequential_search_sees_every_earlier_trial_and_no_other() {
     }
 }
 
+/// An adaptive search whose trials take `seconds` each.
+fn slow(n_trials: u32, seconds: f64, parallelism: Option<u32>) -> TaskSpec {
+    let space = vec![float("x", -5.0, 5.0), float("y", -1.0, 3.0)];
+    let sleep = function("sleep", n_trials, space);
+    TaskSpec {
+        method: Method::Tpe,
+        parallelism,
+        ..with_fixed(sleep, "seconds", seconds)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sequential_search_goes_on_where_lost_workers_left_it() {
-    let spec = TaskSpec {
-        space: tpe(1).space,
-        ..with_fixed(
-            function("sleep", 60, vec![float("x", 0.0, 1.0)]),
-            "seconds",
-            0.005,
-        )
-    };
-    let spec = TaskSpec {
-        method: Method::Tpe,
-        parallelism: Some(1),
-        ..spec
-    };
+    // The last loss leaves 2 s of trials: they are not over before it.
+    let spec = slow(130, 0.02, Some(1));
     let mill = Mill::relaying();
     let mut worker = mill.worker(options(2)).await;
     let id = mill.submit(&spec, BTreeMap::new()).await;
@@ -125,44 +125,42 @@ async fn a_sequential_search_goes_on_where_lost_workers_left_it() {
     let row = mill.until_ended(id).await;
     assert_eq!(row.ledger.state, TaskState::Completed);
     worker.drain().await;
+    let events = mill.store.events(id, 0, 1_000).await.unwrap();
+    let losses = events
+        .iter()
+        .filter(|row| matches!(row.event, Event::UnitLost { .. }));
+    assert_eq!(losses.count(), 3, "each worker was lost in mid-unit");
     mill.assert_sound(id).await;
     assert_sequential(&mill, id, &spec).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_trials_are_unseen_than_the_bound_allows() {
-    for (parallelism, slots) in [(None, 4), (Some(2), 2)] {
-        let spec = TaskSpec {
-            parallelism,
-            ..tpe(600)
-        };
+async fn no_more_trials_are_unseen_than_the_bound_allows_at_any_time() {
+    for (parallelism, slots) in [(None, 4), (Some(2), 1)] {
+        let spec = slow(600, 0.0005, parallelism);
         let mill = Mill::relaying();
-        let worker = mill
-            .worker(WorkerOptions {
-                // Only the bound, or the end of a unit, makes it flush.
-                flush: Duration::from_secs(3600),
-                ..options(slots)
-            })
-            .await;
+        let exact = WorkerOptions {
+            // Only the bound, or the end of a unit, makes it flush.
+            flush: Duration::from_secs(3600),
+            // Every trial is announced, so that the line can count them.
+            slow_trial: Duration::ZERO,
+            ..options(slots)
+        };
+        let first = mill.worker(exact.clone()).await;
+        let second = mill.worker(exact).await;
         let id = mill.submit(&spec, BTreeMap::new()).await;
         let row = mill.until_ended(id).await;
         assert_eq!(row.ledger.completed, 600);
-        worker.drain().await;
+        first.drain().await;
+        second.drain().await;
         mill.assert_sound(id).await;
-        // One process: its unrecorded trials are those of one event.
-        let (mut ended, mut largest) = (0, 0);
-        for row in mill.store.events(id, 0, 1_000).await.unwrap() {
-            if let Event::Trials { numbers, .. } = row.event {
-                let count: u32 = numbers.iter().map(|(_, count)| count).sum();
-                assert!(count <= most_unseen(ended), "{count} after {ended}");
-                ended += count;
-                largest = largest.max(count);
-            }
-        }
-        assert_eq!(ended, 600);
+        assert_eq!(*mill.line.announced.borrow(), 600);
+        let unseen = &mill.line.unseen.lock().await[&id];
+        assert_eq!(unseen.recorded.len(), 600);
+        assert_eq!(unseen.too_many, [], "more than the bound at a time");
         if parallelism == Some(2) {
-            // Half of 20 and more for each unit, from 400 trials on.
-            assert!(largest >= 10, "the bound grows: {largest}");
+            // From 400 recorded trials on, 10 of each unit.
+            assert!(unseen.largest >= 10, "it grows: {}", unseen.largest);
         }
     }
 }
@@ -185,10 +183,8 @@ async fn a_sampler_that_looks_at_nothing_reads_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_whose_history_cannot_be_read_waits_for_the_store() {
     let mill = Mill::relaying();
-    let spec = TaskSpec {
-        parallelism: Some(2),
-        ..tpe(200)
-    };
+    // Two seconds of trials: they are not over before the line is cut.
+    let spec = slow(200, 0.02, Some(2));
     let worker = mill.worker(options(2)).await;
     let id = mill.submit(&spec, BTreeMap::new()).await;
     mill.until(id, |row| row.ledger.ended() > 20).await;

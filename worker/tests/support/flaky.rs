@@ -3,13 +3,14 @@
 //! several units in one flush, and leave announcements without an answer.
 
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use trialmill_backtest::bars::BarSeries;
-use trialmill_common::protocol::Control;
+use trialmill_common::protocol::board::Written;
+use trialmill_common::protocol::{Control, most_unseen};
 use trialmill_common::state::{StopReason, TaskId, WorkerId};
 use trialmill_common::trial::RunningTrial;
 use trialmill_common::worker::WorkerCard;
@@ -39,6 +40,37 @@ pub struct Flaky {
     pub announced: watch::Sender<u32>,
     /// How often history was read.
     pub histories: AtomicU32,
+    /// What an adaptive sampler could not see, by task.
+    pub unseen: tokio::sync::Mutex<BTreeMap<TaskId, Unseen>>,
+}
+
+/// The announced trials of a task that are not recorded.
+#[derive(Default)]
+pub struct Unseen {
+    started: BTreeSet<u32>,
+    pub recorded: BTreeSet<u32>,
+    /// Most at a time.
+    pub largest: usize,
+    /// How many there were, of how many recorded ones, whenever these were too many.
+    pub too_many: Vec<(usize, usize)>,
+}
+
+impl Unseen {
+    fn starts(&mut self, number: u32) {
+        self.started.insert(number);
+        let (unseen, recorded) = (self.started.len(), self.recorded.len());
+        self.largest = self.largest.max(unseen);
+        if unseen > most_unseen(u32::try_from(recorded).unwrap()) as usize {
+            self.too_many.push((unseen, recorded));
+        }
+    }
+
+    fn is_recorded(&mut self, flush: &UnitFlush) {
+        for trial in &flush.trials {
+            self.started.remove(&trial.number);
+            self.recorded.insert(trial.number);
+        }
+    }
 }
 
 impl Flaky {
@@ -53,6 +85,7 @@ impl Flaky {
             silent_announcements: AtomicBool::new(false),
             announced: watch::Sender::new(0),
             histories: AtomicU32::new(0),
+            unseen: tokio::sync::Mutex::default(),
         }
     }
 
@@ -178,6 +211,10 @@ impl Store for Flaky {
         lease: HeldLease,
         trial: &RunningTrial,
     ) -> Result<Option<Control>, StoreError> {
+        let mut unseen = self.unseen.lock().await;
+        let of_task = unseen.entry(lease.unit.task).or_default();
+        of_task.starts(trial.number);
+        drop(unseen);
         let control = self.line()?.start_trial(lease, trial).await?;
         self.announced.send_modify(|count| *count += 1);
         Ok(control)
@@ -204,7 +241,15 @@ impl Store for Flaky {
             self.refused_flushes.send_modify(|count| *count += 1);
             return Err(StoreError::Refused("not these together".into()));
         }
+        // Held meanwhile: whoever knows of the record can start a trial only after it is counted.
+        let mut unseen = self.unseen.lock().await;
         let recorded = self.line()?.record(task, flushes).await?;
+        for (flush, written) in flushes.iter().zip(&recorded.written) {
+            if *written == Written::Recorded {
+                unseen.entry(task).or_default().is_recorded(flush);
+            }
+        }
+        drop(unseen);
         let lose = |left: u32| left.checked_sub(1);
         if self
             .lost_answers
