@@ -7,6 +7,7 @@ use crate::choice::Choice;
 use crate::domain::Domain;
 use crate::expression::{Expression, ExpressionFault, NameValues, Names};
 use crate::fault::{SpaceFault, shown};
+use crate::feasible::Probes;
 use crate::space::{MAX_NAME_CHARS, MAX_PARAMETERS, Parameter, Space};
 
 /// The most constraints of a space: each is evaluated for every point that is drawn.
@@ -190,6 +191,7 @@ impl SpaceBuilder {
             constants,
             constraints,
             order,
+            probes: Probes::default(),
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Rejection: a point that breaks a constraint is drawn again, but not for ever.
 
+use std::sync::{Arc, OnceLock};
+
 use crate::point::Point;
 use crate::sobol::SobolSequence;
 use crate::space::Space;
@@ -36,22 +38,44 @@ impl Space {
             .find(|point| self.allows(point))
     }
 
-    /// One of the allowed probe points, another one for each trial while they last.
-    pub(crate) fn probed_point(&self, number: u32) -> Option<Point> {
+    /// The allowed probe points (one may come twice), beginning at another one for each trial
+    /// `number`. Constraints are evaluated the first time only.
+    pub(crate) fn probed_points(&self, number: u32) -> impl Iterator<Item = Point> {
+        let allowed = self.probes.0.get_or_init(|| {
+            let sequence = SobolSequence::new(self, 0, 0);
+            let is_allowed = |index: &u16| self.allows(&sequence.point(self, u32::from(*index)));
+            (0..PROBE_INDICES).filter(is_allowed).collect()
+        });
+        let first = number as usize % allowed.len().max(1);
+        let (before, from) = allowed.split_at(first);
         let sequence = SobolSequence::new(self, 0, 0);
-        let mut allowed: Vec<Point> = (0..PROBE_POINTS)
-            .map(|index| sequence.point(self, index))
-            .filter(|point| self.allows(point))
-            .collect();
-        if allowed.is_empty() {
-            return None;
-        }
-        let chosen = number as usize % allowed.len();
-        Some(allowed.swap_remove(chosen))
+        let indices = from.iter().chain(before);
+        indices.map(move |index| sequence.point(self, u32::from(*index)))
     }
 }
 
-/// The first allowed one of up to [`MAX_DRAWS`] points that `draw` gives; then a probe point that `number` selects; `None` if there is no allowed probe point.
+/// [`PROBE_POINTS`] as what an index of one is.
+const PROBE_INDICES: u16 = 10_000;
+const _: () = assert!(PROBE_INDICES as u32 == PROBE_POINTS);
+
+/// The indices of the allowed probe points of a space, once they were needed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Probes(OnceLock<Arc<[u16]>>);
+
+impl Probes {
+    /// The most bytes that the indices take.
+    pub(crate) const MOST_BYTES: usize = size_of::<u16>() * PROBE_INDICES as usize;
+}
+
+/// They follow from the rest of the space: whether they were needed already makes no difference.
+impl PartialEq for Probes {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// The first allowed one of up to [`MAX_DRAWS`] points that `draw` gives; then a probe point that
+/// `number` selects; `None` if there is no allowed probe point.
 pub(crate) fn first_allowed(
     space: &Space,
     number: u32,
@@ -60,5 +84,5 @@ pub(crate) fn first_allowed(
     (0..MAX_DRAWS)
         .map(|_| draw())
         .find(|point| space.allows(point))
-        .or_else(|| space.probed_point(number))
+        .or_else(|| space.probed_points(number).next())
 }

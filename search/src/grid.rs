@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::fault::SpaceFault;
 use crate::history::History;
-use crate::lattice::{Lattice, MAX_GRID_POINTS, code_of, is_small, point_of, size_of_bounded};
+use crate::lattice::{
+    Lattice, MAX_GRID_POINTS, code_of, is_conditional, is_small, most_points, point_of,
+    size_of_bounded,
+};
 use crate::point::Point;
 use crate::sampler::{HistoryNeed, Sampler};
 use crate::space::Space;
@@ -20,29 +23,22 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Lists the points, evaluating every constraint for each, and shuffles them. `initial` points
-    /// are left out: they are visited before.
+    /// Lists the points, evaluating every constraint for each, and shuffles them.
     ///
     /// # Errors
     /// All of [`Grid::faults`].
-    pub fn new(space: &Space, seed: u64, initial: &[Point]) -> Result<Self, Vec<SpaceFault>> {
-        let faults = Self::faults(space);
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        let mut lattice = Lattice::new(space)
-            .expect("a space without these faults can be listed")
-            .shuffled(seed);
-        if !initial.is_empty() {
-            let visited: BTreeSet<u64> = initial.iter().map(|p| code_of(space, p)).collect();
-            lattice.retain(|code| !visited.contains(&code));
-        }
-        Ok(Self { lattice })
+    pub fn new(space: &Space, seed: u64) -> Result<Self, Vec<SpaceFault>> {
+        let lattice = Lattice::new(space).ok_or_else(|| Self::faults(space))?;
+        Ok(Self {
+            lattice: lattice.shuffled(seed),
+        })
     }
 
     /// What keeps a grid from covering `space`: `grid_needs_step` for each float without a step
     /// (unless low equals high), `grid_too_large` for more than [`MAX_GRID_POINTS`] points, counted
-    /// before constraints are applied (or for a product of all sizes beyond 2^64).
+    /// before constraints are applied (or for a product of all sizes beyond 2^64), `grid_too_costly`
+    /// where fewer points are too many to evaluate long conditions and constraints for
+    /// ([`MAX_LISTING_WORK`](crate::MAX_LISTING_WORK)).
     #[must_use]
     pub fn faults(space: &Space) -> Vec<SpaceFault> {
         let endless = space
@@ -66,14 +62,25 @@ impl Grid {
                 ),
             })
             .collect();
-        let size = size_of_bounded(space);
-        if !is_small(space) || size > u128::from(u64::MAX) {
-            let conditional = space.parameters().iter().any(|p| p.when().is_some());
-            let (least, size) = match (conditional, faults.is_empty()) {
+        let product = size_of_bounded(space);
+        if !is_small(space) || product > u128::from(u64::MAX) {
+            let most = most_points(space);
+            let (least, size) = match (is_conditional(space), faults.is_empty()) {
                 // Not all combinations of values are points, and counting stopped at the limit.
-                (true, _) => ("more than ", u128::from(MAX_GRID_POINTS)),
-                (false, false) => ("at least ", size),
-                (false, true) => ("", size),
+                (true, _) => ("more than ", u128::from(most)),
+                (false, false) => ("at least ", product),
+                (false, true) => ("", product),
+            };
+            let costly = most < MAX_GRID_POINTS && size <= u128::from(MAX_GRID_POINTS);
+            let (code, limit, reason, advice) = if costly {
+                let nodes = space.expression_nodes();
+                let reason = format!(
+                    ", because each is checked against the {nodes} values and operators of the \
+                     conditions and constraints"
+                );
+                ("grid_too_costly", most, reason, "simplify these, widen")
+            } else {
+                ("grid_too_large", MAX_GRID_POINTS, String::new(), "widen")
             };
             faults.push(SpaceFault {
                 param: String::new(),
@@ -81,11 +88,11 @@ impl Grid {
                 index: None,
                 position: None,
                 allowed: Vec::new(),
-                code: "grid_too_large",
+                code,
                 value: size.to_string(),
-                limit: MAX_GRID_POINTS.to_string(),
+                limit: limit.to_string(),
                 detail: format!(
-                    "the grid has {least}{size} points and may have {MAX_GRID_POINTS}; widen the \
+                    "the grid has {least}{size} points and may have {limit}{reason}; {advice} the \
                      steps, fix some parameters, or use method random"
                 ),
             });
@@ -101,6 +108,11 @@ impl Sampler for Grid {
 
     fn size_limit(&self) -> Option<u64> {
         Some(self.lattice.codes().len() as u64)
+    }
+
+    fn leave_out(&mut self, space: &Space, initial: &[Point]) {
+        let visited: BTreeSet<u64> = initial.iter().map(|p| code_of(space, p)).collect();
+        self.lattice.retain(|code| !visited.contains(&code));
     }
 
     fn ask(&self, space: &Space, _: &History<'_>, _seed: u64, number: u32) -> Option<Point> {

@@ -10,6 +10,10 @@ use crate::stream::Stream;
 /// The largest grid: the most trials a task may have, and 8 MB for the order of visits.
 pub const MAX_GRID_POINTS: u64 = 1_000_000;
 
+/// The most work to list the points of a space: points (allowed or not) times the values and
+/// operators of all conditions and constraints. One or two seconds.
+pub const MAX_LISTING_WORK: u64 = 50_000_000;
+
 /// Every allowed point of a space without floats that lack a step, each once, as a number.
 ///
 /// A point's code is a mixed-radix number: the digits are the positions of the parameters' values,
@@ -21,21 +25,31 @@ pub(crate) struct Lattice {
 
 impl Lattice {
     /// The allowed points in the order of their codes. `None` when the space has a float without
-    /// step, when it has more than [`MAX_GRID_POINTS`] points (allowed or not), or when the product
-    /// of the sizes of all its parameters is beyond 64 bits.
+    /// step, when it has more than [`most_points`] points (allowed or not), or when the product of
+    /// the sizes of all its parameters is beyond 64 bits.
     pub(crate) fn new(space: &Space) -> Option<Self> {
-        if space.parameters().iter().any(is_endless) || !is_small(space) {
+        let product = u64::try_from(size_of_bounded(space)).ok()?;
+        let most = most_points(space);
+        if space.parameters().iter().any(is_endless) || product > most && !is_conditional(space) {
             return None;
         }
-        u64::try_from(size_of_bounded(space)).ok()?;
         let mut codes = Vec::new();
-        let _: ControlFlow<()> = visit(space, &mut |code, values| {
+        let mut size = 0;
+        let listed = visit(space, &mut |code, values| {
+            size += 1;
+            if size > most {
+                return ControlFlow::Break(());
+            }
             if space.first_broken(values).is_none() {
                 codes.push(code);
             }
             ControlFlow::Continue(())
         });
+        if listed.is_break() {
+            return None;
+        }
         codes.sort_unstable();
+        codes.shrink_to_fit();
         Some(Self { codes })
     }
 
@@ -60,6 +74,18 @@ impl Lattice {
     }
 }
 
+/// The most points (allowed or not) of a space that is listed: [`MAX_GRID_POINTS`], and fewer where
+/// that would take more than [`MAX_LISTING_WORK`].
+pub(crate) fn most_points(space: &Space) -> u64 {
+    let nodes = space.expression_nodes().max(1) as u64;
+    MAX_GRID_POINTS.min(MAX_LISTING_WORK / nodes)
+}
+
+/// Whether a parameter has a condition: then not every combination of values is a point.
+pub(crate) fn is_conditional(space: &Space) -> bool {
+    space.parameters().iter().any(|p| p.when().is_some())
+}
+
 /// The product of the sizes of all parameters that have one; `u128::MAX` if it is beyond that.
 pub(crate) fn size_of_bounded(space: &Space) -> u128 {
     let sizes = space.parameters().iter().map(digits);
@@ -68,23 +94,20 @@ pub(crate) fn size_of_bounded(space: &Space) -> u128 {
     })
 }
 
-/// Whether the space has at most [`MAX_GRID_POINTS`] points, allowed or not, where a float without
-/// step counts as one value. Counts only when conditions decide it, and no further than the limit.
+/// Whether the space has at most [`most_points`] points, allowed or not, where a float without step
+/// counts as one value. Counts only when conditions decide it, and no further than the limit.
 pub(crate) fn is_small(space: &Space) -> bool {
-    if size_of_bounded(space) <= u128::from(MAX_GRID_POINTS) {
+    let most = most_points(space);
+    if size_of_bounded(space) <= u128::from(most) {
         return true;
     }
-    if space
-        .parameters()
-        .iter()
-        .all(|parameter| parameter.when().is_none())
-    {
+    if !is_conditional(space) {
         return false;
     }
     let mut size = 0;
     let counted = visit(space, &mut |_, _| {
         size += 1;
-        if size > MAX_GRID_POINTS {
+        if size > most {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())

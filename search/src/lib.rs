@@ -75,7 +75,7 @@ pub use fault::{PointFault, SpaceFault};
 pub use feasible::{MAX_DRAWS, PROBE_POINTS};
 pub use grid::Grid;
 pub use history::{FinishedTrial, History, RunningTrial, TrialEnd};
-pub use lattice::MAX_GRID_POINTS;
+pub use lattice::{MAX_GRID_POINTS, MAX_LISTING_WORK};
 pub use point::{ParamValue, Point, UnpackError};
 pub use random::Random;
 pub use sampler::{HistoryNeed, Method, Sampler, UnknownMethod};

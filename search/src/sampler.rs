@@ -38,6 +38,12 @@ pub trait Sampler: fmt::Debug + Send + Sync {
     /// How many different trials there are, if the space can be exhausted.
     fn size_limit(&self) -> Option<u64>;
 
+    /// Told once, before it is asked: these different allowed points are evaluated whatever it
+    /// says. One that lists points in advance takes them out of its list.
+    fn leave_out(&mut self, space: &Space, initial: &[Point]) {
+        let _ = (space, initial);
+    }
+
     /// The point that trial `number` evaluates; `None` when the space is exhausted, that is
     /// when `number` is at or beyond `size_limit`, and when no allowed point was found
     /// ([`Space::feasible_point`] finds none either).
@@ -86,11 +92,10 @@ impl Method {
         self,
         space: &Space,
         seed: u64,
-        initial: &[Point],
     ) -> Result<Box<dyn Sampler>, Vec<SpaceFault>> {
         Ok(match self {
             Self::Random => Box::new(Random),
-            Self::Grid => Box::new(Grid::new(space, seed, initial)?),
+            Self::Grid => Box::new(Grid::new(space, seed)?),
             Self::Sobol => Box::new(Sobol::new(space, seed)),
             Self::Tpe => Box::new(Tpe::new(space, seed)),
         })

@@ -38,6 +38,9 @@ pub struct Sobol {
 }
 
 impl Sobol {
+    /// The most bytes that the indices of allowed points take.
+    pub(crate) const MOST_BYTES: usize = size_of::<u16>() << SEQUENCE_BITS;
+
     /// Looks for the allowed points, if there are constraints.
     #[must_use]
     pub fn new(space: &Space, seed: u64) -> Self {

@@ -7,6 +7,7 @@ use crate::choice::Choice;
 use crate::domain::Domain;
 use crate::expression::{Expression, Value};
 use crate::fault::{PointFault, SpaceFault, closest, shown};
+use crate::feasible::Probes;
 use crate::lattice::Lattice;
 use crate::point::{ParamValue, Point, UnpackError};
 
@@ -66,6 +67,7 @@ pub struct Space {
     pub(crate) order: Vec<usize>,
     /// Positions of parameters that are always present together.
     pub(crate) groups: Vec<Vec<usize>>,
+    pub(crate) probes: Probes,
 }
 
 impl Space {
@@ -212,12 +214,42 @@ impl Space {
     }
 
     /// How many different points there are when each can be listed: no float lacks a step, and
-    /// there are at most [`MAX_GRID_POINTS`](crate::MAX_GRID_POINTS) before constraints. With
+    /// there are at most [`MAX_GRID_POINTS`](crate::MAX_GRID_POINTS) before constraints, or fewer
+    /// with long expressions ([`MAX_LISTING_WORK`](crate::MAX_LISTING_WORK)). With
     /// constraints those that keep them are counted, which takes a look at every point.
     #[must_use]
     pub fn lattice_size(&self) -> Option<u64> {
         let lattice = Lattice::new(self)?;
         Some(lattice.codes().len() as u64)
+    }
+
+    /// How many values and operators all conditions and constraints have together.
+    pub(crate) fn expression_nodes(&self) -> usize {
+        let conditions = self.parameters.iter().filter_map(Parameter::when);
+        let all = conditions.chain(&self.constraints);
+        all.map(Expression::size).sum()
+    }
+
+    /// About how many bytes it takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let choices = self
+            .parameters
+            .iter()
+            .map(|parameter| match parameter.domain() {
+                Domain::Categorical { choices } => {
+                    let texts = choices.iter().map(|choice| match choice {
+                        Choice::Text(text) => text.len(),
+                        Choice::Null | Choice::Bool(_) | Choice::Int(_) | Choice::Float(_) => 0,
+                    });
+                    size_of_val(choices.as_slice()) + texts.sum::<usize>()
+                }
+                Domain::Float { .. } | Domain::Int { .. } => 0,
+            });
+        let constants = self.constants.len() * (MAX_NAME_CHARS + size_of::<Choice>());
+        let parameters = self.parameters.len() * (size_of::<Parameter>() + MAX_NAME_CHARS);
+        let expressions = self.expression_nodes() * (size_of::<Expression>() + MAX_NAME_CHARS);
+        let fixed = size_of::<Self>() + Probes::MOST_BYTES + constants + parameters + expressions;
+        fixed + choices.sum::<usize>()
     }
 
     fn is_broken(&self, constraint: &Expression, values: &[ParamValue]) -> bool {

@@ -2,8 +2,9 @@
 
 use crate::fault::{PointFault, SpaceFault};
 use crate::history::History;
-use crate::point::Point;
+use crate::point::{ParamValue, Point};
 use crate::sampler::{HistoryNeed, Method, Sampler};
+use crate::sobol::Sobol;
 use crate::space::Space;
 
 /// A space, a method and a seed, prepared once per task and asked once per trial.
@@ -38,7 +39,7 @@ impl Study {
     /// # Errors
     /// Everything that keeps `method` from searching `space` ([`Method::faults`]).
     pub fn new(space: Space, method: Method, seed: u64) -> Result<Self, Vec<SpaceFault>> {
-        let sampler = method.sampler(&space, seed, &[])?;
+        let sampler = method.sampler(&space, seed)?;
         Ok(Self {
             space,
             method,
@@ -74,7 +75,13 @@ impl Study {
     /// that breaks a constraint, in the order of the points.
     pub fn with_initial(mut self, initial: Vec<Point>) -> Result<Self, Vec<PointFault>> {
         let mut faults = Vec::new();
-        self.initial.clear();
+        if !std::mem::take(&mut self.initial).is_empty() {
+            // What was left out for the points given before comes back.
+            self.sampler = self
+                .method
+                .sampler(&self.space, self.seed)
+                .expect("the method took this space before");
+        }
         for point in initial {
             match self.space.check_allowed(&point) {
                 Err(found) => faults.extend(found),
@@ -85,10 +92,9 @@ impl Study {
         if !faults.is_empty() {
             return Err(faults);
         }
-        self.sampler = self
-            .method
-            .sampler(&self.space, self.seed, &self.initial)
-            .expect("the method took this space before");
+        if !self.initial.is_empty() {
+            self.sampler.leave_out(&self.space, &self.initial);
+        }
         Ok(self)
     }
 
@@ -129,6 +135,23 @@ impl Study {
             HistoryNeed::None => limit + self.initial.len() as u64,
             HistoryNeed::Bounded(_) | HistoryNeed::All => limit,
         })
+    }
+
+    /// How many bytes of memory it takes, roughly: what it prepared, mostly (8
+    /// per point of a grid, or of a space that [`Method::Tpe`] can list).
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let listed = self.sampler.size_limit().unwrap_or(0);
+        let listed = usize::try_from(listed)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(8);
+        let indices = match self.method {
+            Method::Sobol if !self.space.constraints().is_empty() => Sobol::MOST_BYTES,
+            Method::Random | Method::Grid | Method::Sobol | Method::Tpe => 0,
+        };
+        let points = self.initial.len() * self.space.parameters().len() * size_of::<ParamValue>();
+        let (listed, space) = (listed.saturating_add(indices), self.space.memory_bytes());
+        size_of::<Self>() + points + listed.saturating_add(space)
     }
 
     /// The points of the first trials.

@@ -29,7 +29,7 @@ impl Unseen {
 
     /// How many different allowed points there are; `None` when they cannot be listed (a float
     /// without step, more than [`MAX_GRID_POINTS`](crate::MAX_GRID_POINTS) points before
-    /// constraints).
+    /// constraints, or more than [`MAX_LISTING_WORK`](crate::MAX_LISTING_WORK) to list them).
     #[must_use]
     pub fn size_limit(&self) -> Option<u64> {
         let lattice = self.lattice.as_ref()?;
@@ -40,9 +40,10 @@ impl Unseen {
     /// has, however that trial ended.
     ///
     /// When there is none: the first unknown point of the listed ones, or `None` when every one is
-    /// known, for the space is exhausted. When the points cannot be listed: the last allowed
-    /// proposal, although it is known, or an allowed probe point
-    /// ([`Space::feasible_point`]); `None` only if there is no such point either.
+    /// known, for the space is exhausted. When the points cannot be listed: the first unknown one
+    /// of the allowed probe points ([`Space::feasible_point`]), beginning at another one for each
+    /// trial; then the last allowed proposal or a probe point, although it is known; `None` only
+    /// if there is no such point either.
     ///
     /// A trial numbered `asking` that the history shows as running is the one that asks.
     pub fn first(
@@ -65,7 +66,12 @@ impl Unseen {
             last_allowed = Some(point);
         }
         let Some(lattice) = &self.lattice else {
-            return last_allowed.or_else(|| space.probed_point(asking));
+            let unknown = |point: &Point| others(history, asking).all(|known| known != point);
+            return space
+                .probed_points(asking)
+                .find(unknown)
+                .or(last_allowed)
+                .or_else(|| space.probed_points(asking).next());
         };
         let known: BTreeSet<u64> = others(history, asking)
             .map(|point| code_of(space, point))

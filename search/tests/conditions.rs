@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use trialmill_search::{
-    Choice, Domain, History, MAX_CONSTRAINTS, Method, ParamValue, Point, Space, SpaceBuilder,
-    SpaceFault, Study, UnpackError,
+    Choice, Domain, History, MAX_CONSTRAINTS, MAX_LISTING_WORK, Method, ParamValue, Point, Space,
+    SpaceBuilder, SpaceFault, Study, UnpackError,
 };
 
 fn int(low: i64, high: i64) -> Domain {
@@ -336,4 +336,80 @@ fn a_grid_counts_points_and_not_combinations() {
             .detail
             .starts_with("the grid has more than 1000000 points")
     );
+}
+
+#[test]
+fn a_grid_whose_listing_takes_too_long_is_refused_with_its_own_fault() {
+    let long = vec!["a < 5"; 50].join(" or ");
+    let with = |constraints: usize| {
+        let mut space = SpaceBuilder::default()
+            .parameter("a", int(1, 1_000))
+            .parameter("b", int(1, 501));
+        for _ in 0..constraints {
+            space = space.constraint(&long);
+        }
+        space.build().unwrap()
+    };
+    assert_eq!(Method::Grid.faults(&with(0)), []);
+    let found = Method::Grid.faults(&with(1));
+    assert_eq!(found.len(), 1);
+    // 50 comparisons of two values, and one `or`.
+    let nodes = 151;
+    let most = MAX_LISTING_WORK / nodes;
+    assert_eq!(
+        (
+            found[0].code,
+            found[0].value.as_str(),
+            found[0].limit.clone()
+        ),
+        ("grid_too_costly", "501000", most.to_string())
+    );
+    assert_eq!(
+        found[0].detail,
+        format!(
+            "the grid has 501000 points and may have {most}, because each is checked against the \
+             {nodes} values and operators of the conditions and constraints; simplify these, widen \
+             the steps, fix some parameters, or use method random"
+        )
+    );
+    assert_eq!(Study::new(with(1), Method::Grid, 1).unwrap_err(), found);
+    assert_eq!(with(1).lattice_size(), None);
+}
+
+#[test]
+fn a_study_tells_the_memory_of_the_points_it_lists() {
+    let space = |high| {
+        let space = SpaceBuilder::default().parameter("a", int(1, high));
+        space.build().unwrap()
+    };
+    for method in [Method::Grid, Method::Tpe] {
+        let bytes = |high| Study::new(space(high), method, 1).unwrap().memory_bytes();
+        assert_eq!(bytes(100_000) - bytes(100), 8 * 99_900, "{method}");
+    }
+    let random = Study::new(space(100_000), Method::Random, 1).unwrap();
+    assert!(random.memory_bytes() < 100_000, "{}", random.memory_bytes());
+}
+
+#[test]
+fn initial_points_given_anew_replace_those_before() {
+    let space = SpaceBuilder::default()
+        .parameter("a", int(1, 3))
+        .build()
+        .unwrap();
+    let first = |value| vec![Point::new(vec![ParamValue::Int(value)])];
+    let once = Study::new(space.clone(), Method::Grid, 7).unwrap();
+    let once = once.with_initial(first(2)).unwrap();
+    let twice = Study::new(space, Method::Grid, 7).unwrap();
+    let twice = twice
+        .with_initial(first(3))
+        .unwrap()
+        .with_initial(first(2))
+        .unwrap();
+    let asked = |study: &Study| {
+        (0..4)
+            .map(|k| study.ask(&History::EMPTY, k))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&once), asked(&twice));
+    assert_eq!(asked(&once)[3], None);
 }

@@ -93,3 +93,42 @@ fn proposals_that_break_a_constraint_give_way_to_a_probed_point() {
     assert_ne!(asked(0), asked(1));
     assert_eq!(asked(1), asked(1));
 }
+
+#[test]
+fn a_known_point_is_given_only_when_every_allowed_probe_point_is_known() {
+    let space = SpaceBuilder::default()
+        .parameter("x", unit())
+        .constraint("x > 0.999")
+        .build()
+        .unwrap();
+    let unseen = Unseen::new(&space, 1);
+    let proposal = Point::new(vec![ParamValue::Float(0.9995)]);
+    let mut finished = vec![FinishedTrial {
+        number: 0,
+        point: proposal.clone(),
+        end: TrialEnd::Completed(vec![1.0]),
+    }];
+    // A thousandth of the probe points is allowed.
+    for number in 1..=40 {
+        let history = History {
+            finished: &finished,
+            running: &[],
+        };
+        let point = unseen.first(&space, &history, number, 5, || Some(proposal.clone()));
+        let point = point.expect("some probe points are allowed");
+        assert!(space.allows(&point), "{point:?}");
+        let known = finished.iter().any(|trial| trial.point == point);
+        if known {
+            assert!(number > 5, "only {number} points were told apart");
+            assert_eq!(point, proposal);
+            return;
+        }
+        finished.push(FinishedTrial {
+            number,
+            point,
+            end: TrialEnd::Failed,
+        });
+    }
+    let all = finished.len();
+    panic!("{all} different points in a thousandth of the probe points");
+}
