@@ -29,6 +29,7 @@ pub mod dataset;
 pub mod engine;
 pub mod indicator;
 pub mod metrics;
+pub mod moves;
 pub mod partner;
 pub mod result;
 pub mod strategy;

@@ -417,7 +417,7 @@ fn without_a_positive_hedge_ratio_nothing_is_opened_and_the_opposite_leg_is_clos
 fn what_rounding_leaves_of_the_cash_buys_nothing() {
     // Thirds of 1,000 do not add up to it: what is left in the book is some 1e-13.
     let mut left_over = 0;
-    for slots in 2..40 {
+    for slots in 2u8..40 {
         let symbols: Vec<String> = (0..=slots).map(|symbol| format!("S{symbol:02}")).collect();
         let series = symbols.iter().map(|symbol| daily(symbol, &[10.0; 4]));
         let data = Dataset::new(series.collect(), date(0), date(3)).unwrap();
@@ -429,7 +429,7 @@ fn what_rounding_leaves_of_the_cash_buys_nothing() {
             false,
         );
         let report = play(&data, &enter, &config);
-        assert_eq!(report.entries, slots as usize, "{slots}");
+        assert_eq!(report.entries, usize::from(slots), "{slots}");
         assert_eq!(report.entries_without_cash, 1, "{slots}");
         left_over += usize::from(report.cash > 0.0);
     }

@@ -3,7 +3,9 @@
 use chrono::NaiveDate;
 use trialmill_backtest::bars::{BarSeries, Columns, Frequency, midnight};
 use trialmill_backtest::cointegration::{Lags, engle_granger, log_prices};
-use trialmill_backtest::partner::{Dependent, Formation, PartnerError, SkipReason, choose};
+use trialmill_backtest::partner::{
+    Dependent, Formation, NEW_LISTING_ROWS, PartnerError, SIGNIFICANCE, SkipReason, choose,
+};
 use trialmill_backtest::synthetic::{Kind, Random, business_days, series, symbol};
 
 const NEVER: &dyn Fn() -> bool = &|| false;
@@ -106,6 +108,113 @@ fn a_pair_that_was_built_is_found_among_a_hundred_walks() {
     let test = engle_granger(y, x, Lags::Aic).unwrap();
     assert_eq!((test.statistic, test.lags), (choice.statistic, choice.lags));
     assert_eq!(choice.p_value_corrected, 200.0 * choice.p_value);
+    // The order that is traded has the stock on the left, whichever tested better.
+    let test = engle_granger(&own, &other, Lags::Aic).unwrap();
+    assert_eq!(choice.traded.p_value, test.p_value);
+    assert!(choice.traded.p_value >= choice.p_value);
+    assert!(choice.traded.p_value_corrected >= choice.p_value_corrected);
+    assert_eq!(choice.gaps_removed, 0);
+}
+
+/// Bars of `symbol` that are the leg's, their closes changed.
+fn changed(symbol: &str, leg: &BarSeries, change: impl Fn(usize, f64) -> f64) -> BarSeries {
+    let close: Vec<f64> = (0..)
+        .zip(leg.close())
+        .map(|(row, close)| change(row, *close))
+        .collect();
+    let volume = vec![1e6; close.len()];
+    let days: Vec<i64> = leg.time().to_vec();
+    let columns = Columns {
+        time: days,
+        open: close.clone(),
+        high: close.clone(),
+        low: close.clone(),
+        close,
+        volume,
+    };
+    BarSeries::new(symbol, Frequency::Daily, columns).unwrap()
+}
+
+/// The smaller p-value of both orders on bare log closes, corrected for two tests.
+fn on_bare_prices(target: &BarSeries, other: &BarSeries) -> f64 {
+    let formation = Formation::before(start());
+    let logs = |series: &BarSeries| {
+        let rows = series.rows_between(midnight(formation.from), midnight(formation.to));
+        log_prices(&series.close()[rows])
+    };
+    let (own, other) = (logs(target), logs(other));
+    let p = |y, x| engle_granger(y, x, Lags::Aic).unwrap().p_value;
+    2.0 * p(&own, &other).min(p(&other, &own))
+}
+
+#[test]
+fn a_run_after_a_listing_and_a_split_make_no_partner() {
+    // Each case: pairs of walks that only the jump makes look cointegrated.
+    let (mut by_run, mut by_split) = (0, 0);
+    for seed in 0..60 {
+        let target = walk(seed, 0);
+        let first = day(2020, 1, 1);
+        let new = {
+            let own = series(Kind::RandomWalk, seed, 1, first, day(2023, 12, 31)).unwrap();
+            // Limit up on 13 days after the listing, which makes 3.45 times.
+            changed("NEW.SZ", &own, |row, close| {
+                let days_left = 13usize.saturating_sub(row);
+                close / libm::pow(1.1, days_left as f64)
+            })
+        };
+        let joint = changed("SYN00.SZ", &target, |_, close| close);
+        let from = joint.rows_between(midnight(first), i64::MAX);
+        let joint = joint.slice(from).unwrap();
+        let clean = choose(&target, [&new], start(), NEVER).unwrap();
+        assert_eq!(clean.rows + NEW_LISTING_ROWS, 783);
+        if on_bare_prices(&joint, &new) <= SIGNIFICANCE {
+            by_run += usize::from(!clean.cointegrated);
+        }
+
+        // Three for two, and one for one, within the first months.
+        let split = changed("SPLIT.SZ", &walk(seed, 2), |row, close| match row {
+            0..180 => close * 3.0,
+            180..190 => close * 2.0,
+            _ => close,
+        });
+        let clean = choose(&target, [&split], start(), NEVER).unwrap();
+        assert_eq!((clean.gaps_removed, clean.rows), (2, 783));
+        assert_eq!(clean.best_tests[0].gaps_removed, 2);
+        if on_bare_prices(&target, &split) <= SIGNIFICANCE {
+            by_split += usize::from(!clean.cointegrated);
+        }
+        // Taken out together with the little that the walk itself moved on these days.
+        let bare = choose(&target, [&walk(seed, 2)], start(), NEVER).unwrap();
+        assert!(
+            libm::log(clean.p_value / bare.p_value).abs() < 1.0,
+            "{seed}"
+        );
+    }
+    assert!(by_run >= 50 && by_split >= 50, "{by_run} {by_split}");
+}
+
+#[test]
+fn a_true_partner_is_found_through_the_splits_of_either_leg() {
+    let whole = walk(1, 0);
+    let mut market: Vec<BarSeries> = (1..40).map(|index| walk(1, index)).collect();
+    market.push(changed(
+        "FOLLOWS.SZ",
+        &follower("F", &whole, 7),
+        |row, close| {
+            if row < 500 { close } else { close / 1.8 }
+        },
+    ));
+    let target = changed("SYN00.SZ", &whole, |row, close| {
+        if row < 700 { close } else { close * 0.65 }
+    });
+    assert!(on_bare_prices(&target, &market[39]) > SIGNIFICANCE);
+    let choice = choose(&target, &market, start(), NEVER).unwrap();
+    assert_eq!(choice.partner, "FOLLOWS.SZ");
+    assert!(
+        choice.cointegrated && choice.p_value_corrected < 0.001,
+        "{choice:?}"
+    );
+    assert_eq!(choice.gaps_removed, 2);
 }
 
 #[test]
@@ -160,9 +269,10 @@ fn the_order_of_candidates_and_what_happens_later_change_nothing() {
 #[test]
 fn unrelated_walks_are_rarely_called_cointegrated() {
     // The chance of any false partner among all tests is held at 5 %; without the correction
-    // nearly every seed would have one.
+    // nearly every seed would have one. (Over 400 seeds it is 16.) More than 12 of 100 would happen
+    // once in 700 times by chance.
     let (mut found, mut uncorrected) = (0, 0);
-    let seeds = 40;
+    let seeds = 100;
     let (first, last) = (day(2020, 1, 1), day(2022, 12, 31));
     for seed in 0..seeds {
         let walk = |index| series(Kind::RandomWalk, seed, index, first, last).unwrap();
@@ -172,8 +282,8 @@ fn unrelated_walks_are_rarely_called_cointegrated() {
         found += usize::from(choice.cointegrated);
         uncorrected += usize::from(choice.best_tests[0].p_value <= 0.05);
     }
-    assert!(found <= 5, "{found} of {seeds}");
-    assert!(uncorrected >= 28, "{uncorrected} of {seeds}");
+    assert!(found <= 12, "{found} of {seeds}");
+    assert!(uncorrected >= 70, "{uncorrected} of {seeds}");
 }
 
 #[test]
@@ -279,7 +389,8 @@ fn nothing_to_choose_from_is_said_in_a_plain_sentence() {
     let error = choose(&target, [walk(4, 1)], early, NEVER).unwrap_err();
     let rows = target
         .rows_between(i64::MIN, midnight(day(2020, 4, 30)))
-        .len();
+        .len()
+        - NEW_LISTING_ROWS;
     assert_eq!(
         error,
         PartnerError::TooFewRows {
