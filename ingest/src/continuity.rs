@@ -5,6 +5,8 @@ use crate::collect::FileRows;
 use crate::report::{Code, Findings, Subject};
 use std::collections::{BTreeMap, HashMap};
 use trialmill_backtest::bars::{BarSeries, Frequency, LocalTime};
+pub use trialmill_backtest::moves::GENERAL_GAP;
+use trialmill_backtest::moves::largest_move;
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
@@ -12,35 +14,12 @@ const SECONDS_PER_DAY: i64 = 86_400;
 /// exchanges, around the new year of the lunar calendar, are 11.
 pub const MAX_DAYS_BETWEEN_BARS: i64 = 15;
 
-/// The move overnight that is taken for an adjustment left out where no exchange limits prices: a
-/// split of three for two moves the price by a third, news rarely do.
-pub const GENERAL_GAP: f64 = 0.30;
-
 /// How many other series must span a day before their trading on it says anything.
 const MIN_OTHERS: usize = 3;
 
-/// 2020-08-24, since when prices on ChiNext may move by 20 % a day.
-const CHINEXT_REFORM: i64 = 18_498 * SECONDS_PER_DAY;
-
-/// The largest sound move from a close to the next open: the daily limit of the board and one
-/// percent for its rounding; 11 % on the main boards of Shanghai and Shenzhen, 21 % on STAR and,
-/// since 2020-08-24, on ChiNext, 31 % in Beijing, else [`GENERAL_GAP`]. New shares may move
-/// further in their first days; the warning is then a wrong one.
-fn largest_move(symbol: &str, time: i64) -> (f64, &'static str) {
-    const MAIN: (f64, &str) = (0.11, "11 % overnight");
-    const WIDE: (f64, &str) = (0.21, "21 % overnight");
-    let (code, exchange) = symbol.rsplit_once('.').unwrap_or((symbol, ""));
-    let is_of = |starts: &[&str]| starts.iter().any(|start| code.starts_with(start));
-    match exchange {
-        "SH" if is_of(&["688", "689"]) => WIDE,
-        "SZ" if is_of(&["300", "301", "302"]) && time >= CHINEXT_REFORM => WIDE,
-        "SH" | "SZ" => MAIN,
-        "BJ" => (0.31, "31 % overnight"),
-        _ => (GENERAL_GAP, "30 % overnight"),
-    }
-}
-
-/// Holes, unadjusted gaps and suspended days of one series.
+/// Holes, unadjusted gaps and suspended days of one series. A gap is a move from a close to the next
+/// open beyond [`largest_move`]; new shares may move further in their first days, and the warning is
+/// then a wrong one.
 pub(crate) fn look(series: &BarSeries, rows: &FileRows, findings: &mut Findings) {
     let symbol = series.symbol();
     let (time, open, close) = (series.time(), series.open(), series.close());
@@ -64,7 +43,7 @@ pub(crate) fn look(series: &BarSeries, rows: &FileRows, findings: &mut Findings)
                 .limit("at most 15 calendar days");
             findings.add(subject, Some(rows.of_bar(bar)), &value);
         }
-        let (limit, words) = largest_move(symbol, time[bar]);
+        let limit = largest_move(symbol, time[bar]);
         let moved = open[bar] / close[before] - 1.0;
         if days > 0 && moved.abs() > limit {
             let value = format!(
@@ -74,9 +53,10 @@ pub(crate) fn look(series: &BarSeries, rows: &FileRows, findings: &mut Findings)
                 close[before],
                 open[bar]
             );
+            let words = format!("{:.0} % overnight", limit * 100.0);
             let subject = Subject::new(Code::UnadjustedGap)
                 .symbol(symbol)
-                .limit(words);
+                .limit(&words);
             findings.add(subject, Some(rows.of_bar(bar)), &value);
         }
     }
