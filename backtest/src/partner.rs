@@ -10,8 +10,7 @@
 //! correction on 2015 to 2017: 40 of them the same one, a new share that rose from 19.6 to 68 by
 //! daily limits in the month after its listing (without the first 40 common rows p went from 7.6e-6
 //! to 0.376), most of the others one whose price a split had cut by 18 or 35 % overnight. So, for the
-//! test only, the first [`NEW_LISTING_ROWS`] bars of a symbol whose bars begin within the period do
-//! not count, and a move from one traded day's close to the next one's that the exchange does not
+//! test only, the first [`NEW_LISTING_ROWS`] bars of a symbol do not count, and a move from one traded day's close to the next one's that the exchange does not
 //! allow ([`largest_move`](crate::moves::largest_move)) is taken out: the log prices from that day
 //! on are shifted so that the day's move is 0. How many were, is told (`gaps_removed`). The trades of
 //! the backtest still meet such gaps: [`impossible_moves`](crate::moves::impossible_moves) counts
@@ -41,9 +40,9 @@ pub const MIN_JOINT_ROWS: usize = 250;
 /// The least share of the target's days on which the candidate traded too.
 pub const MIN_COVERAGE: f64 = 0.8;
 
-/// Bars at the beginning of a series that do not count, if it begins within the formation period:
-/// the price of a new share is not yet found. A series that begins there because no earlier bars
-/// were imported loses them too.
+/// Bars at the beginning of a series that do not count: the price of a new share is not yet found.
+/// A series that begins within the formation period because no earlier bars were imported loses them
+/// too.
 pub const NEW_LISTING_ROWS: usize = 60;
 
 /// A partner whose corrected p-value is at most this is called cointegrated.
@@ -261,7 +260,7 @@ pub enum PartnerError {
     /// The target traded too little before the start.
     #[error(
         "{symbol} traded on {rows} day(s) that count from {from} to {to} (the first \
-         {NEW_LISTING_ROWS} bars of a series that begins there do not); choosing its partner takes \
+         {NEW_LISTING_ROWS} bars of a series do not); choosing its partner takes \
          at least {MIN_JOINT_ROWS} in the {FORMATION_YEARS} years before the start: start later or \
          import earlier bars"
     )]
@@ -323,8 +322,7 @@ fn listed(skipped: &[Skipped]) -> String {
 ///
 /// A candidate is tested if it is no index, has daily bars, and traded on at least
 /// [`MIN_COVERAGE`] of the target's days of the period and on [`MIN_JOINT_ROWS`] of them; days
-/// without volume do not count, nor do the first [`NEW_LISTING_ROWS`] bars of either if they begin
-/// within the period. The log closes of the common days, without the moves that no exchange allows
+/// without volume do not count, nor do the first [`NEW_LISTING_ROWS`] bars of either. The log closes of the common days, without the moves that no exchange allows
 /// ([module](self)), are tested in both orders by [`engle_granger`] with the lag of Akaike's criterion. All p-values are corrected together by
 /// Holm's method (S. Holm 1979, "A simple sequentially rejective multiple test procedure",
 /// Scandinavian Journal of Statistics 6): the k-th smallest of m is multiplied by `m - k + 1`, made
@@ -440,13 +438,11 @@ struct Days {
 
 impl Days {
     fn of(series: &BarSeries, formation: Formation) -> Self {
-        let begins_within = series.first_time() >= midnight(formation.from);
-        let new = if begins_within { NEW_LISTING_ROWS } else { 0 };
         let (mut time, mut log_close, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
         let (mut shift, mut count) = (0.0, 0);
         let mut before: Option<f64> = None;
-        for row in formation.rows(series).skip(new) {
-            if series.is_suspended(row) {
+        for row in formation.rows(series) {
+            if row < NEW_LISTING_ROWS || series.is_suspended(row) {
                 continue;
             }
             let (day, close) = (series.time()[row], series.close()[row]);

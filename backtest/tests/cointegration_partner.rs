@@ -170,6 +170,11 @@ fn a_run_after_a_listing_and_a_split_make_no_partner() {
         if on_bare_prices(&joint, &new) <= SIGNIFICANCE {
             by_run += usize::from(!clean.cointegrated);
         }
+        // Listed shortly before the period, it is still new when that begins.
+        let later = choose(&target, [&new], day(2023, 1, 20), NEVER).unwrap();
+        assert_eq!(later.formation.from, day(2020, 1, 20));
+        let days = business_days(day(2020, 1, 1), day(2023, 1, 19));
+        assert_eq!(later.rows, days.len() - NEW_LISTING_ROWS);
 
         // Three for two, and one for one, within the first months.
         let split = changed("SPLIT.SZ", &walk(seed, 2), |row, close| match row {
