@@ -201,7 +201,7 @@ pub(super) fn check(
         Some(Subject::Function(_)) | None => None,
     };
     let default_trial = parameters.default_point.is_some().then_some(0);
-    let spec = TaskSpec {
+    let mut spec = TaskSpec {
         task_name: task_name.to_owned(),
         strategy_name,
         stock_codes,
@@ -221,21 +221,32 @@ pub(super) fn check(
         backtest: book.settings,
         pairs: BTreeMap::new(),
     };
-    let planned = spec.planned(size_limit(&spec));
+    let size = size_limit(&spec);
+    let planned = spec.planned(size);
     if planned < spec.n_trials {
         let detail = format!(
-            "the grid has {planned} points, fewer than the {} trials asked for; each is visited \
+            "the space has {planned} points, fewer than the {} trials asked for; each is visited \
              once",
             spec.n_trials
         );
         found.warn("space_smaller_than_n_trials", "/n_trials", detail);
+    }
+    if spec.method == Method::Tpe && size.is_some_and(|size| size <= n_trials.into()) {
+        // A model that several workers ask at once may give a point twice and leave another out;
+        // the order of a grid depends on the number alone.
+        spec.method = Method::Grid;
+        let detail = format!(
+            "tpe has nothing to choose: all {planned} points of the space fit into the {n_trials} \
+             trials asked for. Each is visited once, in the shuffled order of the sampler grid"
+        );
+        found.warn("small_space_is_grid", "/optimization_method", detail);
     }
     warn_of_no_worker(around, found);
     // Where no history is read, the order in which trials end changes nothing; one trial after the
     // other always reads the same history.
     let reproducible = !spec.reads_history() || spec.parallelism == Some(1);
     let resolved = json!({
-        "sampler": method.name(),
+        "sampler": spec.method.name(),
         "reproducible": reproducible,
         "market": "plain",
         "trials_planned": planned,
@@ -258,11 +269,7 @@ pub(super) fn check(
 /// The points of a space that its method can exhaust: those that give no point twice.
 fn size_limit(spec: &TaskSpec) -> Option<u64> {
     match spec.method {
-        Method::Grid | Method::Tpe => {
-            let study = spec.study();
-            let study = study.expect("faults of the method and the first points were excluded");
-            study.size_limit()
-        }
+        Method::Grid | Method::Tpe => spec.space.lattice_size(),
         Method::Random | Method::Sobol => None,
     }
 }
