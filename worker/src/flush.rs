@@ -3,16 +3,17 @@
 //! A flush whose fate is unknown is repeated as it is until it is known; meanwhile results wait in
 //! their units, and a unit at its bound waits with them. So an outage of the database loses
 //! nothing, and holds back no more than the bound. Tasks do not wait for one another: one whose
-//! row is locked is passed over until its own flush is known.
+//! row is locked is passed over until its own flush is known. Nor do they hurry one another: out of
+//! turn only the tasks are written that asked for it ([`FlushNow`]).
 
 use crate::backoff::Backoff;
 use crate::running::{Phase, Shared};
 use crate::unit::HeldUnit;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use tokio::sync::watch;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use trialmill_common::protocol::board::{UnitEnd, Written};
 use trialmill_common::state::TaskId;
@@ -21,6 +22,47 @@ use trialmill_store::{Recorded, StoreError, UnitFlush};
 /// About the most bytes of one call of the store, so that each is short. A unit's part is never
 /// cut: one that is larger goes alone.
 const CALL_BYTES: usize = 8 << 20;
+
+/// The tasks whose results are to be written before their time.
+#[derive(Debug, Default)]
+pub(crate) struct FlushNow {
+    tasks: Mutex<BTreeSet<TaskId>>,
+    asked: Notify,
+}
+
+impl FlushNow {
+    /// Asks the flusher to write what this task has now.
+    pub(crate) fn ask(&self, task: TaskId) {
+        self.lock().insert(task);
+        self.asked.notify_one();
+    }
+
+    /// Waits until some task asks; takes those that have. Cancel safe. For one waiter.
+    async fn asked(&self) -> BTreeSet<TaskId> {
+        self.asked.notified().await;
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<TaskId>> {
+        // A set is whole at every time.
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a round writes.
+enum Round {
+    Every,
+    Only(BTreeSet<TaskId>),
+}
+
+impl Round {
+    fn has(&self, task: TaskId) -> bool {
+        match self {
+            Self::Every => true,
+            Self::Only(tasks) => tasks.contains(&task),
+        }
+    }
+}
 
 /// Flushes until `slots_ended`; then until nothing is left.
 pub(crate) async fn run(shared: Arc<Shared>, mut slots_ended: watch::Receiver<bool>) {
@@ -33,24 +75,26 @@ pub(crate) async fn run(shared: Arc<Shared>, mut slots_ended: watch::Receiver<bo
         let round = tokio::select! {
             _ = slots_ended.wait_for(|ended| *ended), if !ended => {
                 ended = true;
-                true
+                Round::Every
             }
             Some(task) = writes.next() => {
                 // Passed over meanwhile, it has waited long enough.
-                in_flight.remove(&task).unwrap_or(false) || ended
+                let again = in_flight.remove(&task).unwrap_or(false) || ended;
+                Round::Only(again.then_some(task).into_iter().collect())
             }
-            () = shared.flush_now.notified() => true,
-            () = tokio::time::sleep_until(due) => true,
+            tasks = shared.flush_now.asked() => Round::Only(tasks),
+            () = tokio::time::sleep_until(due) => Round::Every,
         };
-        if round {
+        if let Round::Every = round {
             due = Instant::now() + shared.options.flush;
-            for passed_over in in_flight.values_mut() {
-                *passed_over = true;
-            }
-            for (task, parts) in take(&shared, |task| in_flight.contains_key(&task)) {
-                in_flight.insert(task, false);
-                writes.push(write(Arc::clone(&shared), task, parts));
-            }
+        }
+        for (task, passed_over) in &mut in_flight {
+            *passed_over |= round.has(*task);
+        }
+        let due_now = |task| round.has(task) && !in_flight.contains_key(&task);
+        for (task, parts) in take(&shared, due_now) {
+            in_flight.insert(task, false);
+            writes.push(write(Arc::clone(&shared), task, parts));
         }
         if ended && writes.is_empty() {
             return;
@@ -58,11 +102,11 @@ pub(crate) async fn run(shared: Arc<Shared>, mut slots_ended: watch::Receiver<bo
     }
 }
 
-/// What is to be written now, by task, without the tasks to `pass_over`.
-fn take(shared: &Shared, pass_over: impl Fn(TaskId) -> bool) -> BTreeMap<TaskId, Vec<Part>> {
+/// What is to be written now, by task, of the tasks that are due.
+fn take(shared: &Shared, is_due: impl Fn(TaskId) -> bool) -> BTreeMap<TaskId, Vec<Part>> {
     let mut tasks: BTreeMap<TaskId, Vec<Part>> = BTreeMap::new();
     for unit in shared.held.all() {
-        if pass_over(unit.task()) {
+        if !is_due(unit.task()) {
             continue;
         }
         if let Some((flush, bytes)) = unit.take_flush() {

@@ -70,14 +70,13 @@ impl<'a> Isolated<'a> {
                 }
                 Next::Halt(halt) => break halt,
                 Next::Full => {
-                    let flush_now = &self.batch.flush_now;
-                    let bound = self.batch.limits.unrecorded_bytes;
-                    self.batch.unit.room(bound, || flush_now.notify_one()).await;
+                    let batch = &self.batch;
+                    let bound = batch.limits.unrecorded_bytes;
+                    batch.unit.room(bound, || batch.flush_now()).await;
                     continue;
                 }
                 Next::Trial(trial) => trial,
-                Next::Failed(trial, outcome) => {
-                    let evaluated = Evaluated::outcome(outcome);
+                Next::Failed(trial, evaluated) => {
                     if !self.batch.push(trial, evaluated, std::time::Duration::ZERO) {
                         break Halt::Signalled;
                     }
@@ -100,8 +99,7 @@ impl<'a> Isolated<'a> {
                         tracing::warn!(trial.number = trial.number, how, "an isolated trial died");
                         match self.charge(&trial).await {
                             Some(crashes) if crashes >= MAX_TRIAL_CRASHES => {
-                                let outcome = self.batch.crashed_too_often(Some(&how));
-                                break Some(Evaluated::outcome(outcome));
+                                break Some(self.batch.crashed_too_often(Some(&how)));
                             }
                             Some(crashes) => trial.crashes = crashes,
                             None => break None,
@@ -148,7 +146,7 @@ impl<'a> Isolated<'a> {
             },
             () = interrupted => Some(Attempt::Interrupted),
             () = tokio::time::sleep(patience) => {
-                Some(Attempt::Ended(Evaluated::outcome(self.batch.timed_out())))
+                Some(Attempt::Ended(self.batch.timed_out()))
             }
         };
         let status = self.end_child().await;

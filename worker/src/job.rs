@@ -110,6 +110,14 @@ impl Job {
         }
     }
 
+    /// The end of a trial that failed outside its evaluation.
+    pub(crate) fn failed(&self, outcome: Outcome) -> Evaluated {
+        match self {
+            Self::Search(_) => Evaluated::outcome(outcome),
+            Self::Run(spec) => run::ended(spec, outcome, None),
+        }
+    }
+
     /// Evaluates a trial.
     pub(crate) fn evaluate(
         &self,
@@ -127,5 +135,55 @@ impl Job {
             }
             Self::Run(spec) => run::evaluate(spec, objective, stop, worker),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objective::sphere_spec;
+    use trialmill_common::spec::RecordedTrial;
+    use trialmill_common::state::{TaskId, TrialEnd};
+    use trialmill_common::trial::{Failure, FailureKind};
+    use trialmill_search::{History, Method, Study};
+
+    #[test]
+    fn a_replay_that_fails_outside_its_evaluation_is_compared_as_well() {
+        let spec = sphere_spec();
+        let study = Study::new(spec.space.clone(), Method::Random, 1).unwrap();
+        let point = study.ask(&History::EMPTY, 0).unwrap();
+        let record = |end, failure| RecordedTrial {
+            end,
+            values: Vec::new(),
+            infeasible: None,
+            failure,
+        };
+        let died = || {
+            Outcome::Failed(Failure {
+                kind: FailureKind::WorkerCrashed,
+                message: "its process died 3 times".to_owned(),
+                causes: Vec::new(),
+                hint: String::new(),
+                worker: "here".to_owned(),
+            })
+        };
+        let same = record(TrialEnd::Failed, Some(FailureKind::WorkerCrashed));
+        let other = record(TrialEnd::Failed, Some(FailureKind::TrialTimeout));
+        for (record, identical) in [(same, true), (other, false)] {
+            let task = TaskId(uuid::Uuid::from_u128(1));
+            let run = RunSpec::replaying(task, &spec, 0, &point, record);
+            let evaluated = Job::Run(Arc::new(run)).failed(died());
+            let Outcome::Completed(evaluation) = evaluated.outcome else {
+                panic!("the comparison is a result, not {:?}", evaluated.outcome);
+            };
+            let reason = evaluation.infeasible.expect("it may not win");
+            assert_eq!(reason, "the trial failed: its process died 3 times");
+            let comparison = &evaluated.document.expect("it has a document")["replay"];
+            assert_eq!(comparison["identical"], identical);
+            assert_eq!(comparison["replayed"]["failure"], "worker_crashed");
+        }
+        let search = Job::Search(Arc::new(spec)).failed(died());
+        assert!(matches!(search.outcome, Outcome::Failed(_)));
+        assert!(search.document.is_none());
     }
 }

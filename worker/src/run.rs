@@ -5,9 +5,10 @@ use crate::job::Evaluated;
 use crate::objective::{Interrupted, Objective};
 use crate::stop::StopSource;
 use serde_json::{Value, json};
+use std::io;
 use trialmill_backtest::result::BacktestResult;
 use trialmill_common::spec::{Replay, RunSpec};
-use trialmill_common::trial::{Evaluation, Outcome};
+use trialmill_common::trial::{Evaluation, Failure, FailureKind, Outcome};
 use trialmill_store::MAX_RESULT_BYTES;
 
 /// Runs it. Its document is a [`BacktestResult`] (the metrics alone for a test function), with the
@@ -22,13 +23,19 @@ pub(crate) fn evaluate(
     worker: &str,
 ) -> Result<Evaluated, Interrupted> {
     let (outcome, result) = objective.evaluate_in_full(&run.params, stop, worker)?;
+    let ended = ended(run, outcome, result);
+    Ok(kept_within(MAX_RESULT_BYTES, ended, worker))
+}
+
+/// What is kept of a run that ended so, wherever it was found to have.
+pub(crate) fn ended(run: &RunSpec, outcome: Outcome, result: Option<BacktestResult>) -> Evaluated {
     let mut document = document(&outcome, result);
     let Some(replay) = &run.replay_of else {
         let document = match &outcome {
             Outcome::Failed(_) => None,
             Outcome::Completed(_) | Outcome::Pruned(_) => Some(document),
         };
-        return Ok(Evaluated { outcome, document });
+        return Evaluated { outcome, document };
     };
     document["replay"] = compare(replay, &outcome);
     let outcome = match outcome {
@@ -38,10 +45,45 @@ pub(crate) fn evaluate(
         }),
         ended @ (Outcome::Completed(_) | Outcome::Pruned(_)) => ended,
     };
-    Ok(Evaluated {
+    Evaluated {
         outcome,
         document: Some(document),
-    })
+    }
+}
+
+/// The same, or a failure that says why its result cannot be kept.
+fn kept_within(bound: usize, evaluated: Evaluated, worker: &str) -> Evaluated {
+    let bytes = evaluated.document.as_ref().map_or(0, length);
+    if bytes <= bound {
+        return evaluated;
+    }
+    Evaluated::outcome(Outcome::Failed(Failure {
+        kind: FailureKind::InvalidParameters,
+        message: format!(
+            "its result has {bytes} bytes even without its trades; at most {bound} are kept"
+        ),
+        causes: Vec::new(),
+        hint: "run it on fewer symbols or fewer days".to_owned(),
+        worker: worker.to_owned(),
+    }))
+}
+
+/// Bytes of a document as JSON.
+pub(crate) fn length(document: &Value) -> usize {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, document)
+        .expect("a value has a JSON form, and this writer takes all");
+    count.0
 }
 
 /// The document of the result, without its trades if it would be too long for a row with them.
@@ -52,7 +94,7 @@ fn document(outcome: &Outcome, result: Option<BacktestResult>) -> Value {
     let trades = result.trades.len();
     let document = serde_json::to_value(&result).expect("a result has a JSON form");
     // Room for the comparison of a replay, whose values and texts are bounded.
-    if document.to_string().len() + (1 << 20) <= MAX_RESULT_BYTES {
+    if length(&document) + (1 << 20) <= MAX_RESULT_BYTES {
         return document;
     }
     result.trades = Vec::new();
@@ -113,4 +155,34 @@ fn compare(replay: &Replay, outcome: &Outcome) -> Value {
             "failure": kind(failure),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_too_long_to_be_kept_fails_the_run_in_plain_words() {
+        let document = json!({"equity": [1.5, 2.25], "name": "\u{0}终"});
+        let bytes = document.to_string().len();
+        assert_eq!(length(&document), bytes);
+        let evaluated = || Evaluated {
+            outcome: Outcome::Completed(Evaluation::default()),
+            document: Some(document.clone()),
+        };
+        let kept = kept_within(bytes, evaluated(), "here");
+        assert_eq!(kept.document.as_ref(), Some(&document));
+        assert!(matches!(kept.outcome, Outcome::Completed(_)));
+        let refused = kept_within(bytes - 1, evaluated(), "here");
+        assert!(refused.document.is_none());
+        let Outcome::Failed(failure) = refused.outcome else {
+            panic!("it fails, not {:?}", refused.outcome);
+        };
+        let expected = format!(
+            "has {bytes} bytes even without its trades; at most {}",
+            bytes - 1
+        );
+        assert!(failure.message.contains(&expected), "{failure:?}");
+        assert_eq!(failure.worker, "here");
+    }
 }

@@ -1,7 +1,7 @@
 //! A worker at work: starting it, draining it.
 
 use crate::child;
-use crate::flush;
+use crate::flush::{self, FlushNow};
 use crate::history::Histories;
 use crate::objective;
 use crate::options::WorkerOptions;
@@ -13,7 +13,7 @@ use crate::unit::HeldUnits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use trialmill_broker::{Broker, BrokerError};
 use trialmill_common::state::WorkerId;
@@ -90,8 +90,7 @@ pub(crate) struct Shared {
     pub(crate) held: HeldUnits,
     pub(crate) tasks: TaskCache,
     pub(crate) histories: Histories,
-    /// Asks the flusher to write now.
-    pub(crate) flush_now: Arc<Notify>,
+    pub(crate) flush_now: Arc<FlushNow>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) beat: watch::Sender<Beat>,
     fault: watch::Sender<Option<WorkerFault>>,
@@ -175,7 +174,7 @@ impl RunningWorker {
             options,
             card,
             held: HeldUnits::default(),
-            flush_now: Arc::new(Notify::new()),
+            flush_now: Arc::default(),
             phase: watch::Sender::new(Phase::Running),
             beat: watch::Sender::new(Beat {
                 turns: 0,

@@ -127,7 +127,7 @@ impl Slot {
             return;
         }
         let settled = unit.end(end);
-        self.shared.flush_now.notify_one();
+        self.shared.flush_now.ask(unit.task());
         let settled = settled.await.unwrap_or(Settled::Dropped);
         tracing::debug!(
             ?end,

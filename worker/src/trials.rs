@@ -3,6 +3,7 @@
 //! Short trials run one after the other without leaving the thread; their results are fetched by
 //! the flusher. The loop returns to its slot only for what needs the runtime.
 
+use crate::flush::FlushNow;
 use crate::history::Asked;
 use crate::job::Evaluated;
 use crate::objective::panic_text;
@@ -13,7 +14,6 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 use trialmill_common::trial::{
     EndedTrial, Failure, FailureKind, MAX_TRIAL_CRASHES, Outcome, RunningTrial,
 };
@@ -50,7 +50,7 @@ pub(crate) struct Batch {
     /// Names worker and slot in failures.
     pub(crate) worker: Arc<str>,
     pub(crate) limits: Limits,
-    pub(crate) flush_now: Arc<Notify>,
+    pub(crate) flush_now: Arc<FlushNow>,
 }
 
 /// The options that the loop needs.
@@ -69,7 +69,7 @@ pub(crate) enum Next {
     /// This trial, which was not started.
     Trial(RunningTrial),
     /// This trial is not run: its process died too often, or the sampler gave it no point.
-    Failed(RunningTrial, Outcome),
+    Failed(RunningTrial, Evaluated),
 }
 
 impl Batch {
@@ -81,13 +81,12 @@ impl Batch {
                 Next::Halt(halt) => return halt,
                 Next::Full => {
                     let bound = self.limits.unrecorded_bytes;
-                    self.unit
-                        .wait_for_room(bound, || self.flush_now.notify_one());
+                    self.unit.wait_for_room(bound, || self.flush_now());
                     continue;
                 }
                 Next::Trial(trial) => trial,
-                Next::Failed(trial, outcome) => {
-                    if !self.push(trial, Evaluated::outcome(outcome), Duration::ZERO) {
+                Next::Failed(trial, evaluated) => {
+                    if !self.push(trial, evaluated, Duration::ZERO) {
                         return Halt::Signalled;
                     }
                     continue;
@@ -158,7 +157,9 @@ impl Batch {
                 }
                 Err(failure) => {
                     return match self.task.any_point(number) {
-                        Some(point) => Next::Failed(trial(point), Outcome::Failed(failure)),
+                        Some(point) => {
+                            Next::Failed(trial(point), self.failed(Outcome::Failed(failure)))
+                        }
                         None => Next::Halt(Halt::NoPoint(failure.message)),
                     };
                 }
@@ -224,21 +225,30 @@ impl Batch {
             window: None,
         };
         let bound = self.limits.unrecorded_bytes;
-        self.unit
-            .push(ended, document, bound, || self.flush_now.notify_one())
+        self.unit.push(ended, document, bound, || self.flush_now())
+    }
+
+    /// Asks for the unit's results to be written before their time.
+    pub(crate) fn flush_now(&self) {
+        self.flush_now.ask(self.unit.task());
+    }
+
+    /// The end of a trial that failed outside its evaluation.
+    fn failed(&self, outcome: Outcome) -> Evaluated {
+        self.task.job.failed(outcome)
     }
 
     /// The end of a trial that ran into its deadline without noticing.
-    pub(crate) fn timed_out(&self) -> Outcome {
-        self.task.objective.timed_out(&self.worker)
+    pub(crate) fn timed_out(&self) -> Evaluated {
+        self.failed(self.task.objective.timed_out(&self.worker))
     }
 
     /// The end of a trial whose process died [`MAX_TRIAL_CRASHES`] times, the last time as told.
-    pub(crate) fn crashed_too_often(&self, last: Option<&str>) -> Outcome {
+    pub(crate) fn crashed_too_often(&self, last: Option<&str>) -> Evaluated {
         let how = last
             .map(|last| format!("; the last time {last}"))
             .unwrap_or_default();
-        Outcome::Failed(Failure {
+        self.failed(Outcome::Failed(Failure {
             kind: FailureKind::WorkerCrashed,
             message: format!("its process died {MAX_TRIAL_CRASHES} times{how}"),
             causes: Vec::new(),
@@ -246,6 +256,6 @@ impl Batch {
                    or raise TRIALMILL_TRIAL_MEMORY_MB on the workers"
                 .to_owned(),
             worker: self.worker.to_string(),
-        })
+        }))
     }
 }

@@ -1,6 +1,7 @@
 //! The units that this process holds the leases of, and their results until these are recorded.
 
 use crate::history::TaskHistory;
+use crate::run;
 use crate::stop::{Signal, SignalCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -235,7 +236,7 @@ impl HeldUnit {
         bound: usize,
         half_full: impl Fn(),
     ) -> bool {
-        let bytes = weight(&trial);
+        let bytes = weight(&trial) + document.as_ref().map_or(0, run::length);
         let mut results = self.results();
         if results.abandoned {
             return false;
