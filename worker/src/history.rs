@@ -26,7 +26,9 @@
 //! are known, no point is drawn ([`Asked::Missing`]).
 
 use crate::cpu::Lane;
+use crate::run;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use trialmill_common::protocol::unseen_share;
 use trialmill_common::spec::TaskSpec;
@@ -57,8 +59,11 @@ impl HistoryError {
     }
 }
 
+/// Most histories that are kept.
+const MOST_HISTORIES: usize = 1024;
+
 /// The histories of this process's tasks, the least recently used thrown away beyond a bound of
-/// bytes. What held units use is kept beyond it.
+/// bytes and beyond [`MOST_HISTORIES`]. What held units use is kept beyond both.
 #[derive(Debug)]
 pub(crate) struct Histories {
     bound: u64,
@@ -103,7 +108,7 @@ impl Histories {
 impl Kept {
     fn trim(&mut self, bound: u64) {
         let mut bytes: u64 = self.tasks.values().map(|(_, h)| h.bytes()).sum();
-        while bytes > bound {
+        while bytes > bound || self.tasks.len() > MOST_HISTORIES {
             let unused = self
                 .tasks
                 .iter()
@@ -133,6 +138,10 @@ pub(crate) enum Asked {
 pub(crate) struct TaskHistory {
     task: TaskId,
     spec: Arc<TaskSpec>,
+    /// Bytes of the history of a task without trials, about.
+    base_bytes: u64,
+    /// Bytes of the finished trials, about: known without a lock on them.
+    trial_bytes: Arc<AtomicU64>,
     view: RwLock<View>,
     /// One reader of the store at a time.
     reading: tokio::sync::Mutex<()>,
@@ -143,8 +152,8 @@ struct View {
     /// By number. Shared with those who draw a point from it, which takes longer than a copy: they
     /// hold no lock, and what changes it meanwhile changes a copy.
     finished: Arc<Vec<FinishedTrial>>,
-    /// Bytes of `finished`, about.
-    bytes: u64,
+    /// Bytes of `finished`, about. Changed under the lock of the view only.
+    bytes: Arc<AtomicU64>,
     /// The last event whose trials are in `finished`.
     seq: i64,
     /// The leases of this process: unit and token.
@@ -159,16 +168,20 @@ struct View {
 
 impl TaskHistory {
     fn new(task: TaskId, spec: Arc<TaskSpec>) -> Self {
+        let view = View::default();
         Self {
             task,
+            // Its parsed form takes a few times the bytes of its text.
+            base_bytes: (size_of::<Self>() + 4 * run::length(&spec.to_json())) as u64,
+            trial_bytes: Arc::clone(&view.bytes),
             spec,
-            view: RwLock::default(),
+            view: RwLock::new(view),
             reading: tokio::sync::Mutex::default(),
         }
     }
 
     fn bytes(&self) -> u64 {
-        self.view().bytes
+        self.base_bytes + self.trial_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether trials run one after the other: see the head of this file.
@@ -404,12 +417,13 @@ impl View {
 
     /// Adds a finished trial, or puts it in the place of the one with its number.
     fn put(&mut self, trial: FinishedTrial) {
-        self.bytes += weight(&trial);
+        self.bytes.fetch_add(weight(&trial), Ordering::Relaxed);
         let place = self.place(trial.number);
         let finished = Arc::make_mut(&mut self.finished);
         match place {
             Ok(place) => {
-                self.bytes -= weight(&finished[place]);
+                let before = weight(&finished[place]);
+                self.bytes.fetch_sub(before, Ordering::Relaxed);
                 finished[place] = trial;
             }
             Err(place) => finished.insert(place, trial),
@@ -437,7 +451,8 @@ impl View {
             }
             same
         });
-        self.bytes = finished.iter().map(weight).sum();
+        let bytes = finished.iter().map(weight).sum();
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Throws away what belongs to a lease.
@@ -450,7 +465,8 @@ impl View {
         let numbers: Vec<u32> = of_lease.map(|(number, _)| number).collect();
         for number in numbers {
             if let Ok(place) = self.place(number) {
-                self.bytes -= weight(&self.finished[place]);
+                let bytes = weight(&self.finished[place]);
+                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
                 Arc::make_mut(&mut self.finished).remove(place);
             }
         }
@@ -541,7 +557,8 @@ mod tests {
         let view = history.view();
         let finished = view.finished.iter().map(|t| t.number).collect();
         let running = view.running().iter().map(|t| t.number).collect();
-        assert_eq!(view.bytes, view.finished.iter().map(weight).sum::<u64>());
+        let bytes: u64 = view.finished.iter().map(weight).sum();
+        assert_eq!(history.bytes(), history.base_bytes + bytes);
         (finished, running)
     }
 
@@ -748,12 +765,14 @@ mod tests {
     #[test]
     fn the_least_recently_used_histories_go_first_and_held_ones_never() {
         let spec = Arc::new(sphere_spec());
-        let each = weight(&finished(0)) * 100;
-        let histories = Histories::new(2 * each);
+        let base = TaskHistory::new(TASK, Arc::clone(&spec)).bytes();
+        let each = base + weight(&finished(0)) * 100;
+        // Two of them, and one that has no trials yet.
+        let histories = Histories::new(2 * each + base);
         let task = |n| TaskId(uuid::Uuid::from_u128(n));
         let fill = |n| {
             let history = histories.of(task(n), &spec);
-            if history.bytes() == 0 {
+            if history.bytes() == base {
                 history
                     .view_mut()
                     .recorded((0..100).map(finished).collect());
@@ -770,5 +789,21 @@ mod tests {
         drop(held);
         drop(fill(4));
         assert_eq!([1, 2, 4].map(kept), [false, true, true]);
+    }
+
+    #[test]
+    fn histories_without_trials_are_bounded_too() {
+        let spec = Arc::new(sphere_spec());
+        let task = |n: usize| TaskId(uuid::Uuid::from_u128(n as u128));
+        let base = TaskHistory::new(TASK, Arc::clone(&spec)).bytes();
+        assert!(base > 0);
+        for (bound, most) in [(3 * base, 3), (u64::MAX, MOST_HISTORIES)] {
+            let histories = Histories::new(bound);
+            for n in 0..most + 10 {
+                drop(histories.of(task(n), &spec));
+            }
+            let kept: Vec<TaskId> = histories.lock().tasks.keys().copied().collect();
+            assert_eq!(kept, (10..most + 10).map(task).collect::<Vec<_>>());
+        }
     }
 }
