@@ -145,7 +145,7 @@ impl Slot {
                 Ok(task) => {
                     if let (Job::Search(spec), true) = (&task.job, task.is_adaptive()) {
                         let history = self.shared.histories.of(claim.lease.unit.task, spec);
-                        unit.show(history);
+                        unit.show(&history);
                         read_history(&self.shared, &self.lane, unit, claim.first).await;
                     }
                     let announced = Arc::new(announced(claim, &task.job));

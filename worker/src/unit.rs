@@ -152,10 +152,10 @@ impl HeldUnit {
     }
 
     /// From now on the unit's trials are part of this history: what is known when it is claimed.
-    pub(crate) fn show(&self, history: Arc<TaskHistory>) {
+    pub(crate) fn show(&self, history: &Arc<TaskHistory>) {
         history.claimed(self.lease);
         // The slot shows it once.
-        drop(self.history.set(Arc::clone(&history)));
+        drop(self.history.set(Arc::clone(history)));
         // Lost before there was a history to leave.
         if self.signal.get() == Signal::Lost {
             history.over(self.lease);
