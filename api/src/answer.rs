@@ -344,6 +344,9 @@ pub struct TaskResult {
     pub verdict: Verdict,
     /// The best feasible trial; null when there is none.
     pub best: Option<BestTrial>,
+    /// Whether trades were filled at the closing price that gave the signal (`fill: close`), which
+    /// nobody knows in time: then no figure is attainable.
+    pub looks_ahead: bool,
     /// What it is to be compared with.
     pub baselines: Baselines,
     /// What it takes to get the same again.
@@ -376,6 +379,26 @@ pub struct BestTrial {
     pub metrics: Value,
     /// The metrics with the period that they are of: `from` and `to`.
     pub in_sample: Value,
+    /// What the trades were, for a strategy of pairs; else null.
+    pub pair: Option<PairAnswer>,
+}
+
+/// What a strategy of pairs was, seen against holding its legs. Each figure is a number, or
+/// `{"value": null, "reason": ...}`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct PairAnswer {
+    /// Each stock with its partner.
+    pub pairs: BTreeMap<String, String>,
+    /// The form in words: a rotation between the legs, or market-neutral.
+    pub form: String,
+    /// Slope of the returns on those of the equal-weight hold of both legs.
+    pub beta: Value,
+    /// Total return of that hold, as a fraction.
+    pub hold_return: Value,
+    /// Total return less that of the hold.
+    pub excess_return: Value,
+    /// As the metric `exposure`.
+    pub exposure: Value,
 }
 
 /// What a result is to be compared with.
@@ -383,6 +406,9 @@ pub struct BestTrial {
 pub struct Baselines {
     /// First and last day; null for a test function.
     pub period: Option<[NaiveDate; 2]>,
+    /// For a strategy of pairs the equal-weight hold of both legs: `total_return`, a number or
+    /// `{"value": null, "reason": ...}`; else null.
+    pub equal_weight_hold: Option<Value>,
     /// The trial of the default parameters; null when the request gave none.
     pub default_params: Option<DefaultParams>,
 }
@@ -439,6 +465,9 @@ pub struct TrialAnswer {
     pub params: Parameters,
     /// Objective values by metric; empty unless it is completed with values.
     pub values: BTreeMap<String, f64>,
+    /// Whether trades were filled at the closing price that gave the signal (`fill: close`), which
+    /// nobody knows in time: then no figure is attainable.
+    pub looks_ahead: bool,
     /// Every metric: a number, or `{"value": null, "reason": ...}`; null for a failed trial.
     pub metrics: Value,
     /// Why it may not win; null for a feasible trial.

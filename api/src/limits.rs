@@ -15,6 +15,11 @@ pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// Longest `Idempotency-Key`, in characters: what the draft of the IETF and most services allow.
 pub const MAX_IDEMPOTENCY_KEY: usize = 255;
 
+/// Checks of submitted tasks at a time, each on a thread of its own: most take far below a
+/// millisecond, and one that lists a large space with long conditions a second or two of one core.
+/// More submissions wait in order.
+pub const CHECK_THREADS: usize = 2;
+
 /// Largest page of a list.
 pub const MAX_PAGE: u32 = trialmill_store::MAX_PAGE;
 
@@ -30,15 +35,23 @@ pub const REQUEST_TIME: Duration = Duration::from_secs(30);
 /// client is told what was slow. 300 symbols take about a tenth of a second for each stock.
 pub const PARTNER_TIME: Duration = Duration::from_secs(25);
 
-/// Choices of partners at a time: each keeps a core busy, and the bars of three years of its
-/// symbols in memory.
+/// Stocks whose partners are chosen at a time: each keeps a core busy.
 pub const PARTNER_THREADS: usize = 1;
 
-/// Choices of partners that are remembered: repeated submissions repeat the same tests.
-pub const MAX_PARTNER_CHOICES_KEPT: usize = 256;
+/// Requests whose candidates are in memory at a time, with the bars of three years: at most 80 MB
+/// each. Their stocks take turns.
+pub const PARTNER_LISTS: usize = 3;
 
-/// Series read from the store at a time for a choice; bounds the bytes of one answer.
-pub const FORMATION_SERIES_PER_READ: usize = 32;
+/// Choices of partners that are remembered, some 3 kB each: repeated submissions repeat the same
+/// tests, and a request that was too slow goes on where it stopped, which takes all of its stocks.
+pub const MAX_PARTNER_CHOICES_KEPT: usize = 2 * trialmill_common::draft::MAX_STOCK_CODES;
+
+/// The most series of a strategy of one leg whose prices are looked at for what no session allows,
+/// when a task is accepted: 50 series of twenty years are 12 MB. A pair's are always looked at.
+pub const MAX_SERIES_LOOKED_AT: usize = 50;
+
+/// Series read from the store at a time; bounds the bytes of one answer.
+pub const SERIES_PER_READ: usize = 32;
 
 /// Longest time from the request's head to the end of its body. Shorter than [`REQUEST_TIME`], so
 /// that a slow sender is told what was slow: 20 s are 50 kB/s for the largest body.

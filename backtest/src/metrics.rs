@@ -874,17 +874,18 @@ fn log_series(returns: &[f64; BLOCK]) -> [f64; BLOCK] {
 
 /// How a book compares with a benchmark over the same rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Comparison {
+pub struct Comparison {
     /// Slope of the least-squares line of `r` on `b`; `None` if `b` does not vary.
-    pub(crate) beta: Option<f64>,
+    pub beta: Option<f64>,
     /// Total return of the benchmark.
-    pub(crate) hold_return: f64,
+    pub hold_return: f64,
     /// Total return of the book less that.
-    pub(crate) excess_return: f64,
+    pub excess_return: f64,
 }
 
 /// Compares a report with its benchmark; `None` if there is none.
-pub(crate) fn compare(report: &Report) -> Option<Comparison> {
+#[must_use]
+pub fn compare(report: &Report) -> Option<Comparison> {
     let benchmark = report.benchmark.as_ref()?;
     let (r, b) = (returns(report), &benchmark.returns);
     let (r_mean, b_mean) = (mean(&r), mean(b));

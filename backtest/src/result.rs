@@ -373,6 +373,16 @@ fn symbols(report: &Report, data: &Dataset) -> Vec<SymbolResult> {
     results
 }
 
+/// The form of a pair strategy in words, by whether it sells a leg short.
+#[must_use]
+pub const fn pair_form(allow_short: bool) -> &'static str {
+    if allow_short {
+        "market-neutral: the cheap leg bought, the other sold short by the hedge ratio"
+    } else {
+        "leg rotation: one leg bought at a time, nothing sold short; it carries the market's risk"
+    }
+}
+
 fn pair(report: &Report) -> Option<PairResult> {
     if report.pairs.is_empty() {
         return None;
@@ -384,11 +394,7 @@ fn pair(report: &Report) -> Option<PairResult> {
     let comparison = compare(report);
     let missing = || Figure::undefined("holding both legs was not computed");
     let figure = |value: Option<f64>| value.map_or_else(missing, Figure::Value);
-    let form = if report.legs_per_trip == 2 {
-        "market-neutral: the cheap leg bought, the other sold short by the hedge ratio"
-    } else {
-        "leg rotation: one leg bought at a time, nothing sold short; it carries the market's risk"
-    };
+    let form = pair_form(report.legs_per_trip == 2);
     Some(PairResult {
         pairs: report.pairs.iter().map(names).collect(),
         form: form.to_owned(),

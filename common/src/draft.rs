@@ -54,7 +54,7 @@ pub use market::{
     Coverage, MAX_PERIOD_DAYS, MAX_STOCK_CODES, MIN_PERIOD_DAYS, MarketView, YEARS, strategy_key,
     symbols,
 };
-pub use partner::{MAX_CANDIDATES, Pairing};
+pub use partner::{BEST_TESTS, MAX_CANDIDATES, MAX_PAIRS, Pairing, PartnerAnswer};
 pub use points::MAX_INITIAL_PARAMS;
 pub use schema::{request_schema, task_request_schema};
 pub use search::AUTO;
@@ -168,7 +168,27 @@ pub fn check_optimization(body: &Value, around: &Surroundings<'_>) -> Result<Acc
     let Some(top) = Node::root(body).open_object(&mut findings) else {
         return Err(findings.close().err().unwrap_or_default());
     };
-    let request = Request::flat(top, &search::FIELDS, &mut findings);
+    // A client that posts to both routes names the kind in both.
+    top.only(
+        &[&search::FIELDS[..], &["task_type"]].concat(),
+        &mut findings,
+    );
+    let own = TaskKind::HyperparameterOptimization;
+    let kind_node = top.field("task_type");
+    let kind = kind_node.value.and_then(Value::as_str);
+    match kind.and_then(|name| name.parse::<TaskKind>().ok()) {
+        Some(kind) if kind != own => {
+            let detail = format!(
+                "task_type is {kind}, and this route takes {own} only; send it to POST /tasks"
+            );
+            findings.fault(kind_node.fault("unknown_field", detail));
+        }
+        _ if kind_node.value.is_some() => {
+            kind_node.one_of(&[own.name()], &[], &mut findings);
+        }
+        _ => {}
+    }
+    let request = Request::flat(top, &search::FIELDS);
     search::check(&request, around, findings)
 }
 
@@ -238,7 +258,13 @@ fn subject(
                 .filter(|_| functions),
         )
         .collect();
-    let fault = if around.announced.contains(name) {
+    let fault = if TestFunction::named(name).is_some() {
+        let detail = format!(
+            "{name} is a test function: it trades nothing and cannot be backtested; search over it \
+             with POST /optimization/tasks, or name a strategy"
+        );
+        node.fault("unknown_strategy", detail)
+    } else if around.announced.contains(name) {
         let detail = format!(
             "workers run {}, but this build does not have it and cannot check its parameters; \
              submit to a build that has it",

@@ -5,6 +5,14 @@ use std::fmt;
 /// The metric of the test functions: the value of the function itself.
 pub const FUNCTION_METRIC: &str = "value";
 
+/// A figure of a pair strategy's trial beside its metrics: the slope of its returns on those of the
+/// equal-weight hold of both legs.
+pub const BETA: &str = "beta";
+/// The total return of the equal-weight hold of both legs, as a fraction; see [`BETA`].
+pub const HOLD_RETURN: &str = "hold_return";
+/// The total return of a pair strategy less [`HOLD_RETURN`].
+pub const EXCESS_RETURN: &str = "excess_return";
+
 /// A built-in objective that reads no market data: for trying the system, and for its tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TestFunction {

@@ -23,6 +23,7 @@ fn market() -> MarketView {
     let coverage = |first, hash| Coverage {
         first,
         last: day(2022, 12, 30),
+        frequency: "1d".to_owned(),
         rows: 4_000,
         hash,
     };

@@ -13,7 +13,9 @@ use trialmill_backtest::engine::{Backtest, Dataset, Report, RunError};
 use trialmill_backtest::metrics;
 use trialmill_backtest::result::BacktestResult;
 use trialmill_backtest::strategy::{self, ParamFault, ParamValue, Params, Strategy};
-use trialmill_common::objective::{FUNCTION_METRIC, TestFunction};
+use trialmill_common::objective::{
+    BETA, EXCESS_RETURN, FUNCTION_METRIC, HOLD_RETURN, TestFunction,
+};
 use trialmill_common::spec::{
     BacktestSettings, Broken, ResultConstraint, RunSpec, Target, TaskSpec,
 };
@@ -308,6 +310,7 @@ impl Objective {
                 let metrics = metrics::evaluate_all(&report)
                     .into_iter()
                     .map(|(m, value)| (m.name().to_owned(), value.map_err(|u| u.reason.to_owned())))
+                    .chain(beside_holding(&report))
                     .collect();
                 Ok((judge(&self.subject, metrics)?, Some(report)))
             }
@@ -324,6 +327,30 @@ impl Objective {
             }),
         }
     }
+}
+
+/// What a pair strategy was, seen against holding both legs: metrics of a trial that no request can
+/// ask for. None for strategies of one leg.
+fn beside_holding(report: &Report) -> Vec<(String, Result<f64, String>)> {
+    if report.pairs.is_empty() {
+        return Vec::new();
+    }
+    let found = metrics::compare(report);
+    let of = |value: Option<f64>| value.ok_or("holding both legs was not computed");
+    let beta = match found.map(|found| found.beta) {
+        Some(None) => Err("holding both legs has no variance"),
+        Some(Some(beta)) if !beta.is_finite() => Err("holding both legs hardly varies"),
+        beta => of(beta.flatten()),
+    };
+    let hold_return = of(found.map(|found| found.hold_return));
+    let excess_return = of(found.map(|found| found.excess_return));
+    [
+        (BETA, beta),
+        (HOLD_RETURN, hold_return),
+        (EXCESS_RETURN, excess_return),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.map_err(str::to_owned)))
+    .into()
 }
 
 /// Why there is no evaluation.

@@ -2,7 +2,8 @@
 //! thread of their own, and what follows is decided in [`trialmill_common::draft`].
 
 use crate::limits::{
-    FORMATION_SERIES_PER_READ, MAX_PARTNER_CHOICES_KEPT, PARTNER_THREADS, PARTNER_TIME,
+    MAX_PARTNER_CHOICES_KEPT, MAX_SERIES_LOOKED_AT, PARTNER_LISTS, PARTNER_THREADS, PARTNER_TIME,
+    SERIES_PER_READ,
 };
 use crate::problem::{Class, Problem};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -10,20 +11,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
-use trialmill_backtest::bars::{BarSeries, Frequency, midnight};
-use trialmill_backtest::partner::{self, Formation, PartnerChoice, PartnerError};
-use trialmill_common::draft::{Accepted, Coverage, Pairing};
+use trialmill_backtest::bars::{BarBytesError, BarSeries, midnight};
+use trialmill_backtest::moves::impossible_moves;
+use trialmill_backtest::partner::{self, Formation};
+use trialmill_common::draft::{Accepted, Coverage, Pairing, PartnerAnswer};
 use trialmill_store::Store;
 use trialmill_store::rows::SeriesInfo;
 
 /// A stock, the candidates and the start: all that a choice follows from.
 type Key = [u8; 32];
-/// What was found for a stock.
-type Answer = Result<PartnerChoice, PartnerError>;
 
-/// The threads for the tests, and the choices made before: a repeated submission asks for the same.
+/// The threads for the tests, and the choices made before: a repeated submission asks for the same,
+/// and one that was given up goes on where it stopped. They are those of this process.
 #[derive(Clone)]
 pub(crate) struct Partners {
+    /// One for each request whose candidates are in memory.
+    lists: Arc<Semaphore>,
+    /// One for each stock that is being tested; in turn, so that a short request does not wait for
+    /// the end of a long one.
     threads: Arc<Semaphore>,
     made: Arc<Mutex<Made>>,
 }
@@ -31,12 +36,12 @@ pub(crate) struct Partners {
 /// The latest choices, the oldest of them first in the order.
 #[derive(Default)]
 struct Made {
-    answers: HashMap<Key, Answer>,
+    answers: HashMap<Key, PartnerAnswer>,
     order: VecDeque<Key>,
 }
 
 impl Made {
-    fn keep(&mut self, key: Key, answer: Answer) {
+    fn keep(&mut self, key: Key, answer: PartnerAnswer) {
         if self.answers.insert(key, answer).is_some() {
             return;
         }
@@ -58,90 +63,185 @@ impl Drop for Abandon {
     }
 }
 
+/// A stock whose partner is asked for.
+struct Question {
+    key: Key,
+    /// Hash of its series.
+    target: [u8; 32],
+}
+
 impl Partners {
     pub(crate) fn new() -> Self {
         Self {
+            lists: Arc::new(Semaphore::new(PARTNER_LISTS)),
             threads: Arc::new(Semaphore::new(PARTNER_THREADS)),
             made: Arc::default(),
         }
     }
 
-    /// The task with its partners; as it is, when it needs none.
+    /// The task with its partners, if it needs some, and with what its prices show: what takes the
+    /// bars.
     pub(super) async fn resolve(
         &self,
         store: &dyn Store,
         accepted: Accepted,
         coverage: fn(SeriesInfo) -> (String, Coverage),
     ) -> Result<Accepted, Problem> {
-        let Some(pairing) = &accepted.pairing else {
-            return Ok(accepted);
+        let mut accepted = if accepted.pairing.is_some() {
+            self.pair(store, accepted, coverage).await?
+        } else {
+            accepted
         };
+        let moves = self.impossible_moves(store, &accepted).await?;
+        accepted.warn_of_unadjusted_prices(&moves);
+        Ok(accepted)
+    }
+
+    /// The task with its partners.
+    async fn pair(
+        &self,
+        store: &dyn Store,
+        accepted: Accepted,
+        coverage: fn(SeriesInfo) -> (String, Coverage),
+    ) -> Result<Accepted, Problem> {
+        let pairing = accepted.pairing.as_ref();
+        let pairing = pairing.expect("the caller saw that it needs partners");
         let stored = store.series_info(&pairing.partners).await?;
-        let daily = stored
-            .into_iter()
-            .filter(|info| info.frequency == Frequency::Daily.name());
-        let stored: BTreeMap<String, Coverage> = daily.map(coverage).collect();
+        let stored: BTreeMap<String, Coverage> = stored.into_iter().map(coverage).collect();
         let candidates = pairing.candidates(&stored).map_err(Problem::invalid)?;
-        let keys: Vec<Key> = pairing
+        let questions: Vec<Question> = pairing
             .stocks
             .iter()
-            .map(|(symbol, _)| key(pairing, symbol, &accepted.series[symbol], &candidates))
+            .map(|(symbol, _)| {
+                let target = accepted.series[symbol];
+                let key = key(pairing, symbol, &target, &candidates);
+                Question { key, target }
+            })
             .collect();
-        let mut answers = self.made_before(&keys);
-        if answers.len() < keys.len() {
-            let until = Instant::now() + PARTNER_TIME;
-            let choosing = self.choose(store, pairing, &accepted.series, &candidates);
-            answers = timeout_at(until, choosing)
-                .await
-                .map_err(|_| too_slow())??;
-            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            for (key, answer) in keys.iter().zip(&answers) {
-                made.keep(*key, answer.clone());
-            }
-        }
+        let until = Instant::now() + PARTNER_TIME;
+        let choosing = self.answer(store, pairing, &questions, &candidates);
+        let answers = match timeout_at(until, choosing).await {
+            Ok(answers) => answers?,
+            Err(_) => return Err(self.too_slow(&questions)),
+        };
         accepted
             .paired(&candidates, &answers)
             .map_err(Problem::invalid)
     }
 
-    /// The answers known already, if all of them are.
-    fn made_before(&self, keys: &[Key]) -> Vec<Answer> {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = keys.iter().map(|key| made.answers.get(key).cloned());
-        known.collect::<Option<_>>().unwrap_or_default()
+    /// How often the prices of each pinned series moved further than a session allows. For
+    /// strategies of one leg and more than [`MAX_SERIES_LOOKED_AT`] series none is looked at: that
+    /// would read all bars of a long list within one request.
+    async fn impossible_moves(
+        &self,
+        store: &dyn Store,
+        accepted: &Accepted,
+    ) -> Result<BTreeMap<String, usize>, Problem> {
+        let mut moves = BTreeMap::new();
+        let hashes: Vec<[u8; 32]> = accepted.series.values().copied().collect();
+        if !accepted.is_paired() && hashes.len() > MAX_SERIES_LOOKED_AT {
+            return Ok(moves);
+        }
+        let (first, last) = accepted.priced_days();
+        for chunk in hashes.chunks(SERIES_PER_READ) {
+            let permit = Arc::clone(&self.threads).acquire_owned().await;
+            let permit = permit.expect(NEVER_CLOSED);
+            let bytes = store.series_bytes(chunk).await?;
+            let counted = on_a_thread(move || {
+                let counted = bytes.iter().map(|bytes| {
+                    let series = BarSeries::from_bytes(bytes)?;
+                    let count = impossible_moves(&series, first, last);
+                    Ok((series.symbol().to_owned(), count))
+                });
+                let counted = counted.collect::<Result<Vec<_>, _>>();
+                drop(permit);
+                counted
+            });
+            moves.extend(counted.await?.map_err(unreadable)?);
+        }
+        Ok(moves)
     }
 
-    /// Reads the formation period of all symbols and tests each stock with every candidate.
+    fn made_before(&self, key: &Key) -> Option<PartnerAnswer> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.answers.get(key).cloned()
+    }
+
+    /// The answers in order. Each is kept as soon as it is made.
+    async fn answer(
+        &self,
+        store: &dyn Store,
+        pairing: &Pairing,
+        questions: &[Question],
+        candidates: &BTreeMap<String, Coverage>,
+    ) -> Result<Vec<PartnerAnswer>, Problem> {
+        let known = questions.iter().map(|asked| self.made_before(&asked.key));
+        let mut answers: Vec<Option<PartnerAnswer>> = known.collect();
+        if answers.iter().any(Option::is_none) {
+            // Held while the bars are in memory, so that they are there a few times at most.
+            let _list = self.lists.acquire().await.expect(NEVER_CLOSED);
+            let formation = Formation::before(pairing.start_date);
+            let hashes: Vec<[u8; 32]> = candidates.values().map(|held| held.hash).collect();
+            let candidates = Arc::new(read(store, &hashes, formation).await?);
+            for (asked, answer) in questions.iter().zip(&mut answers) {
+                if answer.is_none() {
+                    *answer = Some(self.choose(store, pairing, asked, &candidates).await?);
+                }
+            }
+        }
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// Tests one stock with every candidate.
     async fn choose(
         &self,
         store: &dyn Store,
         pairing: &Pairing,
-        stocks: &BTreeMap<String, [u8; 32]>,
-        candidates: &BTreeMap<String, [u8; 32]>,
-    ) -> Result<Vec<Answer>, Problem> {
-        // Held while the bars are in memory, so that they are there a few times at most.
+        asked: &Question,
+        candidates: &Arc<Vec<BarSeries>>,
+    ) -> Result<PartnerAnswer, Problem> {
         let permit = Arc::clone(&self.threads).acquire_owned().await;
-        let permit = permit.expect("the semaphore is never closed");
-        let formation = Formation::before(pairing.start_date);
-        let targets: Vec<[u8; 32]> = pairing.stocks.iter().map(|(s, _)| stocks[s]).collect();
-        let targets = read(store, &targets, formation).await?;
-        let hashes: Vec<[u8; 32]> = candidates.values().copied().collect();
-        let candidates = read(store, &hashes, formation).await?;
+        let permit = permit.expect(NEVER_CLOSED);
+        // Two requests may wait for the same stock.
+        if let Some(made) = self.made_before(&asked.key) {
+            return Ok(made);
+        }
+        let start = pairing.start_date;
+        let target = read(store, &[asked.target], Formation::before(start)).await?;
         let abandoned = Arc::new(AtomicBool::new(false));
         let _abandon = Abandon(Arc::clone(&abandoned));
-        let start = pairing.start_date;
-        on_a_thread(move || {
+        let candidates = Arc::clone(candidates);
+        let answer = on_a_thread(move || {
             let stop = || abandoned.load(Ordering::Relaxed);
-            let answers = targets
-                .iter()
-                .map(|target| partner::choose(target, &candidates, start, &stop))
-                .collect();
+            let answer = partner::choose(&target[0], candidates.iter(), start, &stop);
             drop(permit);
-            answers
+            answer
         })
-        .await
+        .await?;
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.keep(asked.key, answer.clone());
+        Ok(answer)
+    }
+
+    /// The answer to a request whose choices took too long.
+    fn too_slow(&self, questions: &[Question]) -> Problem {
+        let seconds = PARTNER_TIME.as_secs();
+        let made = questions
+            .iter()
+            .filter(|asked| self.made_before(&asked.key).is_some())
+            .count();
+        let detail = format!(
+            "choosing the partners took longer than {seconds} s; {made} of {} stocks have theirs. \
+             Nothing was stored, but what was found is kept for a while: send the same request \
+             again to go on, or name fewer symbols in backtest_config.partners",
+            questions.len()
+        );
+        Problem::new(Class::Unavailable, detail)
     }
 }
+
+/// Why a permit is always given.
+const NEVER_CLOSED: &str = "the semaphore is never closed";
 
 /// Computes off the runtime's threads. Those who call hold a permit, so there are few.
 async fn on_a_thread<T: Send + 'static>(
@@ -165,7 +265,7 @@ async fn read(
     formation: Formation,
 ) -> Result<Vec<BarSeries>, Problem> {
     let mut series = Vec::with_capacity(hashes.len());
-    for chunk in hashes.chunks(FORMATION_SERIES_PER_READ) {
+    for chunk in hashes.chunks(SERIES_PER_READ) {
         let bytes = store.series_bytes(chunk).await?;
         let decoded = on_a_thread(move || {
             bytes
@@ -174,32 +274,41 @@ async fn read(
                 .collect::<Result<Vec<_>, _>>()
         })
         .await?;
-        series.extend(decoded.map_err(|error| {
-            tracing::error!(error = %error, "stored bars are unreadable");
-            Problem::internal()
-        })?);
+        series.extend(decoded.map_err(unreadable)?);
     }
     Ok(series)
 }
 
-/// The formation period alone. A series without a row in it stays whole: the choice says what it
-/// lacks.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it stands in map_err, which gives the error away"
+)]
+fn unreadable(error: BarBytesError) -> Problem {
+    tracing::error!(error = %error, "stored bars are unreadable");
+    Problem::internal()
+}
+
+/// The formation period, and what the choice must know of the bars before it. A series without a row
+/// in it stays whole: the choice says what it lacks.
 fn cut(series: BarSeries, formation: Formation) -> BarSeries {
     let rows = series.rows_between(midnight(formation.from), midnight(formation.to));
-    series.slice(rows).unwrap_or(series)
+    // The first bars of a series do not count, wherever they lie: those before stay to be counted.
+    let first = rows.start.saturating_sub(partner::NEW_LISTING_ROWS);
+    series.slice(first..rows.end).unwrap_or(series)
 }
 
 fn key(
     pairing: &Pairing,
     symbol: &str,
     hash: &[u8; 32],
-    candidates: &BTreeMap<String, [u8; 32]>,
+    candidates: &BTreeMap<String, Coverage>,
 ) -> Key {
     let mut hasher = blake3::Hasher::new();
     hasher.update(pairing.start_date.to_string().as_bytes());
     // The names stand in the answer, and two symbols may have the same bars.
     let target = std::iter::once((symbol, hash));
-    let others = candidates.iter().map(|(name, hash)| (name.as_str(), hash));
+    let others = candidates.iter();
+    let others = others.map(|(name, held)| (name.as_str(), &held.hash));
     for (name, hash) in target.chain(others) {
         hasher.update(b"\0").update(name.as_bytes()).update(b"\0");
         hasher.update(hash);
@@ -207,11 +316,56 @@ fn key(
     *hasher.finalize().as_bytes()
 }
 
-fn too_slow() -> Problem {
-    let seconds = PARTNER_TIME.as_secs();
-    let detail = format!(
-        "choosing the partner took longer than {seconds} s and was given up; nothing was stored. \
-         Name fewer symbols in backtest_config.partners, or try again later"
-    );
-    Problem::new(Class::Unavailable, detail)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trialmill_backtest::synthetic::{self, GroupKind};
+    use trialmill_store::Timing;
+    use trialmill_store::sqlite::SqliteStore;
+
+    #[tokio::test]
+    async fn what_was_found_before_a_request_was_given_up_is_kept() {
+        let day = |y, m, d| chrono::NaiveDate::from_ymd_opt(y, m, d).unwrap();
+        let store = SqliteStore::open_in_memory(Timing::default()).unwrap();
+        let (first, last) = (day(2019, 1, 2), day(2023, 12, 29));
+        let bars = synthetic::group(GroupKind::Cointegrated, 7, 3, first, last).unwrap();
+        let hashes = store.put_series(&bars, "a test").await.unwrap();
+        let stored = store.series_info(&[]).await.unwrap().into_iter();
+        let candidates: BTreeMap<String, Coverage> =
+            stored.map(super::super::submission::coverage).collect();
+        let pairing = Pairing {
+            stocks: vec![],
+            partners: vec![],
+            start_date: day(2023, 1, 1),
+            end_date: last,
+            require_cointegration: false,
+            config_pointer: "/backtest_config".to_owned(),
+        };
+        let question = |number: u8, target| Question {
+            key: [number; 32],
+            target,
+        };
+        // The second stock's bars are gone: the answers end there.
+        let interrupted = [question(0, hashes[0]), question(1, [9; 32])];
+        let partners = Partners::new();
+        partners
+            .answer(&store, &pairing, &interrupted, &candidates)
+            .await
+            .unwrap_err();
+        let kept = partners.made_before(&[0; 32]).unwrap().unwrap();
+        assert_eq!((kept.symbol.as_str(), kept.tests), ("000001.SZ", 4));
+        assert!(partners.made_before(&[1; 32]).is_none());
+        let detail = partners.too_slow(&interrupted).detail;
+        assert!(detail.contains("1 of 2 stocks"), "{detail}");
+
+        // The first answer stands, though its bars are gone too by now.
+        let again = [question(0, [9; 32]), question(1, hashes[1])];
+        let answers = partners.answer(&store, &pairing, &again, &candidates).await;
+        let symbols: Vec<String> = answers
+            .unwrap()
+            .into_iter()
+            .map(|answer| answer.unwrap().symbol)
+            .collect();
+        assert_eq!(symbols, ["000001.SZ", "SYN01.SZ"]);
+    }
 }

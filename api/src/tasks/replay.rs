@@ -9,9 +9,9 @@ use crate::state::AppState;
 use aide::transform::TransformOperation;
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use trialmill_common::draft::MAX_TASK_NAME_CHARS;
+use trialmill_common::draft::{BEST_TESTS, MAX_TASK_NAME_CHARS};
 use trialmill_common::spec::{RecordedTrial, RunSpec};
 use trialmill_common::state::{Priority, TaskId, TaskKind};
 use trialmill_common::worker::DEFAULT_POOL;
@@ -100,7 +100,7 @@ async fn new_task(
         resolved: json!({
             "replay_of": origin,
             "params": run.params,
-            "partner": task.resolved.get("partner"),
+            "partner": task.resolved.get("partner").map(without_tests),
             "reproducible": true,
             TARGET: std::env::consts::ARCH,
         }),
@@ -119,6 +119,15 @@ async fn new_task(
         submitted_by: None,
         spec: run.to_json(),
     })
+}
+
+/// The choice of a partner, without the list of its tests: it stands in the task that made it.
+fn without_tests(partner: &Value) -> Value {
+    let mut partner = partner.clone();
+    if let Some(fields) = partner.as_object_mut() {
+        fields.remove(BEST_TESTS);
+    }
+    partner
 }
 
 /// Describes the route.

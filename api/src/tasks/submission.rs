@@ -230,18 +230,20 @@ async fn check(state: &AppState, scope: Scope, body: &Value) -> Result<NewTask, 
     Ok(new_task(accepted, body, &workers))
 }
 
-fn coverage(info: SeriesInfo) -> (String, Coverage) {
+pub(super) fn coverage(info: SeriesInfo) -> (String, Coverage) {
     let SeriesInfo {
         symbol,
         first,
         last,
         rows,
         hash,
+        frequency,
         ..
     } = info;
     (
         symbol,
         Coverage {
+            frequency,
             first,
             last,
             rows: rows.into(),
@@ -369,7 +371,9 @@ pub(super) fn describe(op: TransformOperation<'_>, schema: Value) -> TransformOp
          Idempotency-Key and body (byte for byte) give the same task again for 24 hours; another \
          body gives 409. A strategy of two legs gets its partners here: they are chosen on the \
          three years before start_date among the stored symbols, or among \
-         backtest_config.partners.",
+         backtest_config.partners. The prices of pairs, and of strategies of one leg with at most \
+         50 stocks, are looked at for moves that no session allows (the warning \
+         unadjusted_prices); those of longer lists are not.",
     ))
     .response_with::<400, (), _>(|r| r.description("What was sent is not HTTP."))
     .response_with::<408, Problem, _>(|r| {

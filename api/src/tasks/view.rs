@@ -2,16 +2,19 @@
 
 use crate::answer::{
     Accepted, Baselines, BestTrial, DefaultParams, ErrorAnswer, FailureAnswer, Links,
-    OptimizationMetadata, Parameters, Reproducibility, ResultAnswer, TaskAnswer, TaskResult,
-    TaskStatus, TaskSummary, TrialAnswer, Verdict, WarningAnswer,
+    OptimizationMetadata, PairAnswer, Parameters, Reproducibility, ResultAnswer, TaskAnswer,
+    TaskResult, TaskStatus, TaskSummary, TrialAnswer, Verdict, WarningAnswer,
 };
 use crate::extract::Scope;
 use crate::problem::Problem;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use trialmill_backtest::metrics;
+use trialmill_backtest::result::pair_form;
 use trialmill_common::draft::DEFAULT_TRIAL;
+use trialmill_common::objective::{BETA, EXCESS_RETURN, HOLD_RETURN};
 use trialmill_common::spec::TaskSpec;
-use trialmill_common::state::{StopReason, TaskId, TaskKind, TaskState};
+use trialmill_common::state::{Direction, StopReason, TaskId, TaskKind, TaskState};
 use trialmill_store::rows::{RunningRow, TaskRow, TrialRow};
 
 /// The field of `resolved` that has the processor family of the build that accepted the task.
@@ -32,9 +35,11 @@ pub(crate) fn snapshot_name(hash: &[u8; 32]) -> String {
 
 /// The user's labels: the request was checked, so each is a string; without any, there are none.
 fn labels(task: &TaskRow) -> BTreeMap<String, String> {
-    let labels = task.request.get("labels").and_then(Value::as_object);
+    // Older clients put them in `config`; the check took them from one place only.
+    let places = [Some(&task.request), task.request.get("config")];
+    let labels = places.into_iter().flatten();
     labels
-        .into_iter()
+        .filter_map(|place| place.get("labels")?.as_object())
         .flatten()
         .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
         .collect()
@@ -257,8 +262,95 @@ fn baselines(spec: &TaskSpec, outcome: &Outcome<'_>) -> Result<Baselines, Proble
     let on_bars = !spec.stock_codes.is_empty();
     Ok(Baselines {
         period: on_bars.then_some([spec.start_date, spec.end_date]),
+        equal_weight_hold: (!spec.pairs.is_empty()).then(|| {
+            let row = outcome.best.or(outcome.of_defaults);
+            json!({"total_return": figure(row, HOLD_RETURN)})
+        }),
         default_params,
     })
+}
+
+/// A figure of a trial: a number, or why there is none.
+fn figure(row: Option<&TrialRow>, name: &str) -> Value {
+    let metrics = row.and_then(|row| row.metrics.as_ref());
+    match metrics.and_then(|metrics| metrics.get(name)) {
+        Some(figure) => figure.clone(),
+        None => json!({"value": null, "reason": "no trial recorded it"}),
+    }
+}
+
+/// What the trades of a trial were, for a strategy of pairs.
+fn pair(spec: &TaskSpec, row: &TrialRow) -> Option<PairAnswer> {
+    let of = |name| figure(Some(row), name);
+    (!spec.pairs.is_empty()).then(|| PairAnswer {
+        pairs: spec.pairs.clone(),
+        form: pair_form(spec.backtest.allow_short).to_owned(),
+        beta: of(BETA),
+        hold_return: of(HOLD_RETURN),
+        excess_return: of(EXCESS_RETURN),
+        exposure: of(metrics::Metric::Exposure.name()),
+    })
+}
+
+/// Whether trades are filled at prices that nobody knows in time.
+fn looks_ahead(spec: &TaskSpec) -> bool {
+    let config = spec.backtest.config();
+    !spec.stock_codes.is_empty() && config.is_ok_and(|config| config.fill.looks_ahead())
+}
+
+/// What speaks against the best trial itself: it lost money, or its objective is on the wrong side
+/// of 0.
+fn losses(spec: &TaskSpec, row: &TrialRow) -> Option<String> {
+    if spec.stock_codes.is_empty() {
+        return None;
+    }
+    let total_return = figure(Some(row), metrics::Metric::TotalReturn.name());
+    let total_return = total_return.as_f64();
+    let lost = total_return.filter(|change| *change < 0.0);
+    let lost = lost.map(|change| format!("it loses {:.2} % of the cash", -100.0 * change));
+    let first = spec.objectives.first().zip(row.values.first());
+    let negative = first.filter(|(target, value)| {
+        target.direction == Direction::Maximize
+            && **value < 0.0
+            && target.metric != metrics::Metric::TotalReturn.name()
+    });
+    let negative = negative.map(|(target, value)| format!("its {} is {value:.4}", target.metric));
+    let reasons: Vec<String> = lost.into_iter().chain(negative).collect();
+    (!reasons.is_empty()).then(|| {
+        format!(
+            "Even the best trial does badly: {}. Nothing was found to trade.",
+            reasons.join(", and ")
+        )
+    })
+}
+
+/// How far to trust the best trial, in sentences.
+fn verdict(spec: &TaskSpec, best: Option<&TrialRow>) -> Verdict {
+    let looks_ahead = looks_ahead(spec).then(|| {
+        "Not attainable: trades are filled at the closing price that gave the signal (fill close), \
+         which nobody knows in time."
+            .to_owned()
+    });
+    let (code, said) = match best {
+        Some(row) => {
+            let in_sample = "In-sample only: the parameters were chosen on the same period that \
+                             they are judged on, so expect less from them.";
+            let losses = losses(spec, row);
+            (
+                "in_sample_only",
+                losses.into_iter().chain([in_sample.to_owned()]).collect(),
+            )
+        }
+        None => {
+            let none = "No trial met the result constraints with a defined objective.";
+            ("no_feasible_trial", vec![none.to_owned()])
+        }
+    };
+    let sentences: Vec<String> = looks_ahead.into_iter().chain(said).collect();
+    Verdict {
+        code: code.to_owned(),
+        text: sentences.join(" "),
+    }
 }
 
 /// The command that repeats a trial.
@@ -279,25 +371,14 @@ fn result(task: &TaskRow, outcome: &Outcome<'_>) -> Result<TaskResult, Problem> 
             values: values(&spec, &row.values),
             metrics: row.metrics.clone().unwrap_or(Value::Null),
             in_sample: in_sample(&spec, row),
+            pair: pair(&spec, row),
         }),
         None => None,
     };
-    let verdict = if best.is_some() {
-        Verdict {
-            code: "in_sample_only".to_owned(),
-            text: "In-sample only: the parameters were chosen on the same period that they are \
-                   judged on, so expect less from them."
-                .to_owned(),
-        }
-    } else {
-        Verdict {
-            code: "no_feasible_trial".to_owned(),
-            text: "No trial met the result constraints with a defined objective.".to_owned(),
-        }
-    };
     Ok(TaskResult {
-        verdict,
+        verdict: verdict(&spec, outcome.best),
         best,
+        looks_ahead: looks_ahead(&spec),
         baselines: baselines(&spec, outcome)?,
         reproducibility: Reproducibility {
             seed: task.seed,
@@ -326,6 +407,7 @@ pub(super) fn trial(spec: &TaskSpec, row: &TrialRow) -> Result<TrialAnswer, Prob
         state: row.end.name().to_owned(),
         params: parameters(spec, &row.params)?,
         values: values(spec, &row.values),
+        looks_ahead: looks_ahead(spec),
         metrics: row.metrics.clone().unwrap_or(Value::Null),
         infeasible: row.infeasible.clone(),
         failure: row.failure.as_ref().map(FailureAnswer::from),
@@ -343,6 +425,7 @@ pub(super) fn running(spec: &TaskSpec, row: &RunningRow) -> Result<TrialAnswer, 
         state: "running".to_owned(),
         params: parameters(spec, &row.params)?,
         values: BTreeMap::new(),
+        looks_ahead: looks_ahead(spec),
         metrics: Value::Null,
         infeasible: None,
         failure: None,

@@ -293,6 +293,8 @@ fn read_partners(
                 "there are no bars of {name}; bring them in with `trialmill data import FILE`"
             );
             findings.fault(item.fault("missing_market_data", detail));
+        } else if let Some(held) = market.series.get(name).filter(|held| !held.is_daily()) {
+            findings.fault(market::not_daily(&item, name, held));
         } else {
             names.push(name.to_owned());
         }

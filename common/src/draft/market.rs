@@ -1,15 +1,17 @@
 //! Which symbols over which days: dates, stock codes, and what the store knows of them.
 
-use super::Subject;
 use super::findings::{Findings, shown};
 use super::node::Node;
 use super::partner::is_index;
 use super::request::{CONFIG, NESTED};
-use crate::fault::Fault;
+use super::{Accepted, Subject};
+use crate::fault::{Fault, Warning};
+use crate::spec::Spec;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use trialmill_backtest::bars::MAX_SYMBOL_BYTES;
+use trialmill_backtest::bars::{Frequency, MAX_SYMBOL_BYTES};
+use trialmill_backtest::partner::Formation;
 
 /// The most symbols of one task.
 pub const MAX_STOCK_CODES: usize = 1_000;
@@ -28,8 +30,10 @@ const GRACE: TimeDelta = TimeDelta::days(15);
 const NAMED: usize = 5;
 
 /// What the store holds of one symbol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coverage {
+    /// Spacing of its bars by its short name, such as `1d`.
+    pub frequency: String,
     /// Day of the first bar.
     pub first: NaiveDate,
     /// Day of the last bar.
@@ -38,6 +42,46 @@ pub struct Coverage {
     pub rows: u64,
     /// Hash of the series: what a task pins.
     pub hash: [u8; 32],
+}
+
+impl Coverage {
+    /// Whether its bars are daily: the only ones that backtests take so far.
+    #[must_use]
+    pub fn is_daily(&self) -> bool {
+        self.frequency == Frequency::Daily.name()
+    }
+
+    /// Whether its bars leave out more of the period, at its beginning or end, than a holiday.
+    pub(super) fn is_partial(&self, (start, end): (NaiveDate, NaiveDate)) -> bool {
+        self.first - start > GRACE || end - self.last > GRACE
+    }
+
+    /// The symbol with the days that its bars span, for a message.
+    pub(super) fn spans(&self, symbol: &str) -> String {
+        format!("{symbol} ({} to {})", self.first, self.last)
+    }
+}
+
+/// The first [`NAMED`] of some things, and how many more there are.
+pub(super) fn some_of(mut names: Vec<String>) -> String {
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    names.truncate(NAMED);
+    names.join(", ") + &more
+}
+
+/// The fault of a symbol whose bars are not daily.
+pub(super) fn not_daily(node: &Node<'_>, code: &str, coverage: &Coverage) -> Fault {
+    let detail = format!(
+        "{code} is stored with bars of {}, and a backtest takes daily bars ({}); bring those in \
+         with `trialmill data import FILE`, or name another symbol",
+        coverage.frequency,
+        Frequency::Daily.name()
+    );
+    node.fault("not_daily", detail)
+        .allowed([Frequency::Daily.name()])
 }
 
 /// What the store holds of the requested symbols; a symbol that is absent has no bars.
@@ -151,6 +195,10 @@ pub(super) fn pin(
             findings.fault(node.fault("missing_market_data", detail));
             continue;
         };
+        if !coverage.is_daily() {
+            findings.fault(not_daily(node, code, coverage));
+            continue;
+        }
         if let Some((start, end)) = period {
             let Coverage { first, last, .. } = *coverage;
             let days = (last.min(end) - first.max(start)).num_days() + 1;
@@ -171,8 +219,8 @@ pub(super) fn pin(
                 findings.fault(fault.limit(format!("{first} to {last}")));
                 continue;
             }
-            if first - start > GRACE || end - last > GRACE {
-                partial.push(format!("{code} ({first} to {last})"));
+            if coverage.is_partial((start, end)) {
+                partial.push(coverage.spans(code));
             }
         }
         if is_index(code) {
@@ -185,18 +233,62 @@ pub(super) fn pin(
         pinned.insert(code.clone(), coverage.hash);
     }
     if !partial.is_empty() {
-        let more = match partial.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        partial.truncate(NAMED);
-        let detail = format!(
-            "bars cover only a part of the period: {}{more}",
-            partial.join(", ")
-        );
+        let detail = format!("bars cover only a part of the period: {}", some_of(partial));
         findings.warn("partial_market_data", "/stock_codes", detail);
     }
     pinned
+}
+
+impl Accepted {
+    /// The days whose prices the task depends on: the period that is traded, and for pairs that on
+    /// which their partners were chosen too.
+    #[must_use]
+    pub fn priced_days(&self) -> (NaiveDate, NaiveDate) {
+        let (start, end) = match &self.spec {
+            Spec::Search(spec) => (spec.start_date, spec.end_date),
+            Spec::Run(spec) => (spec.start_date, spec.end_date),
+        };
+        if self.is_paired() {
+            (Formation::before(start).from, end)
+        } else {
+            (start, end)
+        }
+    }
+
+    /// Whether each stock has its partner.
+    #[must_use]
+    pub fn is_paired(&self) -> bool {
+        let pairs = match &self.spec {
+            Spec::Search(spec) => &spec.pairs,
+            Spec::Run(spec) => &spec.pairs,
+        };
+        !pairs.is_empty()
+    }
+
+    /// Warns of the symbols whose prices moved further than a session allows, given how often each
+    /// did so in [`Self::priced_days`]
+    /// ([`impossible_moves`](trialmill_backtest::moves::impossible_moves)).
+    pub fn warn_of_unadjusted_prices(&mut self, moves: &BTreeMap<String, usize>) {
+        let moved = moves.iter().filter(|(_, count)| **count > 0);
+        let named: Vec<String> = moved
+            .map(|(symbol, count)| format!("{symbol} ({count})"))
+            .collect();
+        if named.is_empty() {
+            return;
+        }
+        let (first, last) = self.priced_days();
+        self.warnings.push(Warning {
+            code: "unadjusted_prices".to_owned(),
+            pointer: "/stock_codes".to_owned(),
+            detail: format!(
+                "closing prices moved further from one session to the next than any session allows \
+                 (how often from {first} to {last}): {}. They are not adjusted for splits and \
+                 dividends and are used as they are, so results are not what a holder earned; \
+                 import adjusted prices",
+                some_of(named)
+            ),
+        });
+    }
 }
 
 /// Reads `start_date` and `end_date`.

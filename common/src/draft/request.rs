@@ -35,12 +35,7 @@ pub(super) struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// A request whose fields all stand at the top.
-    pub(super) fn flat(
-        top: Object<'a>,
-        fields: &'a [&'static str],
-        findings: &mut Findings,
-    ) -> Self {
-        top.only(fields, findings);
+    pub(super) fn flat(top: Object<'a>, fields: &'a [&'static str]) -> Self {
         Self {
             places: vec![Place {
                 object: top,

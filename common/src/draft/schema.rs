@@ -28,7 +28,9 @@ use trialmill_search::{
 /// a direction against its metric, the size of a grid) only the check itself knows.
 #[must_use]
 pub fn request_schema() -> Value {
-    let properties = properties(&search::FIELDS, property);
+    let mut properties = properties(&search::FIELDS, property);
+    let kind = kind_schema(TaskKind::HyperparameterOptimization);
+    properties.insert("task_type".to_owned(), kind);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "OptimizationRequest",
