@@ -25,6 +25,9 @@ use trialmill_backtest::metrics::{Metric, evaluate_all};
 use trialmill_backtest::strategy::{Params, Strategy, find};
 
 const ROUNDS: usize = 5;
+/// More rows than that are minutes, around the clock: a daily calendar has fewer.
+const MOST_DAYS: usize = 100_000;
+const MINUTES_OF_DAY: usize = 1_440;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,7 +41,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (rows, symbols, trials): (usize, usize, i64) =
         (rows.parse()?, symbols.parse()?, trials.parse()?);
     let first = NaiveDate::from_ymd_opt(1850, 1, 1).ok_or("no such day")?;
-    let last = first + Days::new(rows as u64 - 1);
+    let minutes = rows > MOST_DAYS;
+    let days = if minutes {
+        rows.div_ceil(MINUTES_OF_DAY)
+    } else {
+        rows
+    };
+    let last = first + Days::new(days as u64 - 1);
     let series = read(path, rows, symbols, first)?;
     let config = BacktestConfig::default();
     if pair {
@@ -103,9 +112,12 @@ fn read(
     if prices.len() != rows * symbols * 2 {
         return Err(format!("{path} does not hold {symbols} x 2 x {rows} doubles").into());
     }
-    let time: Vec<i64> = (0..rows as u64)
-        .map(|day| midnight(first + Days::new(day)))
-        .collect();
+    let (frequency, step) = if rows > MOST_DAYS {
+        (Frequency::Minute, 60)
+    } else {
+        (Frequency::Daily, 86_400)
+    };
+    let time: Vec<i64> = (midnight(first)..).step_by(step).take(rows).collect();
     let one = |(number, both): (usize, &[f64])| {
         let (open, close) = both.split_at(rows);
         let extreme = |pick: fn(f64, f64) -> f64| {
@@ -121,11 +133,7 @@ fn read(
             volume: vec![1e6; rows],
         };
         let symbol = format!("S{number:04}");
-        Ok(Arc::new(BarSeries::new(
-            &symbol,
-            Frequency::Daily,
-            columns,
-        )?))
+        Ok(Arc::new(BarSeries::new(&symbol, frequency, columns)?))
     };
     prices.chunks_exact(rows * 2).enumerate().map(one).collect()
 }

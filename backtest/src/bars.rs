@@ -26,7 +26,7 @@ pub const MAX_LISTED_FAULTS: usize = 100;
 /// 1800-01-01 and 2200-01-01: outside lies a wrong unit (milliseconds, say), not a bar.
 const TIME_RANGE: Range<i64> = -5_364_662_400..7_258_118_400;
 
-const SECONDS_PER_DAY: i64 = 86_400;
+pub(crate) const SECONDS_PER_DAY: i64 = 86_400;
 
 const MAGIC: [u8; 6] = *b"TMBARS";
 const VERSION: u8 = 1;
@@ -38,8 +38,8 @@ const ROW_BYTES: usize = 48;
 /// The spacing of bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Frequency {
-    /// One bar a trading day; its time is midnight of that day. The only one that backtests accept
-    /// so far.
+    /// One bar a trading day; its time is midnight of that day. The only one that tasks accept so
+    /// far.
     #[serde(rename = "1d")]
     Daily,
     /// One bar an hour.

@@ -1,6 +1,6 @@
 //! The bars of one backtest, prepared once and shared by all its trials.
 
-use crate::bars::{BarSeries, Frequency, midnight};
+use crate::bars::{BarSeries, Frequency, SECONDS_PER_DAY, midnight};
 use crate::cointegration::{PairError, PairSums};
 use crate::indicator::WindowSums;
 use crate::strategy::{BarView, PairView};
@@ -27,13 +27,20 @@ pub enum DatasetError {
         /// The symbol.
         symbol: String,
     },
-    /// A series is not daily.
-    #[error("{symbol} has bars of {}; only daily bars (1d) can be backtested", .frequency.name())]
-    NotDaily {
+    /// Two series are spaced differently.
+    #[error(
+        "{symbol} has bars of {} and {other} of {}; all symbols of a backtest need the same",
+        .frequency.name(), .of_other.name()
+    )]
+    MixedFrequencies {
         /// The symbol.
         symbol: String,
         /// Its frequency.
         frequency: Frequency,
+        /// A symbol of another frequency.
+        other: String,
+        /// That frequency.
+        of_other: Frequency,
     },
     /// Too few trading days within the dates.
     #[error(
@@ -148,7 +155,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Prepares the series for the period from `first` to `last`, both included.
+    /// Prepares the series for the period from `first` to `last`, both days included whole. The
+    /// bars of all of them have one spacing, whichever it is; requests are held to daily ones.
     ///
     /// # Errors
     /// The first reason found why these series and dates cannot be backtested.
@@ -172,9 +180,14 @@ impl Dataset {
                 symbol: pair[0].symbol().to_owned(),
             });
         }
-        if let Some(other) = series.iter().find(|s| s.frequency() != Frequency::Daily) {
-            let (symbol, frequency) = (other.symbol().to_owned(), other.frequency());
-            return Err(DatasetError::NotDaily { symbol, frequency });
+        let of_first = series[0].frequency();
+        if let Some(other) = series.iter().find(|s| s.frequency() != of_first) {
+            return Err(DatasetError::MixedFrequencies {
+                symbol: series[0].symbol().to_owned(),
+                frequency: of_first,
+                other: other.symbol().to_owned(),
+                of_other: other.frequency(),
+            });
         }
         for one in &mut series {
             if let Some(tradable) = one.without_suspended_rows() {
@@ -183,7 +196,7 @@ impl Dataset {
         }
         let periods: Vec<Range<usize>> = series
             .iter()
-            .map(|s| s.rows_between(midnight(first), midnight(last)))
+            .map(|s| s.rows_between(midnight(first), midnight(last) + SECONDS_PER_DAY - 1))
             .collect();
 
         let mut calendar: Vec<i64> = series
@@ -353,6 +366,12 @@ impl Dataset {
             period,
             calendar_row,
         });
+    }
+
+    /// The spacing of the bars.
+    #[must_use]
+    pub fn frequency(&self) -> Frequency {
+        self.instruments[0].bars.frequency()
     }
 
     /// The symbols, ascending.

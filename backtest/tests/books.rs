@@ -557,3 +557,29 @@ fn a_pair_counts_in_the_memory_and_leaves_strangers_out() {
     assert_eq!(data.rows(), 50);
     assert!(data.memory_bytes() > alone.memory_bytes() + 50 * 40);
 }
+
+#[test]
+fn bars_of_another_spacing_make_a_book_too_and_the_last_day_counts_whole() {
+    use trialmill_backtest::bars::{BarSeries, Columns, Frequency, midnight};
+    let bars = |symbol: &str, frequency: Frequency, step: i64| {
+        let first = midnight("2020-01-01".parse().unwrap());
+        let close: Vec<f64> = (0..96).map(|row| 10.0 + f64::from(row % 7)).collect();
+        let columns = Columns {
+            time: (0..96).map(|row| first + row * step).collect(),
+            open: close.clone(),
+            high: close.clone(),
+            low: close.clone(),
+            volume: vec![1.0; 96],
+            close,
+        };
+        std::sync::Arc::new(BarSeries::new(symbol, frequency, columns).unwrap())
+    };
+    let (first, last) = ("2020-01-02".parse().unwrap(), "2020-01-03".parse().unwrap());
+    let hours = bars("H", Frequency::Hour, 3_600);
+    let data = Dataset::new(vec![hours.clone()], first, last).unwrap();
+    assert_eq!((data.rows(), data.frequency()), (48, Frequency::Hour));
+    let days = bars("D", Frequency::Daily, 86_400);
+    let refused = Dataset::new(vec![hours, days], first, last).unwrap_err();
+    let told = refused.to_string();
+    assert!(told.contains("D has bars of 1d and H of 1h"), "{told}");
+}

@@ -240,20 +240,24 @@ impl Data {
         }
     }
 
+    /// The file that a case names, from the folder on.
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// The rows of a file with `first <= date <= last`, whatever came before cut away, without the
     /// suspended ones.
     fn rows(&mut self, file: &Path, first: &Value, last: &Value) -> Result<BarSeries, String> {
         let (first, last) = (date(first, "first")?, date(last, "last")?);
-        let file = self.folder.join(file);
-        if !self.read.contains_key(&file) {
-            let mut series = read_file(&file).map_err(|e| e.to_string())?.series;
+        if !self.read.contains_key(file) {
+            let mut series = read_file(file).map_err(|e| e.to_string())?.series;
             if series.len() != 1 {
                 let found = series.len();
                 return Err(format!("{} holds {found} series, not one", file.display()));
             }
-            self.read.insert(file.clone(), series.remove(0));
+            self.read.insert(file.to_owned(), series.remove(0));
         }
-        let series = &self.read[&file];
+        let series = &self.read[file];
         let rows = series.rows_between(midnight(first), midnight(last));
         let cut = series
             .slice(rows)

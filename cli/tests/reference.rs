@@ -16,11 +16,13 @@ fn shared() -> Option<PathBuf> {
 }
 
 fn check(file: &Path, data: &Path) -> Output {
+    // From the folder of the data, so that a relative path is tried too.
     Command::new(env!("CARGO_BIN_EXE_trialmill"))
+        .current_dir(data)
         .args(["backtest", "--json", "--reference"])
         .arg(file)
         .arg("--data")
-        .arg(data)
+        .arg(".")
         .output()
         .unwrap()
 }
@@ -96,6 +98,28 @@ fn a_figure_that_is_off_or_unknown_is_named_and_ends_with_1() {
         found.sort_unstable();
         assert_eq!(found, wanted, "{file}");
     }
+}
+
+#[test]
+fn bars_by_the_hour_are_checked_like_daily_ones() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hours.json");
+    let case = serde_json::json!({
+        "id": "hours", "data": "intraday/EURUSD.1hour.bid.csv.gz",
+        "first": "2010-01-01", "last": "2010-12-31",
+        "strategy": {"kind": "rsi", "period": 14, "oversold": 45, "overbought": 55},
+        "fill": "close", "fee_rate": 0.0, "slippage_rate": 0.0, "initial_cash": 1e9,
+        "expected": {"equity_ratio_at": {"0": 1.0}, "position_open_at_end": "unknown"},
+    });
+    std::fs::write(&file, serde_json::json!({"cases": [case]}).to_string()).unwrap();
+    let told = document(&check(&file, &shared.join("data")));
+    let verdict = &told["verdicts"][0];
+    assert_eq!(verdict["compared"], 2, "{told:#}");
+    assert_eq!(
+        verdict["disagreements"][0]["figure"],
+        "position_open_at_end"
+    );
 }
 
 #[test]

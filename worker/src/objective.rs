@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use trialmill_backtest::bars::BarSeries;
+use trialmill_backtest::bars::{BarSeries, Frequency};
 use trialmill_backtest::engine::{Backtest, Dataset, Report, RunError};
 use trialmill_backtest::metrics;
 use trialmill_backtest::result::BacktestResult;
@@ -417,11 +417,19 @@ fn backtest(subject: &Subject, series: Vec<Arc<BarSeries>>) -> Work {
     } else {
         Dataset::new(series, first, last)
     };
+    let data = match data.map_err(|error| error.to_string()) {
+        Ok(data) if data.frequency() == Frequency::Daily => Ok(data),
+        Ok(data) => Err(format!(
+            "the bars are spaced {}; only daily ones (1d) can be backtested by a task",
+            data.frequency().name()
+        )),
+        Err(message) => Err(message),
+    };
     let data = match data {
         Ok(data) => data,
-        Err(error) => {
+        Err(message) => {
             let hint = "submit it again with other dates or symbols, or import more bars";
-            return unusable(FailureKind::MarketData, error.to_string(), hint);
+            return unusable(FailureKind::MarketData, message, hint);
         }
     };
     match Backtest::new(data, config) {

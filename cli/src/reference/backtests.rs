@@ -2,7 +2,6 @@
 
 use super::{Comparison, Data, date, number, object, text};
 use serde_json::Value;
-use std::path::Path;
 use std::sync::Arc;
 use trialmill_backtest::engine::{BacktestConfig, Dataset, Fill, Report, run};
 use trialmill_backtest::metrics::Metric;
@@ -20,11 +19,8 @@ pub(super) fn compare(
     data: &mut Data,
     figures: &mut Comparison,
 ) -> Result<(), String> {
-    let bars = data.rows(
-        Path::new(text(case, "data")?),
-        &case["first"],
-        &case["last"],
-    )?;
+    let file = data.file(text(case, "data")?);
+    let bars = data.rows(&file, &case["first"], &case["last"])?;
     let (first, last) = (date(&case["first"], "first")?, date(&case["last"], "last")?);
     let rule = CaseRule::of(&case["strategy"])?;
     let config = BacktestConfig {

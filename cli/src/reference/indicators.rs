@@ -2,7 +2,6 @@
 
 use super::{Comparison, Data, object, text};
 use serde_json::Value;
-use std::path::Path;
 use trialmill_backtest::bars::BarSeries;
 use trialmill_backtest::indicator::{
     Seed, average_true_range, bollinger_bands, commodity_channel_index, ema, macd,
@@ -19,11 +18,8 @@ pub(super) fn compare(
     data: &mut Data,
     figures: &mut Comparison,
 ) -> Result<(), String> {
-    let bars = data.rows(
-        Path::new(text(case, "data")?),
-        &case["first"],
-        &case["last"],
-    )?;
+    let file = data.file(text(case, "data")?);
+    let bars = data.rows(&file, &case["first"], &case["last"])?;
     if !case["rows_used"].is_null() {
         figures.exact("rows_used", bars.rows(), &case["rows_used"]);
     }
