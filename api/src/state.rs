@@ -2,7 +2,7 @@
 
 use crate::key::ApiKey;
 use crate::limits::MAX_EVENT_STREAMS;
-use crate::tasks::Partners;
+use crate::tasks::{Checks, Partners};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use trialmill_broker::Broker;
@@ -19,6 +19,8 @@ pub struct AppState {
     pub key: Option<ApiKey>,
     /// One permit per watcher of events.
     pub(crate) streams: Arc<Semaphore>,
+    /// Where submitted tasks are checked.
+    pub(crate) checks: Checks,
     /// Where partners of pairs are chosen.
     pub(crate) partners: Partners,
 }
@@ -31,6 +33,7 @@ impl AppState {
             broker,
             key: None,
             streams: Arc::new(Semaphore::new(MAX_EVENT_STREAMS)),
+            checks: Checks::new(),
             partners: Partners::new(),
         }
     }

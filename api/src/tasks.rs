@@ -1,5 +1,6 @@
 //! The routes of tasks: the same handlers under `/optimization/tasks` and `/tasks`.
 
+mod checking;
 mod control;
 mod events;
 mod explain;
@@ -9,6 +10,7 @@ mod replay;
 mod submission;
 mod view;
 
+pub(crate) use checking::Checks;
 pub(crate) use partner::Partners;
 pub(crate) use view::snapshot_name;
 

@@ -1,6 +1,7 @@
 //! Accepting a task: the body is read within its bound, checked against what the store holds, and
 //! stored; the answer is given after the commit, whether the broker is up or not.
 
+use super::checking::Known;
 use super::view::{self, TARGET};
 use crate::answer::Accepted as AcceptedAnswer;
 use crate::body::read_json;
@@ -22,13 +23,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use trialmill_common::draft::{
-    Accepted, Coverage, MarketView, Surroundings, check_optimization, check_task, parse_body,
-    strategy_key, symbols,
-};
+use trialmill_common::draft::{Accepted, Coverage, MarketView, parse_body, strategy_key, symbols};
 use trialmill_common::fault::{Fault, Warning};
 use trialmill_common::spec::{MAX_SEED, RunSpec, Spec};
-use trialmill_common::state::{TaskId, TaskKind};
+use trialmill_common::state::TaskId;
 use trialmill_common::worker::DEFAULT_POOL;
 use trialmill_store::rows::{Idempotency, NewTask, SeriesInfo, Submitted, TaskRow, WorkerRow};
 use uuid::Uuid;
@@ -114,7 +112,7 @@ pub(super) async fn submit(
     if let Some(before) = made_before(&state, draft.idempotency.as_ref(), scope).await? {
         return Ok(before);
     }
-    let task = check(&state, scope, &draft.body).await?;
+    let task = check(&state, scope, draft.body).await?;
     store(&state, task, draft.idempotency, scope).await
 }
 
@@ -186,8 +184,8 @@ fn answer(status: StatusCode, row: &TaskRow, scope: Scope) -> Response {
 }
 
 /// The task that a body asks for, checked against the store.
-async fn check(state: &AppState, scope: Scope, body: &Value) -> Result<NewTask, Problem> {
-    let symbols = symbols(body);
+async fn check(state: &AppState, scope: Scope, body: Value) -> Result<NewTask, Problem> {
+    let symbols = symbols(&body);
     let known = if symbols.is_empty() {
         Vec::new()
     } else {
@@ -198,7 +196,7 @@ async fn check(state: &AppState, scope: Scope, body: &Value) -> Result<NewTask, 
         .iter()
         .flat_map(|worker| worker.card.strategies.iter().cloned())
         .collect();
-    if let Some(name) = strategy_key(body)
+    if let Some(name) = strategy_key(&body)
         && !announced.contains(name)
         && state.store.ever_announced(name).await?
     {
@@ -212,19 +210,13 @@ async fn check(state: &AppState, scope: Scope, body: &Value) -> Result<NewTask, 
     let market = MarketView {
         series: known.into_iter().map(coverage).collect(),
     };
-    let around = Surroundings {
-        market: &market,
-        announced: &announced,
+    let known = Known {
+        market,
+        announced,
         live_slots,
         drawn_seed: draw_seed(),
     };
-    let accepted = match scope.kind {
-        Some(TaskKind::HyperparameterOptimization) => check_optimization(body, &around),
-        Some(TaskKind::Backtest | TaskKind::Training | TaskKind::Prediction) | None => {
-            check_task(body, &around)
-        }
-    }
-    .map_err(Problem::invalid)?;
+    let (accepted, body) = state.checks.run(scope.kind, body, known).await?;
     let store = state.store.as_ref();
     let accepted = state.partners.resolve(store, accepted, coverage).await?;
     Ok(new_task(accepted, body, &workers))
@@ -257,7 +249,7 @@ fn draw_seed() -> u64 {
     Uuid::new_v4().as_u64_pair().1 & MAX_SEED
 }
 
-fn new_task(accepted: Accepted, body: &Value, workers: &[WorkerRow]) -> NewTask {
+fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
     let Accepted {
         spec,
         planned,
@@ -294,7 +286,7 @@ fn new_task(accepted: Accepted, body: &Value, workers: &[WorkerRow]) -> NewTask 
         strategy: spec.strategy_name().to_owned(),
         stock_codes: spec.stock_codes().to_vec(),
         pool: DEFAULT_POOL.to_owned(),
-        request: body.clone(),
+        request: body,
         resolved,
         warnings,
         seed,
