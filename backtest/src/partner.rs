@@ -16,6 +16,16 @@
 //! the backtest still meet such gaps: [`impossible_moves`](crate::moves::impossible_moves) counts
 //! them.
 //!
+//! # What is left
+//! Every second stock of the same 303 series, all others as candidates: cointegrated partners fell
+//! from 82 of 124 to 64 of 122 on 2015 to 2017, from 112 of 144 to 37 of 140 on 2018 to 2020, and from
+//! 5 of 109 to 4 of 108 on 2012 to 2014. Most of those left on 2015 to 2017 are not to be believed
+//! either: MacKinnon's p-values suppose that a spread moves as much in one year as in the next, and
+//! 2015 did not. Of 60 targets among 100 invented walks that move 2.5 times as much in the first year,
+//! 21 have a "cointegrated" partner (29 if the walks share half of their variance), where it is 1 if
+//! all years are alike. Runs within the daily limit over many days, as at a restructuring, stay in the
+//! prices as well.
+//!
 //! Not seen are adjustments within the limit (most dividends). A real move beyond it is taken out
 //! too: where no exchange limits prices, one of more than 30 %; in a share after the end of a
 //! suspension, one that the exchange let happen.
