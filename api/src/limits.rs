@@ -20,11 +20,6 @@ pub const MAX_IDEMPOTENCY_KEY: usize = 255;
 /// More submissions wait in order.
 pub const CHECK_THREADS: usize = 2;
 
-/// Checks of submitted tasks at a time, each on a thread of its own: most take far below a
-/// millisecond, and one that lists a large space with long conditions a second or two of one core.
-/// More submissions wait in order.
-pub const CHECK_THREADS: usize = 2;
-
 /// Largest page of a list.
 pub const MAX_PAGE: u32 = trialmill_store::MAX_PAGE;
 
