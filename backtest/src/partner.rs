@@ -166,7 +166,7 @@ pub enum SkipReason {
     NotDaily,
     /// Too few days on which both traded.
     TooFewRows,
-    /// One of the two prices never changed.
+    /// One of the two prices never changed on the common days.
     Constant,
     /// Its log price is a linear function of the target's.
     Collinear,
@@ -275,6 +275,21 @@ pub enum PartnerError {
          import earlier bars"
     )]
     TooFewRows {
+        /// The symbol.
+        symbol: String,
+        /// Days on which it traded, as far as they count.
+        rows: usize,
+        /// First day of the formation period.
+        from: NaiveDate,
+        /// Last day of it.
+        to: NaiveDate,
+    },
+    /// The target's price never changed.
+    #[error(
+        "the price of {symbol} never changed on the {rows} day(s) that count from {from} to {to}; \
+         there is nothing that a partner could follow: check its bars, or start later"
+    )]
+    Constant {
         /// The symbol.
         symbol: String,
         /// Days on which it traded, as far as they count.
@@ -509,6 +524,14 @@ impl<'a> Target<'a> {
         let days = Days::of(target, formation);
         if days.time.len() < MIN_JOINT_ROWS {
             return Err(PartnerError::TooFewRows {
+                symbol: symbol.to_owned(),
+                rows: days.time.len(),
+                from: formation.from,
+                to: formation.to,
+            });
+        }
+        if days.log_close.iter().all(|log| *log == days.log_close[0]) {
+            return Err(PartnerError::Constant {
                 symbol: symbol.to_owned(),
                 rows: days.time.len(),
                 from: formation.from,

@@ -405,6 +405,14 @@ fn nothing_to_choose_from_is_said_in_a_plain_sentence() {
             to: day(2020, 4, 30),
         }
     );
+    let close = vec![3.0; target.rows()];
+    let flat = bars("FLAT", day(2019, 6, 1), &close, vec![1e6; close.len()]);
+    let error = choose(&flat, [walk(4, 1)], start(), NEVER).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("the price of FLAT never changed") && !text.contains("SYN01"),
+        "{text}"
+    );
     let stopped = choose(&target, [walk(4, 1)], start(), &|| true);
     assert_eq!(stopped, Err(PartnerError::Stopped));
 }

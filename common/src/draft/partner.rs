@@ -118,6 +118,7 @@ impl Pairing {
         let code = match error {
             PartnerError::NotDaily { .. } => "not_daily",
             PartnerError::TooFewRows { .. } => "too_few_rows_to_choose",
+            PartnerError::Constant { .. } => "constant_price",
             PartnerError::NoCandidate { .. } | PartnerError::NothingTestable { .. } => "no_partner",
             PartnerError::Stopped => "not_chosen",
         };
