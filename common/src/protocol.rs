@@ -32,13 +32,17 @@ pub fn most_unseen(finished: u32) -> u32 {
     (finished / 20).max(MIN_UNSEEN)
 }
 
+/// Most units of an adaptive search whose request names no `parallelism`. More would draw more
+/// blindly, and each would have to record and read after every trial for longer.
+pub const ADAPTIVE_UNITS: u32 = 32;
+
 /// Most units of an adaptive search that may be open when `recorded` of its trials are recorded: one
-/// for each trial that may be unseen, at most `parallelism` ([`OPEN_UNITS`] where it names none).
+/// for each trial that may be unseen, at most `parallelism` ([`ADAPTIVE_UNITS`] where it names none).
 ///
 /// Who is live has no part in it, so that [`unseen_share`] holds whoever comes and goes.
 #[must_use]
 pub fn most_adaptive_units(parallelism: Option<u32>, recorded: u32) -> u32 {
-    let most = parallelism.unwrap_or(*OPEN_UNITS.end()).max(1);
+    let most = parallelism.unwrap_or(ADAPTIVE_UNITS).max(1);
     most.min(most_unseen(recorded))
 }
 
