@@ -133,7 +133,7 @@ async fn a_body_is_accepted_where_the_schema_of_the_route_takes_it() {
     unbuilt["task_type"] = "training".into();
     for (path, body, fits) in [
         (TASKS, &plain, true),
-        (TASKS, &typed, false),
+        (TASKS, &typed, true),
         (TASKS, &nested, false),
         ("/api/v1/tasks", &plain, false),
         ("/api/v1/tasks", &typed, true),

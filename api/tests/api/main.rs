@@ -2,6 +2,7 @@
 
 mod description;
 mod events;
+mod evidence;
 mod failures;
 mod faulty_store;
 mod key;
