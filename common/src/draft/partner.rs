@@ -202,7 +202,7 @@ impl Pairing {
         answer: &PartnerAnswer,
         candidates: &BTreeMap<String, Coverage>,
         warnings: &mut Vec<Warning>,
-    ) -> Result<Leg, Fault> {
+    ) -> Result<Leg, Box<Fault>> {
         let (symbol, pointer) = stock;
         let mut warn = |code: &str, detail: String| {
             warnings.push(Warning {
@@ -224,7 +224,7 @@ impl Pairing {
                 let detail = Self::untested(symbol, partner, error);
                 if self.require_cointegration {
                     let help = "name another partner or other dates, or use false";
-                    return Err(self.required(code, format!("{detail}; {help}")));
+                    return Err(self.required(code, format!("{detail}; {help}")).into());
                 }
                 warn(
                     code,
@@ -243,14 +243,14 @@ impl Pairing {
                     }),
                 });
             }
-            (Err(error), _) => return Err(self.refused(stock, error)),
+            (Err(error), _) => return Err(self.refused(stock, error).into()),
         };
         if !choice.cointegrated {
             let code = "partner_not_cointegrated";
             let detail = Self::doubt(choice);
             if self.require_cointegration {
                 let help = "name other partners or dates, or use false";
-                return Err(self.required(code, format!("{detail}; {help}")));
+                return Err(self.required(code, format!("{detail}; {help}")).into());
             }
             warn(
                 code,
@@ -307,7 +307,7 @@ impl Accepted {
             let leg = match pairing.leg(stock, answer, candidates, &mut self.warnings) {
                 Ok(leg) => leg,
                 Err(fault) => {
-                    faults.push(fault);
+                    faults.push(*fault);
                     continue;
                 }
             };
