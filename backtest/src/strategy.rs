@@ -355,7 +355,10 @@ impl PairView<'_> {
     /// # Panics
     /// As [`PairSums::fit`], and if the window reaches before row 0 of this view.
     pub fn fit(&self, row: usize, window: usize) -> Result<WindowFit, NoFit> {
-        assert!(window <= row + 1, "row {row} has no window of {window} rows");
+        assert!(
+            window <= row + 1,
+            "row {row} has no window of {window} rows"
+        );
         self.sums.fit(self.first + row, window)
     }
 

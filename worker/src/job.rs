@@ -86,14 +86,6 @@ impl Job {
         symbols
     }
 
-    /// Trials that it asks for.
-    pub(crate) fn n_trials(&self) -> u32 {
-        match self {
-            Self::Search(spec) => spec.n_trials,
-            Self::Run(_) => 1,
-        }
-    }
-
     /// The point as it is stored; a run's is empty, since its parameters are part of the task.
     pub(crate) fn pack(&self, point: &Point) -> Vec<u8> {
         match self {

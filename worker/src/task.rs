@@ -162,9 +162,9 @@ impl TaskCache {
             tasks: Cache::builder()
                 .max_capacity(half)
                 .weigher(|_, task: &Arc<PreparedTask>| {
-                    // A grid's order and the calendar's prices are of the size of the series.
                     let bars: usize = task.series.iter().map(|s| s.memory_bytes()).sum();
-                    kib(bars + 4 * task.job.n_trials() as usize + 4096)
+                    let study = task.study.as_ref().map_or(0, Study::memory_bytes);
+                    kib(bars + study + 4096)
                 })
                 .build(),
             series: Cache::builder()
