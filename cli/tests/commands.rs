@@ -502,6 +502,8 @@ fn the_help_of_every_command_works_and_names_its_environment() {
         "pause",
         "resume",
         "explain",
+        "replay",
+        "backtest",
         "workers",
         "verify",
         "migrate",
@@ -524,7 +526,7 @@ fn the_help_of_every_command_works_and_names_its_environment() {
             "{first} in\n{overview}"
         );
     }
-    for later in ["retry", "clone", "replay", "export", "backtest"] {
+    for later in ["retry", "clone", "export", "compare"] {
         assert!(
             !overview.contains(&format!("  {later} ")),
             "{later} is not built yet"
