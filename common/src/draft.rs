@@ -94,13 +94,13 @@ pub const MAX_LABEL_CHARS: usize = 256;
 /// What the check must know of the world.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// What the store holds of [`stock_codes`].
+    /// What the store holds of the symbols that [`symbols`] finds in the body.
     pub market: &'a MarketView,
     /// Strategies that any worker ever announced.
     pub announced: &'a BTreeSet<String>,
     /// Slots of the workers that are alive.
     pub live_slots: u32,
-    /// The seed of a request without one; cut to [`MAX_SEED`].
+    /// The seed of a request without one; cut to [`MAX_SEED`](crate::spec::MAX_SEED).
     pub drawn_seed: u64,
 }
 
