@@ -113,14 +113,14 @@ async fn a_sequential_tpe_search_on_real_bars_is_the_same_with_workers_killed() 
         },
         "objective_config": {"objective_metric": "sharpe_ratio"},
         "result_constraints": ["max_drawdown <= 0.5"],
-        "optimization_method": "tpe", "parallelism": 1, "n_trials": 200, "seed": 7,
+        "optimization_method": "tpe", "parallelism": 1, "n_trials": 1_000, "seed": 7,
     });
     let undisturbed = cluster.submit(&request).await;
     let status = cluster.ended(&undisturbed).await;
     assert_eq!(status["stop_reason"], "n_trials", "{status:#}");
     let disturbed = cluster.submit(&request).await;
     for _ in 0..2 {
-        cluster.progress(&disturbed, 20).await;
+        cluster.progress(&disturbed, 100).await;
         cluster.replace_worker();
         cluster.replace_worker();
     }
@@ -128,7 +128,7 @@ async fn a_sequential_tpe_search_on_real_bars_is_the_same_with_workers_killed() 
     assert_eq!(status["stop_reason"], "n_trials", "{status:#}");
     let expected = results(&cluster, &undisturbed).await;
     let found = results(&cluster, &disturbed).await;
-    assert_eq!(expected.len(), 200);
+    assert_eq!(expected.len(), 1_000);
     for (number, (found, expected)) in found.iter().zip(&expected).enumerate() {
         assert_eq!(found, expected, "trial {number}");
     }
