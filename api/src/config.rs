@@ -70,6 +70,10 @@ pub struct Settings {
     /// text or json.
     #[arg(long, env = "TRIALMILL_LOG_FORMAT", default_value = "text")]
     pub log_format: String,
+    /// The step of the protocol at which this process dies: NAME, or NAME@N to pass it N times.
+    #[cfg(feature = "failpoints")]
+    #[arg(long, env = "TRIALMILL_FAILPOINT")]
+    pub failpoint: Option<String>,
 }
 
 /// Settings without fault. Holds secrets, so it cannot be shown.

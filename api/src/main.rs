@@ -81,6 +81,10 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         Err(faults) => bail!("the settings are not usable:\n  {}", faults.join("\n  ")),
     };
     start_log(settings)?;
+    #[cfg(feature = "failpoints")]
+    if let Some(point) = &settings.failpoint {
+        trialmill_common::failpoints::arm(point).context("TRIALMILL_FAILPOINT")?;
+    }
     for name in unknown_variables(std::env::vars_os()) {
         tracing::warn!(
             name,

@@ -8,6 +8,9 @@ pub const VARIABLES: &[&str] = &[
     "TRIALMILL_LOG",
     // API and worker.
     "TRIALMILL_LOG_FORMAT",
+    // API and worker, in builds with fail points.
+    #[cfg(feature = "failpoints")]
+    "TRIALMILL_FAILPOINT",
     // Worker and `trialmill up`.
     "TRIALMILL_SLOTS",
     // API.

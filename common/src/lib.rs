@@ -6,6 +6,7 @@
 
 pub mod draft;
 pub mod environment;
+pub mod failpoints;
 pub mod fault;
 pub mod message;
 pub mod objective;

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use trialmill_broker::{Broker, BrokerState};
+use trialmill_broker::{Broker, BrokerState, PublishError};
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::message::{UnitMessage, UnitNote};
 use trialmill_store::{Leadership, Store, StoreError};
 
@@ -99,9 +100,11 @@ async fn watch_emptied(store: &dyn Store, broker: &dyn Broker, pool: &str, pace:
     loop {
         let times = emptied.borrow_and_update().get(pool).copied().unwrap_or(0);
         if times > known {
+            reach(FailPoint::QueueEmptied);
             match store.queue_emptied(pool).await {
                 Ok(units) => {
                     known = times;
+                    reach(FailPoint::QueueRefilled);
                     trouble.over();
                     tracing::info!(pool, units, "the queue is empty or new: its units are due");
                 }
@@ -180,19 +183,25 @@ async fn publish_due(
             })
         })
         .collect();
+    reach(FailPoint::RelayTaken);
     let outcomes = broker.publish(pool, &messages).await;
+    reach(FailPoint::RelayConfirmed);
     let mut confirmed = Vec::with_capacity(due.len());
     for (due, outcome) in due.iter().zip(outcomes) {
         match outcome {
             Ok(()) => confirmed.push(due.unit),
             // It is due again after the publish grace, or at once when the queue is declared.
             Err(e) => {
+                if matches!(e, PublishError::Unroutable { .. }) {
+                    reach(FailPoint::RelayUnroutable);
+                }
                 let (task, unit) = (due.unit.task, due.unit.unit);
                 tracing::warn!(task.id = %task, unit, error = %e, "unit not published");
             }
         }
     }
     store.published(&confirmed).await?;
+    reach(FailPoint::RelayMarked);
     Ok(!confirmed.is_empty())
 }
 

@@ -89,6 +89,10 @@ pub struct Settings {
     /// How it is logged: text or json; default: text.
     #[arg(long, global = true, env = "TRIALMILL_LOG_FORMAT")]
     pub log_format: Option<String>,
+    /// The step of the protocol at which this process dies: NAME, or NAME@N to pass it N times.
+    #[cfg(feature = "failpoints")]
+    #[arg(long, global = true, env = "TRIALMILL_FAILPOINT")]
+    pub failpoint: Option<String>,
 }
 
 /// Checked settings.

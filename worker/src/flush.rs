@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::board::{UnitEnd, Written};
 use trialmill_common::state::TaskId;
 use trialmill_store::{Recorded, StoreError, UnitFlush};
@@ -217,6 +218,7 @@ async fn until_known(shared: &Shared, task: TaskId, call: &Call) -> Known {
     let mut backoff = Backoff::new();
     let mut phase = shared.phase.subscribe();
     loop {
+        reach(FailPoint::RecordBegun);
         let error = match shared.store.record(task, &call.flushes).await {
             Ok(recorded) => return Known::Recorded(recorded),
             Err(error) if !error.is_transient() => return Known::Refused(error),

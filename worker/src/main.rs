@@ -46,6 +46,10 @@ fn run(command: Option<Command>, settings: &Settings) -> anyhow::Result<()> {
     for name in unknown_variables() {
         tracing::warn!("{name} is set but no setting has that name; is it misspelled?");
     }
+    #[cfg(feature = "failpoints")]
+    if let Some(point) = &settings.failpoint {
+        trialmill_common::failpoints::arm(point).context("TRIALMILL_FAILPOINT")?;
+    }
     let config = settings.check()?;
     if let Some(bytes) = config.memory_bytes {
         let limit = Rlimit {

@@ -6,6 +6,7 @@ use crate::running::Shared;
 use crate::stop::Signal;
 use std::sync::Arc;
 use std::time::Duration;
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_store::rows::{HeldLease, LeaseOutcome};
 
 /// Renews every third of a lease, until it is aborted. After a failure it tries again after a
@@ -22,6 +23,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         tokio::time::sleep(wait).await;
         let units = shared.held.all();
         let leases: Vec<HeldLease> = units.iter().map(|unit| unit.lease).collect();
+        if !leases.is_empty() {
+            reach(FailPoint::RenewBegun);
+        }
         let answer = shared.store.renew(shared.card.id, &leases).await;
         shared.beat.send_modify(|beat| {
             beat.turns += 1;
@@ -29,6 +33,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         });
         match answer {
             Ok(outcomes) => {
+                if !leases.is_empty() {
+                    reach(FailPoint::RenewAnswered);
+                }
                 if std::mem::take(&mut failing) {
                     tracing::info!("the store answers again");
                     // The row of this worker may have been swept meanwhile.

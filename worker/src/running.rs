@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use trialmill_broker::{Broker, BrokerError};
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::state::WorkerId;
 use trialmill_common::worker::WorkerCard;
 use trialmill_store::{Store, StoreError};
@@ -245,6 +246,9 @@ impl RunningWorker {
         let shared = Arc::clone(&self.shared);
         let grace = shared.options.drain;
         tracing::info!(units = shared.held.all().len(), "worker drains");
+        if !shared.held.all().is_empty() {
+            reach(FailPoint::DrainBegun);
+        }
         shared.enter(Phase::Finishing, Signal::HandBack);
         if !self.slots_end_within(grace).await {
             shared.enter(Phase::Interrupting, Signal::Interrupt);
@@ -266,6 +270,7 @@ impl RunningWorker {
             tracing::warn!("the last results could not be written; their trials run again");
         }
         self.renewal.abort();
+        reach(FailPoint::HandedBack);
         let leave = shared.store.leave(shared.card.id);
         match tokio::time::timeout(GIVING_UP, leave).await {
             Ok(Ok(())) => tracing::info!("worker left"),

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tracing::Instrument;
 use trialmill_broker::{Consumer, Delivery};
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::state::TaskId;
 use trialmill_common::trial::RunningTrial;
@@ -76,15 +77,19 @@ impl Slot {
             task: TaskId(delivery.message.task),
             unit: delivery.message.unit,
         };
+        reach(FailPoint::SlotDelivered);
         match self.claim(unit).await {
             Claimed::Unit(claim) => {
+                reach(FailPoint::ClaimCommitted);
                 let span = tracing::info_span!("unit", task.id = %unit.task, unit = unit.unit);
                 self.run_unit(consumer, &claim).instrument(span).await;
+                reach(FailPoint::UnitSettled);
             }
             Claimed::Nothing => {}
             Claimed::Leaving => return false,
         }
         consumer.ack().await;
+        reach(FailPoint::SlotAcknowledged);
         true
     }
 
@@ -125,6 +130,9 @@ impl Slot {
         if unit.signal.get() == Signal::Lost {
             self.shared.held.remove(unit.lease);
             return;
+        }
+        if let UnitEnd::Close = end {
+            reach(FailPoint::UnitDone);
         }
         let settled = unit.end(end);
         self.shared.flush_now.ask(unit.task());
@@ -202,6 +210,7 @@ impl Slot {
                 halt = &mut running => halt,
                 () = sleep_until(ack_at.into()) => {
                     consumer.ack_early().await;
+                    reach(FailPoint::AcknowledgedEarly);
                     running.await
                 }
             };
@@ -223,6 +232,7 @@ impl Slot {
                     () = sleep_until(ack_at.into()), if !acked => {
                         acked = true;
                         consumer.ack_early().await;
+                        reach(FailPoint::AcknowledgedEarly);
                     }
                     () = sleep_until(patience.into()) => {
                         let now = std::time::Instant::now();
@@ -321,8 +331,12 @@ fn announced(claim: &Claim, job: &Job) -> Announced {
 pub(crate) async fn start_trial(shared: &Shared, unit: &HeldUnit, trial: &RunningTrial) {
     let mut backoff = Backoff::new();
     loop {
+        reach(FailPoint::TrialAnnouncing);
         match shared.store.start_trial(unit.lease, trial).await {
-            Ok(Some(control)) => return unit.obey(control),
+            Ok(Some(control)) => {
+                reach(FailPoint::TrialAnnounced);
+                return unit.obey(control);
+            }
             Ok(None) => return unit.raise(Signal::Lost),
             Err(error) if error.is_transient() => {
                 tracing::warn!(trial.number = trial.number, %error, "a trial could not be announced yet");

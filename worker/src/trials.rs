@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::trial::{
     EndedTrial, Failure, FailureKind, MAX_TRIAL_CRASHES, Outcome, RunningTrial,
 };
@@ -99,11 +100,13 @@ impl Batch {
             let begin = Instant::now();
             self.unit.trial_begins(begin);
             let stop = StopSource::new(&self.unit.signal, begin + self.task.trial_timeout());
+            reach(FailPoint::TrialBegun);
             let result = self.task.evaluate(&trial.point, &stop, &self.worker);
             self.unit.trial_is_over();
             let Ok(evaluated) = result else {
                 return Halt::Signalled;
             };
+            reach(FailPoint::TrialComputed);
             let duration = begin.elapsed();
             self.task.pace.add(duration);
             if !self.push(trial, evaluated, duration) {

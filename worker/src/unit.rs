@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::Control;
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::state::TaskId;
@@ -139,7 +140,10 @@ impl HeldUnit {
         match control {
             Control::Run => {}
             Control::Pause => self.raise(Signal::HandBack),
-            Control::Stop => self.raise(Signal::Stop),
+            Control::Stop => {
+                reach(FailPoint::StopObeyed);
+                self.raise(Signal::Stop);
+            }
         }
     }
 

@@ -24,6 +24,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use trialmill_common::draft::{Accepted, Coverage, MarketView, parse_body, strategy_key, symbols};
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::fault::{Fault, Warning};
 use trialmill_common::spec::{MAX_SEED, RunSpec, Spec};
 use trialmill_common::state::TaskId;
@@ -113,6 +114,7 @@ pub(super) async fn submit(
         return Ok(before);
     }
     let task = check(&state, scope, draft.body).await?;
+    reach(FailPoint::SubmitChecked);
     store(&state, task, draft.idempotency, scope).await
 }
 

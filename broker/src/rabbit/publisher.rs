@@ -14,6 +14,7 @@ use tokio::{
     sync::Mutex,
     time::{Instant, timeout, timeout_at},
 };
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::message::{HeaderValue, MessageFault, UnitMessage};
 
 /// The channels on the publishing connection, opened when they are first needed.
@@ -75,6 +76,7 @@ impl Shared {
                 Err(_) => Err(late.clone()),
             });
         }
+        reach(FailPoint::RelayPublished);
         let mut answers = Vec::with_capacity(sent.len());
         for confirm in sent {
             answers.push(match confirm {

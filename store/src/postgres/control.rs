@@ -5,6 +5,7 @@ use super::task::{self, Locked};
 use crate::rows::ControlOutcome;
 use deadpool_postgres::{Object, Transaction};
 use std::time::Duration;
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::{Effects, NotAllowed};
 use trialmill_common::state::{StopReason, TaskId};
 
@@ -12,12 +13,14 @@ async fn finish(
     tx: Transaction<'_>,
     locked: &Locked,
     decision: Result<Effects, NotAllowed>,
+    committing: FailPoint,
 ) -> Result<ControlOutcome, PgError> {
     match decision {
         Err(refusal) => Ok(ControlOutcome::NotAllowed(refusal)),
         Ok(effects) => {
             locked.save(&tx, &effects).await?;
             let row = task::read(&*tx, locked.id).await?;
+            reach(committing);
             tx.commit().await?;
             Ok(ControlOutcome::Done(Box::new(row.expect("locked above"))))
         }
@@ -32,7 +35,11 @@ pub(super) async fn stop(
     let tx = client.transaction().await?;
     match stop_within(&tx, id, reason).await? {
         None => Ok(ControlOutcome::NotFound),
-        Some((locked, decision)) => finish(tx, &locked, decision).await,
+        Some((locked, decision)) => {
+            let stopped = finish(tx, &locked, decision, FailPoint::StopCommitting).await?;
+            reach(FailPoint::StopCommitted);
+            Ok(stopped)
+        }
     }
 }
 
@@ -78,7 +85,7 @@ pub(super) async fn pause(client: &mut Object, id: TaskId) -> Result<ControlOutc
         return Ok(ControlOutcome::NotFound);
     };
     let decision = locked.ledger.pause();
-    finish(tx, &locked, decision).await
+    finish(tx, &locked, decision, FailPoint::PauseCommitting).await
 }
 
 pub(super) async fn resume(
@@ -99,7 +106,7 @@ pub(super) async fn resume(
     };
     let live_slots = task::live_slots(&tx, &locked.pool, lease).await?;
     let decision = locked.ledger.resume(locked.started, live_slots);
-    finish(tx, &locked, decision).await
+    finish(tx, &locked, decision, FailPoint::ResumeCommitting).await
 }
 
 pub(super) async fn delete(client: &mut Object, id: TaskId) -> Result<ControlOutcome, PgError> {

@@ -11,6 +11,7 @@ use deadpool_postgres::{Object, Transaction};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio_postgres::types::Json;
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::board::{UnitEnd, Written};
 use trialmill_common::protocol::{Control, NewUnit, Rest};
 use trialmill_common::state::{TaskId, UnitState};
@@ -116,6 +117,9 @@ pub(super) async fn record(
         });
     }
     changes.write(&tx, task, lease).await?;
+    if changes.raised.contains(&1) {
+        reach(FailPoint::HandingBack);
+    }
     let live_slots = match closed.is_empty() || locked.ledger.parallelism.is_some() {
         true => 0,
         false => task::live_slots(&tx, &locked.pool, lease).await?,
@@ -136,7 +140,19 @@ pub(super) async fn record(
     insert_result(&tx, task, results.last().copied()).await?;
     locked.save(&tx, &effects).await?;
     forget_announced(&tx, task, &columns, &left_units, &effects.units).await?;
+    let ends = locked.ledger.state.is_terminal();
+    reach(FailPoint::RecordCommitting);
+    if !closed.is_empty() {
+        reach(FailPoint::UnitClosing);
+    }
+    if ends {
+        reach(FailPoint::TaskEnding);
+    }
     tx.commit().await?;
+    reach(FailPoint::RecordCommitted);
+    if ends {
+        reach(FailPoint::TaskEnded);
+    }
     Ok(Recorded {
         written,
         control: locked.ledger.control(),

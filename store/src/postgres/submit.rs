@@ -7,6 +7,7 @@ use crate::rows::{Idempotency, MadeBefore, NewTask, Submitted, TaskRow};
 use deadpool_postgres::{Object, Transaction};
 use std::time::Duration;
 use tokio_postgres::types::Json;
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::Ledger;
 use trialmill_common::state::TaskId;
 
@@ -33,7 +34,9 @@ pub(super) async fn submit(
     task::insert_units(&tx, new.id, &effects, new.not_before).await?;
     task::insert_events(&tx, new.id, 0, &effects).await?;
     let row = own_row(&tx, new.id).await?;
+    reach(FailPoint::SubmitCommitting);
     tx.commit().await?;
+    reach(FailPoint::SubmitCommitted);
     Ok(Submitted::Created(Box::new(row)))
 }
 

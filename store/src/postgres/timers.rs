@@ -9,6 +9,7 @@ use crate::rows::UnitRef;
 use deadpool_postgres::Object;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::Effects;
 use trialmill_common::state::{StopReason, TaskId};
 
@@ -121,7 +122,9 @@ async fn reap_task(
     )
     .await?;
     locked.save(&tx, &effects).await?;
+    reach(FailPoint::ReapCommitting);
     tx.commit().await?;
+    reach(FailPoint::ReapCommitted);
     Ok(expired)
 }
 
@@ -159,6 +162,7 @@ async fn time_out(client: &mut Object, id: TaskId) -> Result<bool, PgError> {
         return Ok(false);
     };
     locked.save(&tx, &effects).await?;
+    reach(FailPoint::TimeoutCommitting);
     tx.commit().await?;
     Ok(true)
 }

@@ -8,6 +8,7 @@ use deadpool_postgres::{Object, Transaction};
 use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::Control;
 use trialmill_common::state::{TaskId, TaskState, WorkerId};
 use trialmill_common::trial::RunningTrial;
@@ -75,6 +76,9 @@ pub(super) async fn take_due(
     let rows = tx
         .query(&statement, &[&pool, &limit, &TASKS_PER_ROUND, &grace])
         .await?;
+    if !rows.is_empty() {
+        reach(FailPoint::RelayTaking);
+    }
     tx.commit().await?;
     let mut due: Vec<((i16, i64, i64), DueUnit)> = rows
         .iter()
@@ -256,6 +260,7 @@ pub(super) async fn claim(
     let announced = tx
         .query(&statement, &[&unit.task.0, &int(unit.unit)])
         .await?;
+    reach(FailPoint::ClaimCommitting);
     tx.commit().await?;
     let recorded = count(&row, 3);
     let snapshot: Option<Vec<u8>> = row.get(7);
