@@ -2,10 +2,10 @@
 //! killed. With `parallelism: 1` the oracle is the sampler itself: asked for each trial with the
 //! earlier ones as its history, it must give the recorded parameters.
 
-use crate::cluster::Cluster;
 use crate::{DIMENSIONS, FIRST_DAY, LAST_DAY, real_series, sleeping};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use trialmill_chaos::cluster::Cluster;
 use trialmill_search::{Choice, Domain, FinishedTrial, History, Method, Space, Study, TrialEnd};
 
 /// Parameters and values of all trials, by number.

@@ -7,15 +7,14 @@
 #![expect(clippy::print_stderr, reason = "tests say where the logs are")]
 
 mod adaptive;
-mod cluster;
 mod mission;
 
-use cluster::Cluster;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use trialmill_backtest::bars::{BarSeries, midnight};
+use trialmill_chaos::cluster::Cluster;
 use trialmill_search::{Choice, Domain, History, Method as Sampler, Space, Study};
 
 const DIMENSIONS: [&str; 3] = ["x0", "x1", "x2"];

@@ -1,9 +1,9 @@
 //! The request that the service exists for, on real bars, through API, RabbitMQ, PostgreSQL and
 //! three workers: in both forms, repeated, and with workers killed.
 
-use crate::cluster::Cluster;
 use crate::{FIRST_DAY, LAST_DAY, real_series};
 use serde_json::{Value, json};
+use trialmill_chaos::cluster::Cluster;
 
 /// The mission's request on days that the real bars cover. Its seed and its order are fixed, so that
 /// it can be compared with itself.

@@ -1,0 +1,262 @@
+//! The tasks of the clients, and what an undisturbed run of each gives, computed by `search` alone.
+
+use crate::chance::Chance;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use trialmill_search::{Choice, Domain, FinishedTrial, History, Method, Space, Study, TrialEnd};
+
+/// A task on the test function `sleep`, whose value is the sum of the squares of its parameters.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// For people: what kind of task it is.
+    pub name: &'static str,
+    /// How its parameters are chosen.
+    pub method: Method,
+    /// One unit at a time, and repeatable with every method.
+    pub sequential: bool,
+    /// Trials.
+    pub n_trials: u32,
+    /// How long a trial takes; above 1 s it is announced before it starts.
+    pub seconds: f64,
+    /// Seed of the search.
+    pub seed: u64,
+}
+
+/// Parameters by name, and the value.
+pub type Expected = (BTreeMap<String, f64>, f64);
+
+/// Each side of the grid's square.
+const GRID_SIDE: i64 = 9;
+
+impl Work {
+    /// Many fast trials.
+    #[must_use]
+    pub fn fast(n_trials: u32, seed: u64) -> Self {
+        Self {
+            name: "random",
+            method: Method::Random,
+            sequential: false,
+            n_trials,
+            seconds: 0.02,
+            seed,
+        }
+    }
+
+    /// Few trials that are announced before they start.
+    #[must_use]
+    pub fn slow(n_trials: u32, seed: u64) -> Self {
+        Self {
+            name: "slow",
+            seconds: 1.1,
+            ..Self::fast(n_trials, seed)
+        }
+    }
+
+    /// The same with one unit at a time.
+    #[must_use]
+    pub fn in_order(self) -> Self {
+        Self {
+            sequential: true,
+            ..self
+        }
+    }
+
+    /// A task of some kind.
+    pub fn draw(chance: &mut Chance) -> Self {
+        let seed = chance.below(1 << 32);
+        let n_trials = u32::try_from(30 + chance.below(60)).unwrap_or(30);
+        let seconds = chance.between(0.01, 0.08);
+        let fast = Self {
+            seconds,
+            ..Self::fast(n_trials, seed)
+        };
+        let method = |name, method| Self {
+            name,
+            method,
+            ..fast.clone()
+        };
+        match chance.weighted(&[4, 2, 1, 2, 2, 1, 2]) {
+            0 => fast,
+            1 => method("grid", Method::Grid),
+            2 => method("sobol", Method::Sobol),
+            3 => method("tpe", Method::Tpe),
+            4 => method("tpe in order", Method::Tpe).in_order(),
+            5 => Self {
+                name: "random in order",
+                ..fast.in_order()
+            },
+            _ => Self::slow(u32::try_from(2 + chance.below(6)).unwrap_or(2), seed),
+        }
+    }
+
+    fn domains(&self) -> Vec<(String, Domain)> {
+        let named = |name: &&str| (*name).to_owned();
+        match self.method {
+            Method::Grid => ["x0", "x1"]
+                .iter()
+                .map(|name| {
+                    let (low, high) = (0, GRID_SIDE);
+                    let (step, log) = (1, false);
+                    (named(name), Domain::Int { low, high, step, log })
+                })
+                .collect(),
+            _ => ["x0", "x1", "x2"]
+                .iter()
+                .map(|name| {
+                    let (low, high) = (-5.0, 5.0);
+                    let (step, log) = (None, false);
+                    (named(name), Domain::Float { low, high, step, log })
+                })
+                .collect(),
+        }
+    }
+
+    /// The body of the request.
+    #[must_use]
+    pub fn request(&self) -> Value {
+        let mut space: Map<String, Value> = self
+            .domains()
+            .into_iter()
+            .map(|(name, domain)| {
+                let parameter = match domain {
+                    Domain::Int { low, high, .. } => json!({"type": "int", "low": low, "high": high}),
+                    _ => json!({"type": "float", "low": -5.0, "high": 5.0}),
+                };
+                (name, parameter)
+            })
+            .collect();
+        let pause = json!({"type": "float", "low": 0.0, "high": 60.0, "default": self.seconds,
+            "enabled": false});
+        space.insert("seconds".to_owned(), pause);
+        let mut body = json!({
+            "task_name": self.name, "strategy_name": "sleep", "stock_codes": [],
+            "start_date": "2023-01-01", "end_date": "2023-12-31", "param_space": space,
+            "objective_config": {"objective_metric": "value"},
+            "optimization_method": self.method.name(),
+            "n_trials": self.n_trials, "seed": self.seed,
+        });
+        if self.sequential {
+            body["parallelism"] = json!(1);
+        }
+        body
+    }
+
+    /// What an undisturbed run gives, trial by trial; nothing where that depends on who is faster.
+    ///
+    /// # Panics
+    /// When `search` refuses a space of ours: a fault of this file.
+    #[must_use]
+    pub fn undisturbed(&self) -> Option<Vec<Expected>> {
+        if self.method == Method::Tpe && !self.sequential {
+            return None;
+        }
+        let space = Space::new(self.domains()).expect("the bounds above are in order");
+        let study = Study::new(space, self.method, self.seed).expect("every method takes it");
+        let mut finished: Vec<FinishedTrial> = Vec::new();
+        let mut expected = Vec::new();
+        for number in 0..self.n_trials {
+            let history = History {
+                finished: &finished,
+                running: &[],
+            };
+            let point = study.ask(&history, number).expect("the space is large enough");
+            let named: BTreeMap<String, f64> = study
+                .space()
+                .named(&point)
+                .map(|(name, choice)| (name.to_owned(), number_of(&choice)))
+                .collect();
+            let value = named.values().map(|x| x * x).sum();
+            expected.push((named, value));
+            let end = TrialEnd::Completed(vec![value]);
+            finished.push(FinishedTrial { number, point, end });
+        }
+        Some(expected)
+    }
+
+    /// What is wrong with all trials of the completed task, as the API lists them. Empty is good.
+    #[must_use]
+    pub fn faults(&self, trials: &[Value]) -> Vec<String> {
+        let mut faults = Vec::new();
+        let wanted = usize::try_from(self.n_trials).unwrap_or(usize::MAX);
+        if trials.len() != wanted {
+            faults.push(format!("{} trials are listed, {wanted} were asked for", trials.len()));
+        }
+        let undisturbed = self.undisturbed();
+        for (place, trial) in trials.iter().enumerate() {
+            if trial["number"].as_u64() != Some(place as u64) {
+                faults.push(format!("place {place} of the trials has number {}", trial["number"]));
+                break;
+            }
+            if trial["state"] != "completed" {
+                // A search in order goes on from other trials than expected; a failed one is
+                // judged by who knows whether it may be.
+                if self.sequential && self.method == Method::Tpe {
+                    break;
+                }
+                continue;
+            }
+            let Some((params, value)) = undisturbed.as_ref().and_then(|all| all.get(place)) else {
+                continue;
+            };
+            for (name, x) in params {
+                if trial["params"][name].as_f64() != Some(*x) {
+                    let found = &trial["params"][name];
+                    faults.push(format!("trial {place} has {name} {found}, undisturbed it is {x}"));
+                }
+            }
+            if trial["values"]["value"].as_f64() != Some(*value) {
+                let found = &trial["values"]["value"];
+                faults.push(format!("trial {place} has value {found}, undisturbed it is {value}"));
+            }
+        }
+        faults
+    }
+}
+
+/// Our spaces have numbers only.
+fn number_of(choice: &Choice) -> f64 {
+    match choice {
+        Choice::Float(x) => *x,
+        #[expect(clippy::cast_precision_loss, reason = "0 to 9")]
+        Choice::Int(n) => *n as f64,
+        _ => f64::NAN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(work: &Work) -> Vec<Value> {
+        let expected = work.undisturbed().expect("it is repeatable").into_iter();
+        let trial = |(number, (params, value)): (usize, Expected)| {
+            json!({"number": number, "state": "completed", "params": params,
+                "values": {"value": value}})
+        };
+        expected.enumerate().map(trial).collect()
+    }
+
+    #[test]
+    fn a_missing_a_doubled_and_a_changed_trial_are_each_a_fault() {
+        let mut chance = Chance::new(1, "work");
+        for method in [Method::Random, Method::Grid, Method::Sobol, Method::Tpe] {
+            let mut work = Work::fast(40, chance.below(1000));
+            work.method = method;
+            work.sequential = method == Method::Tpe;
+            let good = listed(&work);
+            assert_eq!(work.faults(&good), Vec::<String>::new(), "{method:?}");
+            let mut lost = good.clone();
+            lost.remove(7);
+            assert!(!work.faults(&lost).is_empty(), "{method:?}");
+            let mut doubled = good.clone();
+            doubled[8] = doubled[7].clone();
+            assert!(!work.faults(&doubled).is_empty(), "{method:?}");
+            let mut changed = good.clone();
+            changed[9]["values"]["value"] = json!(1e-9);
+            assert_eq!(work.faults(&changed).len(), 1, "{method:?}");
+            let mut drawn_again = good;
+            drawn_again[3]["params"]["x1"] = json!(0.123);
+            assert_eq!(work.faults(&drawn_again).len(), 1, "{method:?}");
+        }
+    }
+}
