@@ -45,6 +45,9 @@ struct Mixed {
     /// Leases of 30 s, as they are delivered, instead of 2 s.
     #[arg(long)]
     production_leases: bool,
+    /// Leaves the logs also when nothing is violated.
+    #[arg(long)]
+    keep_logs: bool,
     /// Only this fault; can be given several times.
     #[arg(long, value_parser = Fault::named)]
     fault: Vec<Fault>,
@@ -106,6 +109,7 @@ async fn play(command: Command) -> anyhow::Result<bool> {
                     false => SHORT_LEASE,
                 },
                 faults,
+                keep_logs: options.keep_logs,
             };
             mixed::run(&plan).await
         }

@@ -37,6 +37,8 @@ pub struct Plan {
     pub lease_seconds: u32,
     /// The kinds of faults.
     pub faults: Vec<Fault>,
+    /// Leave the logs also when nothing is violated.
+    pub keep_logs: bool,
 }
 
 /// Plays, waits until everything has ended, and prints a report; whether nothing was violated.
@@ -57,7 +59,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<bool> {
     let findings = Findings::default();
     let mut scene = Scene::open(plan, &findings).await?;
     let outcome = play(plan, &mut scene, &findings).await;
-    if outcome.is_err() || !findings.violations().is_empty() {
+    if plan.keep_logs || outcome.is_err() || !findings.violations().is_empty() {
         scene.cluster.keep_logs();
     }
     outcome?;

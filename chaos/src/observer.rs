@@ -199,7 +199,7 @@ impl Observer {
         Ok(response.json().await.unwrap_or(Value::Null))
     }
 
-    /// The work queue, as the management shows it: about a second late.
+    /// The work queue, as the management shows it: up to five seconds late.
     ///
     /// # Errors
     /// When the broker does not answer, or has no such queue.

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How often an exit is looked for.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// The variable that makes libfaketime follow a file; see [`Process::set`].
+pub const FAKE_CLOCK: &str = "FAKETIME_TIMESTAMP_FILE";
+
 /// The environment of a process.
 pub type Environment = BTreeMap<String, String>;
 
@@ -112,6 +115,17 @@ impl Process {
             // It may have ended by itself.
             let _ = child.kill();
             let _ = child.wait();
+            self.remove_fake_clock(child.id());
+        }
+    }
+
+    /// What libfaketime leaves of a process that is killed.
+    fn remove_fake_clock(&self, pid: u32) {
+        if self.env.contains_key(FAKE_CLOCK) {
+            for name in ["faketime_shm", "sem.faketime_sem"] {
+                // It may have removed it itself.
+                let _ = std::fs::remove_file(format!("/dev/shm/{name}_{pid}"));
+            }
         }
     }
 
@@ -126,8 +140,10 @@ impl Process {
 
     /// How the process ended, if it has; it is buried then.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        let status = self.child.as_mut()?.try_wait().ok()??;
+        let child = self.child.as_mut()?;
+        let (status, pid) = (child.try_wait().ok()??, child.id());
         self.child = None;
+        self.remove_fake_clock(pid);
         Some(status)
     }
 

@@ -6,7 +6,7 @@ use crate::proxy::{Link, Weather};
 use anyhow::Context;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A worker that is asked to leave has two seconds for its trials; the rest is a busy machine.
 const LEAVES_WITHIN: Duration = Duration::from_secs(60);
@@ -156,10 +156,13 @@ impl Scene {
 
     async fn broker_is_back(&mut self, name: &str, doubled: bool) -> anyhow::Result<String> {
         self.double(doubled).await?;
-        let work = self.work_goes_on(name).await?;
-        let consumers = work + self.consumers_are_back(name).await?;
+        let began = Instant::now();
+        self.new_task_ends(name).await?;
+        let task = began.elapsed().as_secs_f64();
+        // Counted from the same moment as the other.
+        let consumers = self.consumers_are_back(name, began).await?;
         Ok(format!(
-            "trials are recorded after {work:.1} s, every slot consumes after {consumers:.1} s"
+            "a new task ends after {task:.1} s, every slot consumes after {consumers:.1} s"
         ))
     }
 
@@ -180,11 +183,11 @@ impl Scene {
         self.process(number).signal(Signal::STOP);
         self.double(doubled).await?;
         let asleep = self.lease.mul_f64(self.chance.between(1.2, 2.5));
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let took = self.run_elsewhere(name, &leases).await?;
         self.pause(asleep.saturating_sub(began.elapsed())).await?;
         self.process(number).signal(Signal::CONT);
-        let consumers = self.consumers_are_back(name).await?;
+        let consumers = self.consumers_are_back(name, Instant::now()).await?;
         let (worker, units) = (number - APIS, leases.len());
         Ok(format!(
             "worker-{worker} with {units} units, elsewhere after {took:.1} s; awake, every slot \
@@ -264,7 +267,7 @@ impl Scene {
         self.double(doubled).await?;
         // Each is dead sooner or later, with its reason; those that were taken before count.
         let mut dead = 0;
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         while dead < count && began.elapsed() < self.patience() {
             for body in self.observer.take_dead().await? {
                 if !self.planted.contains(&body) {
@@ -334,7 +337,7 @@ impl Scene {
         for number in APIS..APIS + workers {
             let process = self.process(number);
             process.signal(Signal::TERM);
-            let began = std::time::Instant::now();
+            let began = Instant::now();
             let status = process.exit(LEAVES_WITHIN).await;
             let words = process.last_words(5);
             if status.is_none_or(|status| !status.success()) {
@@ -345,7 +348,7 @@ impl Scene {
             self.findings.took(&format!("{name}: a worker has left"), took);
             self.start(number)?;
         }
-        let consumers = self.consumers_are_back(name).await?;
+        let consumers = self.consumers_are_back(name, Instant::now()).await?;
         Ok(format!("{workers} workers, every slot consumes after {consumers:.1} s"))
     }
 }

@@ -8,7 +8,7 @@ use crate::client::{Client, TASKS};
 use crate::cluster::Cluster;
 use crate::findings::{Findings, say};
 use crate::observer::Observer;
-use crate::process::Process;
+use crate::process::{FAKE_CLOCK, Process};
 use crate::proxy::{Link, Weather, host_and_port};
 use anyhow::{Context, ensure};
 use rustix::process::Signal;
@@ -109,12 +109,10 @@ impl Scene {
             let last = number + 1 == APIS || number + 1 == count;
             if let (Some(file), true) = (&clock, last) {
                 process.set("LD_PRELOAD", FAKETIME);
-                process.set("FAKETIME_TIMESTAMP_FILE", &file.to_string_lossy());
+                process.set(FAKE_CLOCK, &file.to_string_lossy());
                 process.set("FAKETIME_CACHE_DURATION", "1");
                 // As a real clock that is set: time that is measured goes on evenly.
                 process.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-                // Its semaphores would outlive a process that is killed.
-                process.set("FAKETIME_DISABLE_SHM", "1");
             }
             links.push(own);
         }
