@@ -58,7 +58,8 @@ impl Client {
                     (503 | 504, _) => self.findings.count("requests answered 503 or 504", 1),
                     (500.., Ok(body)) => {
                         let body = String::from_utf8_lossy(&body).into_owned();
-                        self.findings.violation(format!("{what} answered {status}: {body}"));
+                        self.findings
+                            .violation(format!("{what} answered {status}: {body}"));
                     }
                     // Cut off in the middle of its body.
                     (_, Err(_)) => {}
@@ -74,13 +75,15 @@ impl Client {
     /// GET, repeated until it is answered.
     pub async fn get(&self, path: &str) -> (u16, Value) {
         let what = format!("GET {path}");
-        self.until_answered(&what, |http| http.get(self.url(path))).await
+        self.until_answered(&what, |http| http.get(self.url(path)))
+            .await
     }
 
     /// POST without a body, repeated until it is answered.
     pub async fn post(&self, path: &str) -> (u16, Value) {
         let what = format!("POST {path}");
-        self.until_answered(&what, |http| http.post(self.url(path))).await
+        self.until_answered(&what, |http| http.post(self.url(path)))
+            .await
     }
 
     /// Submits a task until it is accepted; its id. `None`: it was refused, which is a violation.
@@ -94,7 +97,8 @@ impl Client {
         let (status, answer) = self.until_answered(&what, build).await;
         let id = answer["task_id"].as_str().map(str::to_owned);
         if id.is_none() || ![200, 201].contains(&status) {
-            self.findings.violation(format!("{what} was refused with {status}: {answer}"));
+            self.findings
+                .violation(format!("{what} was refused with {status}: {answer}"));
             return None;
         }
         id

@@ -21,8 +21,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// Where the product reads its fail points.
-const FAIL_POINTS: &str = "FAILPOINTS";
+/// Where the product reads its fail point.
+const FAIL_POINT: &str = "TRIALMILL_FAILPOINT";
 /// How the armed process must die.
 const SIGABRT: i32 = 6;
 /// How often a condition is looked at.
@@ -39,7 +39,7 @@ const MOST_DRAINS: u32 = 10;
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The points.
-    pub points: Vec<&'static Point>,
+    pub points: Vec<Point>,
     /// Numbers of workers.
     pub workers: Vec<usize>,
     /// Seeds.
@@ -53,7 +53,7 @@ pub struct Plan {
 /// One run.
 #[derive(Debug, Clone, Copy)]
 struct Run {
-    point: &'static Point,
+    point: Point,
     workers: usize,
     seed: u64,
 }
@@ -149,20 +149,29 @@ fn table(plan: &Plan, outcomes: &[Outcome], took: Duration) -> bool {
             "{name:<20}  {who:<7}  {runs:>4}  {violated:>8}   {mean:.1} / {most:.1}"
         ));
     }
-    let violated: Vec<&Outcome> = outcomes.iter().filter(|o| !o.violations.is_empty()).collect();
+    let violated: Vec<&Outcome> = outcomes
+        .iter()
+        .filter(|o| !o.violations.is_empty())
+        .collect();
     for outcome in &violated {
         let Run {
             point,
             workers,
             seed,
         } = outcome.run;
-        say(&format!("\n{} with {workers} workers, seed {seed}:", point.name));
+        say(&format!(
+            "\n{} with {workers} workers, seed {seed}:",
+            point.name
+        ));
         for violation in &outcome.violations {
             say(&format!("  {violation}"));
         }
     }
     let (runs, bad) = (outcomes.len(), violated.len());
-    say(&format!("\n{runs} runs in {:.0} s, {bad} violated", took.as_secs_f64()));
+    say(&format!(
+        "\n{runs} runs in {:.0} s, {bad} violated",
+        took.as_secs_f64()
+    ));
     bad == 0
 }
 
@@ -214,11 +223,9 @@ impl Stage {
     async fn play_it(&mut self, run: Run, findings: &Findings) -> anyhow::Result<()> {
         let Run { point, .. } = run;
         let mut chance = Chance::new(run.seed, point.name);
-        let passed = chance.below(point.most_passed + 1);
-        let value = match passed {
-            0 => format!("{}=return", point.name),
-            _ => format!("{}={passed}*off->return", point.name),
-        };
+        let (least, most) = point.passes;
+        let passed = least + chance.below(most - least + 1);
+        let value = format!("{}@{passed}", point.name);
         let mut own = vec![];
         match point.arrange {
             Arrange::Drain => own.push(("TRIALMILL_DRAIN_SECONDS", "0")),
@@ -227,7 +234,7 @@ impl Stage {
         }
         self.cluster.add_api(&[])?;
         if point.who == Who::Api {
-            self.cluster.apis[0].process.set(FAIL_POINTS, &value);
+            self.cluster.apis[0].process.set(FAIL_POINT, &value);
         }
         self.cluster.apis[0].process.start()?;
         self.cluster.api_answers(0).await?;
@@ -239,7 +246,7 @@ impl Stage {
         for number in 0..run.workers {
             let worker = self.cluster.add_worker(&own)?;
             if point.who == Who::Worker && number == 0 {
-                worker.set(FAIL_POINTS, &value);
+                worker.set(FAIL_POINT, &value);
             }
         }
         let client = Client::new(vec![self.cluster.apis[0].url.clone()], findings.clone())?;
@@ -378,7 +385,10 @@ impl Stage {
     ) -> anyhow::Result<()> {
         let began = Instant::now();
         while !condition(self).await? {
-            ensure!(began.elapsed() < self.patience(), "waited too long until {what}");
+            ensure!(
+                began.elapsed() < self.patience(),
+                "waited too long until {what}"
+            );
             tokio::time::sleep(LOOK).await;
         }
         Ok(())
@@ -398,7 +408,7 @@ struct Play {
     serving: JoinSet<()>,
     chance: Chance,
     armed: Armed,
-    point: &'static Point,
+    point: Point,
 }
 
 impl Play {
@@ -412,6 +422,14 @@ impl Play {
         let mut act = Act::Watch;
         match self.point.arrange {
             Arrange::Cancel => act = Act::Cancel(self.chance.below(3)),
+            Arrange::Pause => {
+                act = Act::Pause(self.chance.below(3), Duration::from_millis(300));
+                works[0].seconds = 0.1;
+            }
+            Arrange::Timeout => {
+                works[0].seconds = 0.1;
+                works[0].timeout = Some(1.0);
+            }
             Arrange::AckEarly => {
                 works = works.into_iter().map(Work::in_order).collect();
                 works[0].seconds = 0.05;
@@ -433,10 +451,15 @@ impl Play {
     }
 
     /// Judges how a process ended; whether it died at its point.
-    fn buried(&mut self, process: &mut Process, status: ExitStatus, armed: bool) -> anyhow::Result<bool> {
+    fn buried(
+        &mut self,
+        process: &mut Process,
+        status: ExitStatus,
+        armed: bool,
+    ) -> anyhow::Result<bool> {
         if armed && self.armed == Armed::Alive && status.signal() == Some(SIGABRT) {
             self.armed = Armed::Died;
-            process.unset(FAIL_POINTS);
+            process.unset(FAIL_POINT);
             return Ok(true);
         }
         let asked_to_leave = self.point.arrange == Arrange::Drain && armed;

@@ -178,17 +178,25 @@ impl Customers {
         // attempt took effect and the answer was lost.
         let may_be: &[&str] = match (act, ended.cancelled) {
             (_, true) => &["cancelled"],
+            // Out of time before any trial ended.
+            _ if work.timeout.is_some() => &["completed", "failed"],
             (Act::Cancel(_), false) => &["cancelled", "completed"],
             _ => &["completed"],
         };
         if !may_be.contains(&state) {
-            wrong(format!("it is {state} and should be {may_be:?} ({act:?}): {}", ended.status));
+            wrong(format!(
+                "it is {state} and should be {may_be:?} ({act:?}): {}",
+                ended.status
+            ));
         }
         let count = |field: &str| ended.status[field].as_u64().unwrap_or(0);
         let counted = count("completed_trials") + count("pruned_trials") + count("failed_trials");
         let listed = &ended.trials;
         if counted != listed.len() as u64 {
-            wrong(format!("{counted} trials are counted and {} listed", listed.len()));
+            wrong(format!(
+                "{counted} trials are counted and {} listed",
+                listed.len()
+            ));
         }
         let numbers: BTreeSet<u64> = listed.iter().filter_map(|t| t["number"].as_u64()).collect();
         if numbers.len() != listed.len() {
@@ -213,13 +221,16 @@ impl Customers {
             .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         if ended.status["best_trial_number"].as_u64() != best.map(|(_, number)| number) {
             let told = &ended.status["best_trial_number"];
-            wrong(format!("the best trial is {told}, by the rows it is {best:?}"));
+            wrong(format!(
+                "the best trial is {told}, by the rows it is {best:?}"
+            ));
         }
         if state == "completed" {
             for fault in work.faults(listed) {
                 wrong(fault);
             }
-            self.findings.count("trials of completed tasks", listed.len() as u64);
+            self.findings
+                .count("trials of completed tasks", listed.len() as u64);
         }
     }
 }
@@ -289,9 +300,16 @@ impl Watch<'_> {
 
     /// Gives an order; whether it was acknowledged. A task that has ended refuses it.
     async fn order(&self, order: &str) -> bool {
-        let (code, answer) = self.all.client.post(&format!("{TASKS}/{}/{order}", self.id)).await;
+        let (code, answer) = self
+            .all
+            .client
+            .post(&format!("{TASKS}/{}/{order}", self.id))
+            .await;
         match code {
-            200 => self.all.findings.count("tasks cancelled, paused or resumed", 1),
+            200 => self
+                .all
+                .findings
+                .count("tasks cancelled, paused or resumed", 1),
             409 => {}
             _ => self.wrong(&format!("{order} was answered {code}: {answer}")),
         }
@@ -314,14 +332,25 @@ impl Watch<'_> {
         let now = &self.status;
         if !before.is_null() {
             if is_terminal(&before) {
-                for field in ["status", "stop_reason", "best_score", "best_trial_number", "completed_at"] {
+                for field in [
+                    "status",
+                    "stop_reason",
+                    "best_score",
+                    "best_trial_number",
+                    "completed_at",
+                ] {
                     if before[field] != now[field] {
                         let (old, new) = (&before[field], &now[field]);
                         self.wrong(&format!("{field} was {old} after the end and is {new} now"));
                     }
                 }
             }
-            for field in ["progress", "completed_trials", "pruned_trials", "failed_trials"] {
+            for field in [
+                "progress",
+                "completed_trials",
+                "pruned_trials",
+                "failed_trials",
+            ] {
                 if now[field].as_f64() < before[field].as_f64() {
                     let (old, new) = (&before[field], &now[field]);
                     self.wrong(&format!("{field} fell from {old} to {new}"));
@@ -349,7 +378,9 @@ impl Watch<'_> {
             let path = format!("{TASKS}/{}/trials?limit=500{cursor}", self.id);
             let (code, page) = self.all.client.get(&path).await;
             if code != 200 {
-                self.wrong(&format!("the trials of an accepted task are {code}: {page}"));
+                self.wrong(&format!(
+                    "the trials of an accepted task are {code}: {page}"
+                ));
                 return;
             }
             let listed = page["items"].as_array().into_iter().flatten();

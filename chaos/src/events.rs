@@ -49,7 +49,9 @@ impl Events {
 fn read(text: &str) -> anyhow::Result<Option<(u64, Value)>> {
     let field = |name: &str| {
         let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-        lines.find(|(field, _)| *field == name).map(|(_, value)| value.trim())
+        lines
+            .find(|(field, _)| *field == name)
+            .map(|(_, value)| value.trim())
     };
     match (field("id"), field("data")) {
         (Some(id), Some(data)) => Ok(Some((id.parse()?, serde_json::from_str(data)?))),

@@ -90,7 +90,10 @@ async fn play(plan: &Plan, scene: &mut Scene, findings: &Findings) -> anyhow::Re
     let waiting = Instant::now();
     stream.close();
     scene.until_ended(&mut stream).await?;
-    findings.took("all tasks have ended after the last fault", waiting.elapsed().as_secs_f64());
+    findings.took(
+        "all tasks have ended after the last fault",
+        waiting.elapsed().as_secs_f64(),
+    );
     rest::check(&scene.cluster, &scene.observer, &scene.planted, findings).await?;
     scene.leave_in_order().await;
     Ok(())
@@ -104,14 +107,20 @@ fn report(plan: &Plan, findings: &Findings) -> bool {
         let figure = |part| percentile(&times, part).unwrap_or(0.0);
         let count = times.len();
         let (p50, p99, max) = (figure(0.5), figure(0.99), figure(1.0));
-        say(&format!("{what:<50} {count:>5} {p50:>8.2} {p99:>8.2} {max:>8.2}"));
+        say(&format!(
+            "{what:<50} {count:>5} {p50:>8.2} {p99:>8.2} {max:>8.2}"
+        ));
     }
     say("");
     for (what, count) in findings.counts() {
         say(&format!("{count:>8}  {what}"));
     }
     let violations = findings.violations();
-    say(&format!("\nseed {}: {} violations", plan.seed, violations.len()));
+    say(&format!(
+        "\nseed {}: {} violations",
+        plan.seed,
+        violations.len()
+    ));
     for violation in &violations {
         say(&format!("  {violation}"));
     }

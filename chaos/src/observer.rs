@@ -67,7 +67,10 @@ impl Observer {
         Ok(client)
     }
 
-    async fn ask<T>(&self, question: impl AsyncFn(&Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    async fn ask<T>(
+        &self,
+        question: impl AsyncFn(&Client) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let answer = async {
             let mut slot = self.client.lock().await;
             if slot.as_ref().is_none_or(Client::is_closed) {
@@ -195,7 +198,10 @@ impl Observer {
         let url = format!("{}{path}", self.management);
         let response = self.http.request(method, url).json(body).send().await?;
         let status = response.status();
-        ensure!(status.is_success(), "the management answers {status} at {path}");
+        ensure!(
+            status.is_success(),
+            "the management answers {status} at {path}"
+        );
         Ok(response.json().await.unwrap_or(Value::Null))
     }
 
@@ -247,7 +253,10 @@ impl Observer {
         let mut bodies = Vec::new();
         loop {
             let get = json!({"count": 100, "ackmode": "ack_requeue_false", "encoding": "auto"});
-            let answer = match self.manage(Method::POST, &format!("{DEAD}/get"), &get).await {
+            let answer = match self
+                .manage(Method::POST, &format!("{DEAD}/get"), &get)
+                .await
+            {
                 Err(error) if error.to_string().contains("404") => return Ok(bodies),
                 answer => answer?,
             };

@@ -1,7 +1,6 @@
-//! The fail points of the product, and what must be arranged so that each is reached.
-//!
-//! A point is a name that the product evaluates at one step; `FAILPOINTS=name=2*off->return` lets
-//! it pass twice and ends the process with SIGABRT at the third time.
+//! What must be arranged so that each fail point of the product is reached.
+
+use trialmill_common::failpoints::{FailPoint, Process};
 
 /// Which process is started with the point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,79 +22,106 @@ pub enum Arrange {
     Drain,
     /// Running tasks are cancelled.
     Cancel,
+    /// Running tasks are paused and resumed.
+    Pause,
+    /// A task runs out of its time.
+    Timeout,
     /// Every worker is killed while it holds units.
     Reap,
     /// Units run longer than the time after which their message is acknowledged.
     AckEarly,
 }
 
-/// A fail point.
+/// A fail point with its arrangement.
 #[derive(Debug, Clone, Copy)]
 pub struct Point {
+    /// The point.
+    pub point: FailPoint,
     /// Its name.
     pub name: &'static str,
     /// Who dies at it.
     pub who: Who,
     /// How it is reached.
     pub arrange: Arrange,
-    /// At most so many hits pass before it acts; drawn from the seed. What comes once per task or
-    /// per run is hit at once.
-    pub most_passed: u64,
+    /// It is passed at least and at most so many times before it acts; drawn from the seed. What
+    /// comes once per task or per run is hit at once.
+    pub passes: (u64, u64),
 }
 
-const fn point(name: &'static str, who: Who, arrange: Arrange, most_passed: u64) -> Point {
-    Point {
-        name,
-        who,
-        arrange,
-        most_passed,
+/// How a point is reached, and how often it is passed first.
+///
+/// A new point does not compile before it has its row here.
+fn arranged(point: FailPoint) -> (Arrange, (u64, u64)) {
+    use Arrange::{AckEarly, Cancel, Drain, Pause, Reap, Timeout, Unroutable, Work};
+    use FailPoint as P;
+    match point {
+        P::SubmitChecked | P::SubmitCommitting | P::SubmitCommitted => (Work, (0, 1)),
+        P::RelayTaking | P::RelayTaken | P::RelayPublished | P::RelayConfirmed | P::RelayMarked => {
+            (Work, (0, 5))
+        }
+        P::RelayUnroutable => (Unroutable, (0, 0)),
+        // The first time is the start, when the queue is new.
+        P::QueueEmptied | P::QueueRefilled => (Unroutable, (1, 1)),
+        P::SlotDelivered
+        | P::ClaimCommitting
+        | P::ClaimCommitted
+        | P::TrialBegun
+        | P::TrialComputed
+        | P::RecordBegun
+        | P::RecordCommitting
+        | P::RecordCommitted
+        | P::UnitDone
+        | P::UnitClosing
+        | P::UnitSettled
+        | P::SlotAcknowledged => (Work, (0, 5)),
+        P::TrialAnnouncing | P::TrialAnnounced => (Work, (0, 1)),
+        P::TaskEnding | P::TaskEnded => (Work, (0, 0)),
+        P::RenewBegun | P::RenewAnswered => (Work, (0, 2)),
+        P::AcknowledgedEarly => (AckEarly, (0, 0)),
+        P::DrainBegun | P::HandingBack | P::HandedBack => (Drain, (0, 0)),
+        P::StopCommitting | P::StopCommitted | P::StopObeyed => (Cancel, (0, 0)),
+        P::PauseCommitting | P::ResumeCommitting => (Pause, (0, 0)),
+        P::ReapCommitting | P::ReapCommitted => (Reap, (0, 0)),
+        P::TimeoutCommitting => (Timeout, (0, 0)),
     }
 }
 
-/// Every point.
-pub const POINTS: &[Point] = &[
-    point("submit.begun", Who::Api, Arrange::Work, 1),
-    point("submit.committing", Who::Api, Arrange::Work, 1),
-    point("submit.committed", Who::Api, Arrange::Work, 1),
-    point("submit.answered", Who::Api, Arrange::Work, 1),
-    point("relay.taken", Who::Api, Arrange::Work, 5),
-    point("relay.published", Who::Api, Arrange::Work, 5),
-    point("relay.confirmed", Who::Api, Arrange::Work, 5),
-    point("relay.marked", Who::Api, Arrange::Work, 5),
-    point("relay.returned", Who::Api, Arrange::Unroutable, 0),
-    point("slot.delivered", Who::Worker, Arrange::Work, 5),
-    point("claim.committing", Who::Worker, Arrange::Work, 5),
-    point("claim.claimed", Who::Worker, Arrange::Work, 5),
-    point("trial.announced", Who::Worker, Arrange::Work, 2),
-    point("trial.running", Who::Worker, Arrange::Work, 5),
-    point("trial.computed", Who::Worker, Arrange::Work, 5),
-    point("record.committing", Who::Worker, Arrange::Work, 5),
-    point("record.recorded", Who::Worker, Arrange::Work, 5),
-    point("record.closing", Who::Worker, Arrange::Work, 5),
-    point("unit.closed", Who::Worker, Arrange::Work, 5),
-    point("slot.acked", Who::Worker, Arrange::Work, 5),
-    point("record.ending", Who::Worker, Arrange::Work, 0),
-    point("record.ended", Who::Worker, Arrange::Work, 0),
-    point("renew.renewing", Who::Worker, Arrange::Work, 2),
-    point("drain.handing_back", Who::Worker, Arrange::Drain, 0),
-    point("cancel.stopping", Who::Worker, Arrange::Cancel, 0),
-    point("ack_early.handed", Who::Worker, Arrange::AckEarly, 0),
-    point("reap.requeued", Who::Api, Arrange::Reap, 0),
-    point("reap.committed", Who::Api, Arrange::Reap, 0),
-];
+impl Point {
+    fn of(point: FailPoint) -> Self {
+        let (arrange, passes) = arranged(point);
+        let who = match point.process() {
+            Process::Api | Process::Either => Who::Api,
+            Process::Worker => Who::Worker,
+        };
+        Self {
+            point,
+            name: point.name(),
+            who,
+            arrange,
+            passes,
+        }
+    }
+}
 
 /// The points with these names; all of them when none is given.
 ///
 /// # Errors
 /// A name that is none, with the names there are.
-pub fn named(names: &[String]) -> anyhow::Result<Vec<&'static Point>> {
+pub fn named(names: &[String]) -> anyhow::Result<Vec<Point>> {
+    let all = FailPoint::ALL.iter().map(|point| Point::of(*point));
     if names.is_empty() {
-        return Ok(POINTS.iter().collect());
+        return Ok(all.collect());
     }
     let find = |name: &String| {
-        let all = || POINTS.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
-        let found = POINTS.iter().find(|point| point.name == name);
-        found.ok_or_else(|| anyhow::anyhow!("there is no point {name}; there are {}", all()))
+        let known = || {
+            FailPoint::ALL
+                .iter()
+                .map(|p| p.name())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let found = all.clone().find(|point| point.name == name);
+        found.ok_or_else(|| anyhow::anyhow!("there is no point {name}; there are {}", known()))
     };
     names.iter().map(find).collect()
 }

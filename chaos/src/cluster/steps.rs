@@ -103,7 +103,9 @@ impl Cluster {
         let response = must(response.map_err(Into::into));
         let status = response.status().as_u16();
         let retry = response.headers().get("retry-after");
-        let retry = retry.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let retry = retry
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
         (status, retry, response.json().await.unwrap_or(Value::Null))
     }
 
@@ -138,7 +140,10 @@ impl Cluster {
         self.wait(&what, async |cluster| {
             let status = cluster.status(id).await;
             let state = status["status"].as_str().unwrap_or("");
-            assert!(["queued", "running"].contains(&state), "{state} before {target}");
+            assert!(
+                ["queued", "running"].contains(&state),
+                "{state} before {target}"
+            );
             cluster.ended_trials(id).await >= target
         })
         .await;

@@ -42,7 +42,8 @@ impl Scene {
                 self.database_is_back(name, doubled).await
             }
             Fault::DatabaseKill => {
-                self.servers(&["kill", "pg"], Some(&["start", "pg"])).await?;
+                self.servers(&["kill", "pg"], Some(&["start", "pg"]))
+                    .await?;
                 self.database_is_back(name, doubled).await
             }
             Fault::BrokerRestart => {
@@ -108,7 +109,8 @@ impl Scene {
             }
             Fault::DiskAlarm => {
                 let set = "set_disk_free_limit";
-                self.alarm([set, "9999GB", ""], [set, "200MB", ""], doubled).await?;
+                self.alarm([set, "9999GB", ""], [set, "200MB", ""], doubled)
+                    .await?;
                 self.broker_is_back(name, false).await
             }
             Fault::ClockJump => self.jump(name, doubled).await,
@@ -133,7 +135,8 @@ impl Scene {
         if doubled {
             let number = self.some_worker();
             self.start(number)?;
-            self.findings.count("workers killed on top of another fault", 1);
+            self.findings
+                .count("workers killed on top of another fault", 1);
         }
         Ok(())
     }
@@ -173,7 +176,9 @@ impl Scene {
         self.start(number)?;
         let took = self.run_elsewhere(name, &leases).await?;
         let (worker, units) = (number - APIS, leases.len());
-        Ok(format!("worker-{worker} with {units} units, elsewhere after {took:.1} s"))
+        Ok(format!(
+            "worker-{worker} with {units} units, elsewhere after {took:.1} s"
+        ))
     }
 
     async fn zombie(&mut self, name: &str, doubled: bool) -> anyhow::Result<String> {
@@ -209,7 +214,10 @@ impl Scene {
     async fn weather(&mut self, doubled: bool, percent: u64, bad: Weather) -> anyhow::Result<()> {
         let set = |weather: Weather| {
             move |links: &super::scene::Links| {
-                links.both().into_iter().for_each(|link: &Link| link.set(weather));
+                links
+                    .both()
+                    .into_iter()
+                    .for_each(|link: &Link| link.set(weather));
             }
         };
         self.each_link(percent, set(bad));
@@ -255,7 +263,10 @@ impl Scene {
             (sound(""), Some(json!(1))),
             (format!("{mark}, of a version to come"), Some(json!(99))),
             (format!("{mark}, without a version"), None),
-            (format!("{mark}, with a version in words"), Some(json!("one"))),
+            (
+                format!("{mark}, with a version in words"),
+                Some(json!("one")),
+            ),
             (format!("{mark}, too long: {padding}"), Some(json!(1))),
         ];
         let count = messages.len();
@@ -263,7 +274,8 @@ impl Scene {
             self.observer.publish(&body, schema).await?;
             self.planted.insert(body);
         }
-        self.findings.count("malformed messages planted", count as u64);
+        self.findings
+            .count("malformed messages planted", count as u64);
         self.double(doubled).await?;
         // Each is dead sooner or later, with its reason; those that were taken before count.
         let mut dead = 0;
@@ -284,11 +296,17 @@ impl Scene {
             self.findings.violation(what);
         }
         let took = began.elapsed().as_secs_f64();
-        self.findings.took(&format!("{name}: all of them are dead letters"), took);
+        self.findings
+            .took(&format!("{name}: all of them are dead letters"), took);
         Ok(format!("{count} messages, dead letters after {took:.1} s"))
     }
 
-    async fn alarm(&mut self, set: [&str; 3], reset: [&str; 3], doubled: bool) -> anyhow::Result<()> {
+    async fn alarm(
+        &mut self,
+        set: [&str; 3],
+        reset: [&str; 3],
+        doubled: bool,
+    ) -> anyhow::Result<()> {
         self.control(set).await?;
         self.double(doubled).await?;
         let time = self.chance.seconds(3.0, 15.0);
@@ -345,10 +363,13 @@ impl Scene {
                 self.findings.violation(what);
             }
             let took = began.elapsed().as_secs_f64();
-            self.findings.took(&format!("{name}: a worker has left"), took);
+            self.findings
+                .took(&format!("{name}: a worker has left"), took);
             self.start(number)?;
         }
         let consumers = self.consumers_are_back(name, Instant::now()).await?;
-        Ok(format!("{workers} workers, every slot consumes after {consumers:.1} s"))
+        Ok(format!(
+            "{workers} workers, every slot consumes after {consumers:.1} s"
+        ))
     }
 }

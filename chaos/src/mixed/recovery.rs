@@ -78,13 +78,19 @@ impl Scene {
     /// Until more trials are recorded than now.
     pub async fn work_goes_on(&mut self, fault: &str) -> anyhow::Result<f64> {
         let mut before = self.observer.recorded().await.ok();
-        self.recovered(fault, PROGRESS, Instant::now(), Duration::ZERO, async |scene| {
-            let now = scene.observer.recorded().await.ok();
-            if before.is_none() {
-                before = now;
-            }
-            now > before
-        })
+        self.recovered(
+            fault,
+            PROGRESS,
+            Instant::now(),
+            Duration::ZERO,
+            async |scene| {
+                let now = scene.observer.recorded().await.ok();
+                if before.is_none() {
+                    before = now;
+                }
+                now > before
+            },
+        )
         .await
     }
 
@@ -98,19 +104,25 @@ impl Scene {
         let client = self.client()?;
         let mut task = tokio::spawn(async move { client.submit(&work.request(), &key).await });
         let mut id = None;
-        self.recovered(fault, THROUGH, Instant::now(), Duration::ZERO, async |scene| {
-            if id.is_none() && task.is_finished() {
-                id = (&mut task).await.ok().flatten();
-            }
-            let Some(id) = &id else { return false };
-            for api in &scene.cluster.apis {
-                let path = format!("{TASKS}/{id}/status");
-                if let Some((200, status)) = scene.cluster.try_get(&api.url, &path).await {
-                    return status["status"] == "completed";
+        self.recovered(
+            fault,
+            THROUGH,
+            Instant::now(),
+            Duration::ZERO,
+            async |scene| {
+                if id.is_none() && task.is_finished() {
+                    id = (&mut task).await.ok().flatten();
                 }
-            }
-            false
-        })
+                let Some(id) = &id else { return false };
+                for api in &scene.cluster.apis {
+                    let path = format!("{TASKS}/{id}/status");
+                    if let Some((200, status)) = scene.cluster.try_get(&api.url, &path).await {
+                        return status["status"] == "completed";
+                    }
+                }
+                false
+            },
+        )
         .await
     }
 
@@ -119,20 +131,30 @@ impl Scene {
         if leases.is_empty() {
             return Ok(0.0);
         }
-        self.recovered(fault, ELSEWHERE, Instant::now(), Duration::ZERO, async |scene| {
-            matches!(scene.observer.still_lost(leases).await, Ok(0))
-        })
+        self.recovered(
+            fault,
+            ELSEWHERE,
+            Instant::now(),
+            Duration::ZERO,
+            async |scene| matches!(scene.observer.still_lost(leases).await, Ok(0)),
+        )
         .await
     }
 
     /// Until an API takes tasks.
     pub async fn is_ready(&mut self, fault: &str, api: usize) -> anyhow::Result<f64> {
         debug_assert!(api < APIS, "an API");
-        self.recovered(fault, READY, Instant::now(), Duration::ZERO, async |scene| {
-            let url = scene.cluster.apis[api].url.clone();
-            let answer = scene.cluster.try_get(&url, "/readyz").await;
-            answer.is_some_and(|(status, _)| status == 200)
-        })
+        self.recovered(
+            fault,
+            READY,
+            Instant::now(),
+            Duration::ZERO,
+            async |scene| {
+                let url = scene.cluster.apis[api].url.clone();
+                let answer = scene.cluster.try_get(&url, "/readyz").await;
+                answer.is_some_and(|(status, _)| status == 200)
+            },
+        )
         .await
     }
 }

@@ -138,7 +138,12 @@ impl Scene {
 
     /// A client of both APIs.
     pub fn client(&self) -> anyhow::Result<Client> {
-        let urls = self.cluster.apis.iter().map(|api| api.url.clone()).collect();
+        let urls = self
+            .cluster
+            .apis
+            .iter()
+            .map(|api| api.url.clone())
+            .collect();
         Client::new(urls, self.findings.clone())
     }
 
@@ -180,7 +185,8 @@ impl Scene {
                     let what = format!("{name} ended by itself ({status}):\n{words}");
                     self.findings.violation(what);
                 } else {
-                    self.findings.count("starts that failed and were repeated", 1);
+                    self.findings
+                        .count("starts that failed and were repeated", 1);
                 }
             }
             let gone = self.process(number).id().is_none();
@@ -210,7 +216,10 @@ impl Scene {
     pub async fn until_work_flows(&mut self) -> anyhow::Result<()> {
         let began = Instant::now();
         while self.observer.recorded().await.unwrap_or(0) == 0 {
-            ensure!(began.elapsed() < self.patience(), "no trial is ever recorded");
+            ensure!(
+                began.elapsed() < self.patience(),
+                "no trial is ever recorded"
+            );
             self.pause(LOOK).await?;
         }
         Ok(())
