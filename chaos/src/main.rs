@@ -45,6 +45,9 @@ struct Mixed {
     /// Leases of 30 s, as they are delivered, instead of 2 s.
     #[arg(long)]
     production_leases: bool,
+    /// What the processes log.
+    #[arg(long, default_value = "info")]
+    log: String,
     /// Leaves the logs also when nothing is violated.
     #[arg(long)]
     keep_logs: bool,
@@ -109,6 +112,7 @@ async fn play(command: Command) -> anyhow::Result<bool> {
                     false => SHORT_LEASE,
                 },
                 faults,
+                log: options.log,
                 keep_logs: options.keep_logs,
             };
             mixed::run(&plan).await

@@ -37,6 +37,8 @@ pub struct Plan {
     pub lease_seconds: u32,
     /// The kinds of faults.
     pub faults: Vec<Fault>,
+    /// What the processes log, as `TRIALMILL_LOG` says it.
+    pub log: String,
     /// Leave the logs also when nothing is violated.
     pub keep_logs: bool,
 }

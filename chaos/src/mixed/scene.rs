@@ -82,6 +82,7 @@ impl Scene {
     pub async fn open(plan: &Plan, findings: &Findings) -> anyhow::Result<Self> {
         let mut cluster = Cluster::with_servers("mixed").await?;
         cluster.set("TRIALMILL_LEASE_SECONDS", &plan.lease_seconds.to_string());
+        cluster.set("TRIALMILL_LOG", &plan.log);
         // A drain is to be seen to end; what runs then is handed back.
         cluster.set("TRIALMILL_DRAIN_SECONDS", "2");
         let database = cluster.env("DATABASE_URL").to_owned();
