@@ -39,6 +39,7 @@ pub const VARIABLES: &[&str] = &[
     "TRIALMILL_SERVICES_DIR",
     "TRIALMILL_SERVICES_ENGINE",
     "TRIALMILL_SERVICES_FSYNC",
+    "TRIALMILL_SERVICES_RABBITMQ_ADVANCED",
 ];
 
 /// Whether a variable looks like ours and is none: probably misspelt.
