@@ -229,7 +229,8 @@ pub struct TaskFilter {
 /// A page of tasks.
 #[derive(Debug, Clone)]
 pub struct TaskPage {
-    /// Newest first.
+    /// Newest first, without what is long and only shown of one task: `spec` and `resolved` are null,
+    /// `warnings` is empty.
     pub tasks: Vec<TaskRow>,
     /// How many tasks the filter matches in all.
     pub total: u64,

@@ -31,7 +31,7 @@ pub(super) async fn tasks(client: &mut Object, filter: &TaskFilter) -> Result<Ta
     let states: Vec<&str> = filter.states.iter().map(|s| s.name()).collect();
     let kind = filter.kind.map(|k| k.name());
     let before = filter.before.map(|id| id.0);
-    let columns = task::columns();
+    let columns = task::listed_columns();
     let list = format!(
         "select {columns} from tasks t
          where {matching} and ($5::uuid is null or t.id < $5) order by t.id desc limit $6"
@@ -89,11 +89,12 @@ pub(super) async fn trials(
     id: TaskId,
     filter: &TrialFilter,
 ) -> Result<Vec<TrialRow>, PgError> {
+    // The end is written out, so that the index of trials that did not complete can be used.
+    let end = filter.end.map(|end| end.name());
+    let end = end.map_or_else(String::new, |end| format!("and outcome = '{end}'"));
     let query = format!(
-        "select {TRIAL} from trials
-         where task_id = $1 and ($2::int4 is null or number > $2)
-            and ($3::text is null or outcome = $3)
-         order by number limit $4"
+        "select {TRIAL} from trials where task_id = $1 and number > $2 {end}
+         order by number limit $3"
     );
     if filter
         .after
@@ -101,10 +102,10 @@ pub(super) async fn trials(
     {
         return Ok(Vec::new());
     }
-    let after = filter.after.map(int);
-    let end = filter.end.map(|e| e.name());
+    let after = filter.after.map_or(-1, int);
+    let statement = client.prepare_cached(&query).await?;
     let rows = client
-        .query(&query, &[&id.0, &after, &end, &page(filter.limit)])
+        .query(&statement, &[&id.0, &after, &page(filter.limit)])
         .await?;
     rows.iter().map(trial_row).collect()
 }
@@ -166,12 +167,14 @@ pub(super) async fn events(
     after: i64,
     limit: u32,
 ) -> Result<Vec<EventRow>, PgError> {
-    let rows = client
-        .query(
+    let statement = client
+        .prepare_cached(
             "select seq, at, event from task_events
              where task_id = $1 and seq > $2 order by seq limit $3",
-            &[&id.0, &after, &page(limit)],
         )
+        .await?;
+    let rows = client
+        .query(&statement, &[&id.0, &after, &page(limit)])
         .await?;
     rows.iter()
         .map(|row| {
@@ -210,10 +213,14 @@ pub(super) async fn unit_summary(
                 (select count(*) from mine where state = 'leased' and lease_until < now())::int4,
                 (select coalesce(sum(crashes), 0) from mine
                     where state in ('queued', 'leased'))::int4,
-                (select count(*) from units u join tasks o on o.id = u.task_id, t
-                    where u.state = 'queued' and o.pool = t.pool and o.id <> t.id
+                -- Open units are counted in their task: not one by one, there may be very many.
+                ((select coalesce(sum(o.open_units), 0) from tasks o, t
+                    where o.pool = t.pool and o.state in ('queued', 'running')
+                        and (o.priority, o.id) < (t.priority, t.id))
+                 - (select count(*) from units u join tasks o on o.id = u.task_id, t
+                    where u.state = 'leased' and o.pool = t.pool
                         and o.state in ('queued', 'running')
-                        and (o.priority, o.id) < (t.priority, t.id))::int4,
+                        and (o.priority, o.id) < (t.priority, t.id)))::int4,
                 (select coalesce(sum(slots), 0) from live)::int4,
                 (select coalesce(sum(slots), 0) from live, t
                     where t.strategy = any(live.strategies))::int4,

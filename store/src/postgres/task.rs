@@ -287,10 +287,19 @@ pub(super) async fn live_slots(
 }
 
 /// The columns of a whole task row, in the order in which [`task_row`] reads them.
-pub(super) fn columns() -> String {
+fn columns() -> String {
+    columns_with("t.spec, t.resolved, t.warnings")
+}
+
+/// The columns of a row of a list: without what is long and only shown of one task.
+pub(super) fn listed_columns() -> String {
+    columns_with("'null'::jsonb, 'null'::jsonb, '[]'::jsonb")
+}
+
+fn columns_with(long: &str) -> String {
     format!(
-        "{LEDGER}, t.id, t.kind, t.name, t.strategy, t.stock_codes, t.pool, t.request, t.spec,
-         t.resolved, t.warnings, t.seed, t.timeout_seconds, t.priority, t.not_before,
+        "{LEDGER}, t.id, t.kind, t.name, t.strategy, t.stock_codes, t.pool, t.request, {long},
+         t.seed, t.timeout_seconds, t.priority, t.not_before,
          t.snapshot_id, t.engine, t.created_at, t.started_at, t.completed_at, t.error,
          t.active_seconds + coalesce(extract(epoch from now() - t.active_since), 0)::float8,
          (select count(*) from units u where u.task_id = t.id and u.state = 'leased')::int4"

@@ -5,6 +5,7 @@ use super::task::{self, count, int};
 use crate::rows::{AnnouncedTrial, Claim, DueUnit, HeldLease, UnitRef};
 use crate::{MIN_IN_FLIGHT, Timing, pack};
 use deadpool_postgres::{Object, Transaction};
+use std::collections::HashSet;
 use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
@@ -13,9 +14,74 @@ use trialmill_common::protocol::Control;
 use trialmill_common::state::{TaskId, TaskState, WorkerId};
 use trialmill_common::trial::RunningTrial;
 
-/// Tasks of one key that one round of the relay looks at: the first by priority and age.
-const TASKS_PER_ROUND: i64 = 500;
+/// What may be published, in order. Whatever is queued, it reads a few tasks of each key and a few
+/// units of each of those: `$2` places are free, so nobody behind `$2` tasks that are not being
+/// served can be among them. That a task has due units is asked one by one and by its own index:
+/// `is true` hides the comparison from the index of all due units, which is long when many wait.
+const LINE: &str = "
+    with recursive keys as (
+        (select coalesce(t.submitted_by, '') as key from tasks t
+         where t.pool = $1 and t.state in ('queued', 'running') and t.stop_requested is null
+         order by coalesce(t.submitted_by, '') limit 1)
+        union all
+        select (
+            select coalesce(t.submitted_by, '') from tasks t
+            where t.pool = $1 and t.state in ('queued', 'running') and t.stop_requested is null
+                and coalesce(t.submitted_by, '') > keys.key
+            order by coalesce(t.submitted_by, '') limit 1)
+        from keys where keys.key is not null),
+    busy as materialized (
+        select u.task_id, coalesce(t.submitted_by, '') as key
+        from units u join tasks t on t.id = u.task_id
+        where u.state = 'leased' and t.pool = $1 and t.state in ('queued', 'running')
+        union all
+        select u.task_id, coalesce(t.submitted_by, '') as key
+        from units u join tasks t on t.id = u.task_id
+        where u.state = 'queued' and u.publishes > 0 and u.publish_at > now()
+            and t.pool = $1 and t.state in ('queued', 'running')),
+    served as (select task_id, count(*) as units from busy group by task_id),
+    served_key as (select key, count(*) as units from busy group by key),
+    line as (
+        select u.task_id, u.number, a.priority, keys.key, a.name,
+            u.first + u.recorded as first_trial, u.count - u.recorded as trials,
+            coalesce(s.units, 0) + u.nth as place
+        from keys
+        cross join lateral (
+            select t.id, t.priority, t.name from tasks t
+            where t.pool = $1 and t.state in ('queued', 'running') and t.stop_requested is null
+                and coalesce(t.submitted_by, '') = keys.key
+                and coalesce(t.not_before, '-infinity'::timestamptz) <= now()
+                and (select true from units u where u.task_id = t.id and u.state = 'queued'
+                    and (u.publish_at <= now()) is true limit 1)
+            order by t.priority, t.id
+            limit $2 + (select count(*) from served)) a
+        cross join lateral (
+            select u.*, row_number() over (order by u.number) as nth from units u
+            where u.task_id = a.id and u.state = 'queued' and (u.publish_at <= now()) is true
+            order by u.number limit $2) u
+        left join served s on s.task_id = a.id
+        where keys.key is not null),
+    ordered as (
+        select l.*, coalesce(k.units, 0) + row_number() over (
+            partition by l.key order by l.priority, l.place, l.task_id) as key_place
+        from line l left join served_key k on k.key = l.key)
+    select task_id, number, name, first_trial, trials from ordered
+    order by priority, key_place, place, task_id, number limit $2";
 
+/// Units of a pool that are published and not claimed yet.
+async fn in_flight(tx: &Transaction<'_>, pool: &str) -> Result<i64, PgError> {
+    let statement = tx
+        .prepare_cached(
+            "select count(*) from units u join tasks t on t.id = u.task_id
+             where u.state = 'queued' and u.publishes > 0 and u.publish_at > now()
+                and t.pool = $1 and t.state in ('queued', 'running')",
+        )
+        .await?;
+    Ok(tx.query_one(&statement, &[&pool]).await?.get(0))
+}
+
+/// A task's place in the line counts what is already being served, then its own units in order; the
+/// same for the key that submitted it. So tasks and keys take turns.
 pub(super) async fn take_due(
     client: &mut Object,
     pool: &str,
@@ -23,81 +89,52 @@ pub(super) async fn take_due(
 ) -> Result<Vec<DueUnit>, PgError> {
     let tx = client.transaction().await?;
     let live_slots = task::live_slots(&tx, pool, timing.lease).await?;
-    let limit = i64::from(live_slots.saturating_mul(2).max(MIN_IN_FLIGHT));
-    // A task's place in the line counts what is already being served, then its own units in
-    // order; the same for the key that submitted it. So tasks and keys take turns.
+    let most = i64::from(live_slots.saturating_mul(2).max(MIN_IN_FLIGHT));
+    let free = most - in_flight(&tx, pool).await?;
+    if free <= 0 {
+        return Ok(Vec::new());
+    }
+    let statement = tx.prepare_cached(LINE).await?;
+    let rows = tx.query(&statement, &[&pool, &free]).await?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tasks: Vec<uuid::Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    let numbers: Vec<i32> = rows.iter().map(|row| row.get(1)).collect();
     let statement = tx
         .prepare_cached(
-            "with alive as (
-                select * from (
-                    select t.id, t.priority, coalesce(t.submitted_by, '') as key, t.name,
-                        row_number() over (partition by t.submitted_by
-                            order by t.priority, t.id) as nth
-                    from tasks t
-                    where t.pool = $1 and t.state in ('queued', 'running')
-                        and t.stop_requested is null
-                        and exists (select from units u where u.task_id = t.id
-                            and u.state = 'queued' and u.publish_at <= now())) ranked
-                where nth <= $3),
-            busy as (
-                select u.task_id, coalesce(t.submitted_by, '') as key,
-                    u.state = 'queued' as in_flight
-                from units u join tasks t on t.id = u.task_id
-                where t.pool = $1 and t.state in ('queued', 'running')
-                    and (u.state = 'leased'
-                        or u.state = 'queued' and u.publishes > 0 and u.publish_at > now())),
-            served as (select task_id, count(*) as units from busy group by task_id),
-            served_key as (select key, count(*) as units from busy group by key),
-            line as (
-                select u.task_id, u.number, a.priority, a.key, a.name,
-                    u.first + u.recorded as first_trial, u.count - u.recorded as trials,
-                    coalesce(s.units, 0)
-                        + row_number() over (partition by u.task_id order by u.number) as place
-                from units u join alive a on a.id = u.task_id
-                left join served s on s.task_id = u.task_id
-                where u.state = 'queued' and u.publish_at <= now()),
-            ordered as (
-                select l.*, coalesce(k.units, 0) + row_number() over (
-                    partition by l.key order by l.place, l.task_id) as key_place
-                from line l left join served_key k on k.key = l.key),
-            taken as (
-                select * from ordered
-                order by priority, key_place, place, task_id, number
-                limit greatest(0, $2 - (select count(*) from busy where in_flight)))
-            update units u set publish_at = now() + make_interval(secs => $4),
+            "update units u set publish_at = now() + make_interval(secs => $3),
                 publishes = u.publishes + 1
-            from taken
-            where u.task_id = taken.task_id and u.number = taken.number and u.state = 'queued'
-            returning u.task_id, u.number, taken.name, taken.first_trial, taken.trials,
-                taken.priority, taken.key_place, taken.place",
+             from unnest($1::uuid[], $2::int4[]) as taken (task_id, number)
+             where u.task_id = taken.task_id and u.number = taken.number and u.state = 'queued'
+             returning u.task_id, u.number",
         )
         .await?;
     let grace = timing.publish_grace.as_secs_f64();
-    let rows = tx
-        .query(&statement, &[&pool, &limit, &TASKS_PER_ROUND, &grace])
-        .await?;
-    if !rows.is_empty() {
+    let taken: HashSet<(uuid::Uuid, i32)> = tx
+        .query(&statement, &[&tasks, &numbers, &grace])
+        .await?
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    if !taken.is_empty() {
         reach(FailPoint::RelayTaking);
     }
     tx.commit().await?;
-    let mut due: Vec<((i16, i64, i64), DueUnit)> = rows
+    // A unit that was claimed or withdrawn between the two statements is not published.
+    let due = rows
         .iter()
-        .map(|row| {
-            let unit = UnitRef {
+        .filter(|row| taken.contains(&(row.get(0), row.get(1))))
+        .map(|row| DueUnit {
+            unit: UnitRef {
                 task: TaskId(row.get(0)),
                 unit: count(row, 1),
-            };
-            let due = DueUnit {
-                unit,
-                task_name: row.get(2),
-                first_trial: count(row, 3),
-                trials: count(row, 4),
-            };
-            ((row.get(5), row.get(6), row.get(7)), due)
-        })
-        .collect();
-    due.sort_by_key(|(place, due)| (*place, due.unit));
-    Ok(due.into_iter().map(|(_, due)| due).collect())
+            },
+            task_name: row.get(2),
+            first_trial: count(row, 3),
+            trials: count(row, 4),
+        });
+    Ok(due.collect())
 }
 
 pub(super) async fn published(client: &mut Object, units: &[UnitRef]) -> Result<(), PgError> {
@@ -122,7 +159,7 @@ pub(super) async fn queue_emptied(client: &mut Object, pool: &str) -> Result<u64
             "update units u set publish_at = now(), publishes = 0
              from tasks t
              where t.id = u.task_id and t.pool = $1 and u.state = 'queued'
-                and u.publish_at > now()
+                and u.publishes > 0 and u.publish_at > now()
                 and (t.not_before is null or t.not_before <= now())",
             &[&pool],
         )

@@ -95,7 +95,12 @@ pub(super) fn tasks(tx: &Tx, filter: &TaskFilter) -> Result<TaskPage, StoreError
     let mut rows = statement.query(values)?;
     let mut page = Vec::new();
     while let Some(row) = rows.next()? {
-        page.push(task_row(tx, row)?);
+        page.push(TaskRow {
+            spec: serde_json::Value::Null,
+            resolved: serde_json::Value::Null,
+            warnings: Vec::new(),
+            ..task_row(tx, row)?
+        });
     }
     Ok(TaskPage {
         tasks: page,
@@ -128,14 +133,15 @@ pub(super) fn trials(
     id: TaskId,
     filter: &TrialFilter,
 ) -> Result<Vec<TrialRow>, StoreError> {
-    let mut statement = tx.connection.prepare_cached(
-        "select * from trials where task_id = ?1 and number > ?2 and (?3 is null or outcome = ?3)
-         order by number limit ?4",
-    )?;
-    let after = filter.after.map_or(-1, i64::from);
+    // The end is written out, so that the index of trials that did not complete can be used.
     let end = filter.end.map(TrialEnd::name);
+    let end = end.map_or_else(String::new, |end| format!("and outcome = '{end}'"));
+    let mut statement = tx.connection.prepare_cached(&format!(
+        "select * from trials where task_id = ?1 and number > ?2 {end} order by number limit ?3",
+    ))?;
+    let after = filter.after.map_or(-1, i64::from);
     let limit = filter.limit.min(MAX_PAGE);
-    let mut rows = statement.query(params![id.to_string(), after, end, limit])?;
+    let mut rows = statement.query(params![id.to_string(), after, limit])?;
     let mut trials = Vec::new();
     while let Some(row) = rows.next()? {
         trials.push(trial_row(row)?);

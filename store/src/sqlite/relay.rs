@@ -35,7 +35,7 @@ pub(super) fn take_due(tx: &Tx, pool: &str) -> Result<Vec<DueUnit>, StoreError> 
                 and t.state in ('queued', 'running') and t.stop_requested is null),
         ordered as (
             select l.*, row_number() over (
-                partition by l.key order by l.place, l.task_id) as key_place
+                partition by l.key order by l.priority, l.place, l.task_id) as key_place
             from line l)
         select task_id, number, name, first_trial, trials from ordered
         order by priority, key_place, place, task_id, number
@@ -78,13 +78,14 @@ pub(super) fn published(tx: &Tx, units: &[UnitRef]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Every queued unit of the pool is due at once, but for those of tasks that are to start later.
+/// Every published unit of the pool is due at once. Those that were not published cannot be lost: they
+/// are to start later, or wait because they have lost workers.
 pub(super) fn queue_emptied(tx: &Tx, pool: &str) -> Result<u64, StoreError> {
     let count = tx
         .connection
         .prepare_cached(
             "update units set publish_at = ?2, publishes = 0
-             where state = 'queued' and publish_at > ?2 and task_id in (
+             where state = 'queued' and publishes > 0 and publish_at > ?2 and task_id in (
                 select id from tasks where pool = ?1
                     and (not_before is null or not_before <= ?2))",
         )?

@@ -18,7 +18,7 @@ pub(super) fn reap(tx: &Tx) -> Result<Reaped, StoreError> {
     }
     let timed_out = tasks_where(
         tx,
-        "stop_requested is null and active_seconds
+        "timeout_seconds is not null and stop_requested is null and active_seconds
             + coalesce((?1 - active_since) / 1e6, 0) > timeout_seconds
             and state = 'running'",
         &[&tx.now],
@@ -30,8 +30,8 @@ pub(super) fn reap(tx: &Tx) -> Result<Reaped, StoreError> {
     }
     let stranded = tasks_where(
         tx,
-        "open_units = 0 and (state in ('queued', 'running')
-            or state = 'paused' and (next_number = planned or stop_requested is not null))",
+        "open_units = 0 and state in ('queued', 'running', 'paused')
+            and (state <> 'paused' or next_number = planned or stop_requested is not null)",
         &[],
     )?;
     for task in stranded {

@@ -84,6 +84,8 @@ conformance! {
         a_confirmed_unit_is_due_again_after_a_minute_and_then_later,
         each_unanswered_publish_doubles_the_wait_up_to_half_an_hour,
         an_emptied_queue_makes_its_units_due_at_once,
+        a_task_behind_many_that_are_served_or_wait_is_taken_in_its_turn,
+        a_key_goes_by_priority_and_low_tasks_do_not_hold_back_its_others,
         a_unit_handed_back_before_its_publish_was_confirmed_stays_due,
         one_handle_leads_until_it_lets_go,
         a_commit_of_due_units_wakes_who_waits_for_it,

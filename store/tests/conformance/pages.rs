@@ -9,7 +9,7 @@ use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::state::{StopReason, TaskId, TaskKind, TaskState, TrialEnd};
 use trialmill_common::trial::Outcome;
 use trialmill_store::UnitFlush;
-use trialmill_store::rows::{TaskFilter, TrialFilter};
+use trialmill_store::rows::{TaskFilter, TaskRow, TrialFilter};
 use uuid::Uuid;
 
 pub async fn pages_of_tasks_hold_each_task_once_newest_first(database: Arc<Database>) {
@@ -33,6 +33,15 @@ pub async fn pages_of_tasks_hold_each_task_once_newest_first(database: Arc<Datab
         assert_eq!(page.total, 7);
         let Some(last) = page.tasks.last() else { break };
         before = Some(last.id);
+        let whole = given.task(last.id).await;
+        assert!(!whole.spec.is_null());
+        let listed = TaskRow {
+            spec: serde_json::Value::Null,
+            resolved: serde_json::Value::Null,
+            warnings: Vec::new(),
+            ..whole
+        };
+        assert_eq!(*last, listed);
         seen.extend(page.tasks.iter().map(|t| t.id));
     }
     assert_eq!(seen, ids);

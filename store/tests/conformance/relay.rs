@@ -5,7 +5,7 @@ use crate::given::{Given, card, flush, hour, task};
 use std::sync::Arc;
 use std::time::Duration;
 use trialmill_common::protocol::board::UnitEnd;
-use trialmill_common::state::WorkerId;
+use trialmill_common::state::{TaskId, WorkerId};
 use trialmill_store::MIN_IN_FLIGHT;
 use trialmill_store::rows::{DueUnit, Priority, UnitRef};
 use uuid::Uuid;
@@ -142,7 +142,7 @@ pub async fn each_unanswered_publish_doubles_the_wait_up_to_half_an_hour(databas
 }
 
 pub async fn an_emptied_queue_makes_its_units_due_at_once(database: Arc<Database>) {
-    let given = Given::new(database).await;
+    let given = Given::new(database.clone()).await;
     let id = given.submit(task(40, Some(2))).await;
     let due = given.store.take_due("default").await.unwrap();
     given.store.published(&units(&due)).await.unwrap();
@@ -151,6 +151,60 @@ pub async fn an_emptied_queue_makes_its_units_due_at_once(database: Arc<Database
     assert_eq!(given.store.queue_emptied("default").await.unwrap(), 1);
     let again = given.store.take_due("default").await.unwrap();
     assert_eq!(units(&again), vec![UnitRef { task: id, unit: 1 }]);
+    // A unit that waits because it has lost workers was in no queue, and goes on waiting.
+    drop(given);
+    database.plant("update units set publishes = 0").await;
+    let store = database.store(hour()).await;
+    assert_eq!(store.queue_emptied("default").await.unwrap(), 0);
+}
+
+pub async fn a_task_behind_many_that_are_served_or_wait_is_taken_in_its_turn(
+    database: Arc<Database>,
+) {
+    let given = Given::new(database).await;
+    let mut first = Vec::new();
+    for _ in 0..MIN_IN_FLIGHT {
+        let mut later = task(1, Some(1));
+        later.not_before = Some(chrono::Utc::now() + chrono::TimeDelta::hours(1));
+        given.submit(later).await;
+        first.push(given.submit(task(40, Some(3))).await);
+    }
+    // One unit of each, since tasks take turns.
+    let due = given.store.take_due("default").await.unwrap();
+    let tasks: Vec<TaskId> = due.iter().map(|due| due.unit.task).collect();
+    assert_eq!(tasks, first);
+    for unit in units(&due) {
+        given.claim(unit.task, unit.unit).await;
+    }
+    // Those that are served stand behind one that is not, though they are older.
+    let last = given.submit(task(40, Some(1))).await;
+    let due = given.store.take_due("default").await.unwrap();
+    assert_eq!(due[0].unit.task, last);
+    let tasks: Vec<TaskId> = due[1..].iter().map(|due| due.unit.task).collect();
+    assert_eq!(tasks, first[..first.len() - 1]);
+}
+
+pub async fn a_key_goes_by_priority_and_low_tasks_do_not_hold_back_its_others(
+    database: Arc<Database>,
+) {
+    let given = Given::new(database).await;
+    let submit = async |key: &str, priority| {
+        let mut new = task(1, Some(1));
+        new.submitted_by = Some(key.to_owned());
+        new.priority = priority;
+        given.submit(new).await
+    };
+    for _ in 0..3 {
+        submit("alice", Priority::Low).await;
+    }
+    let alices = submit("alice", Priority::Normal).await;
+    let bobs = [
+        submit("bob", Priority::Normal).await,
+        submit("bob", Priority::Normal).await,
+    ];
+    let due = given.store.take_due("default").await.unwrap();
+    let tasks: Vec<TaskId> = due.iter().map(|due| due.unit.task).collect();
+    assert_eq!(tasks[..3], [alices, bobs[0], bobs[1]]);
 }
 
 pub async fn a_unit_handed_back_before_its_publish_was_confirmed_stays_due(
