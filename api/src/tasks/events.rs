@@ -19,7 +19,7 @@ use futures::stream;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use trialmill_common::fault::Fault;
+use trialmill_common::cursor::last_event_id;
 use trialmill_common::protocol::Event;
 use trialmill_common::state::TaskId;
 use trialmill_store::rows::EventRow;
@@ -108,18 +108,8 @@ pub(super) async fn stream(
 }
 
 fn last_seen(headers: &HeaderMap) -> Result<i64, Problem> {
-    let Some(value) = headers.get(LAST_EVENT_ID) else {
-        return Ok(0);
-    };
-    let seen = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    seen.filter(|seq: &i64| *seq >= 0).ok_or_else(|| {
-        let found = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let detail = "Last-Event-ID is the id of an event of this task, a whole number from 0";
-        let fault = Fault::new("#Last-Event-ID", "bad_event_id", detail);
-        Problem::invalid(vec![fault.value(&found.into())])
+    headers.get(LAST_EVENT_ID).map_or(Ok(0), |value| {
+        last_event_id(value.as_bytes()).map_err(|fault| Problem::invalid(vec![fault]))
     })
 }
 

@@ -7,10 +7,10 @@ use crate::problem::Problem;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
+use trialmill_common::cursor::{task_cursor, trial_cursor};
 use trialmill_common::fault::Fault;
-use trialmill_common::state::{TaskId, TaskKind, TaskState, TrialEnd};
+use trialmill_common::state::{TaskKind, TaskState, TrialEnd};
 use trialmill_store::rows::{TaskFilter, TaskRow, TrialFilter, TrialRow};
-use uuid::Uuid;
 
 pub(super) async fn list(
     State(state): State<AppState>,
@@ -28,6 +28,15 @@ pub(super) async fn list(
         total: page.total,
         next_cursor,
     }))
+}
+
+/// The cursor of a query, if there is one that can be read.
+fn left_off<T>(
+    cursor: Option<&str>,
+    read: impl Fn(&str) -> Result<T, Fault>,
+    faults: &mut Vec<Fault>,
+) -> Option<T> {
+    cursor.and_then(|text| read(text).map_err(|fault| faults.push(fault)).ok())
 }
 
 fn task_filter(query: TaskQuery, scope: Scope) -> Result<TaskFilter, Problem> {
@@ -54,14 +63,7 @@ fn task_filter(query: TaskQuery, scope: Scope) -> Result<TaskFilter, Problem> {
         );
         faults.push(Fault::new("?task_type", "contradiction", detail).value(&kind.name().into()));
     }
-    let before = query.cursor.and_then(|text| match text.parse::<Uuid>() {
-        Ok(id) => Some(TaskId(id)),
-        Err(_) => {
-            let detail = "cursor is the next_cursor of the page before";
-            faults.push(Fault::new("?cursor", "bad_cursor", detail).value(&text.into()));
-            None
-        }
-    });
+    let before = left_off(query.cursor.as_deref(), task_cursor, &mut faults);
     let limit = page_size(query.limit.as_deref(), &mut faults);
     if !faults.is_empty() {
         return Err(Problem::invalid(faults));
@@ -215,14 +217,7 @@ fn trial_filter(query: TrialQuery) -> Result<(Wanted, Option<u32>, u32), Problem
         Some("running") => Wanted::Running,
         Some(name) => Wanted::Ended(named("state", name, &names, &mut faults)),
     };
-    let after = query.cursor.and_then(|text| {
-        let after = text.parse().ok();
-        if after.is_none() {
-            let detail = "cursor is the next_cursor of the page before, a trial number";
-            faults.push(Fault::new("?cursor", "bad_cursor", detail).value(&text.into()));
-        }
-        after
-    });
+    let after = left_off(query.cursor.as_deref(), trial_cursor, &mut faults);
     let limit = page_size(query.limit.as_deref(), &mut faults);
     if faults.is_empty() {
         Ok((wanted, after, limit))

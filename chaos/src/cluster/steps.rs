@@ -40,6 +40,11 @@ impl Cluster {
         must(command.output().map_err(Into::into))
     }
 
+    /// The address of a path at the first API.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.apis[0].url)
+    }
+
     /// Starts the first API and waits until it answers.
     pub async fn start_api(&mut self) {
         must(self.apis[0].process.start());
