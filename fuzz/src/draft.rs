@@ -44,15 +44,15 @@ static ANNOUNCED: LazyLock<BTreeSet<String>> =
 ///
 /// An accepted one has a stored form that the worker's reader reads as the same task, from which the
 /// search can be prepared and its first trial drawn. A refused one has at least one fault, each at a
-/// JSON pointer, and an answer of a bounded size.
-pub fn draft(data: &[u8]) {
+/// JSON pointer, and an answer of a bounded size. Gives whether one of the two forms was accepted.
+pub fn draft(data: &[u8]) -> bool {
     let body = match parse_body(data) {
         Ok(body) => body,
         Err(faults) => {
             assert_eq!(faults.len(), 1);
             assert_eq!(faults[0].code, "invalid_json");
             assert_refusal(&faults);
-            return;
+            return false;
         }
     };
     let _ = (symbols(&body), strategy_key(&body));
@@ -62,12 +62,17 @@ pub fn draft(data: &[u8]) {
         live_slots: 2,
         drawn_seed: 7,
     };
+    let mut is_accepted = false;
     for check in [check_optimization, check_task] {
         match check(&body, &around) {
-            Ok(accepted) => assert_accepted(&accepted),
+            Ok(accepted) => {
+                is_accepted = true;
+                assert_accepted(&accepted);
+            }
             Err(faults) => assert_refusal(&faults),
         }
     }
+    is_accepted
 }
 
 fn assert_refusal(faults: &[Fault]) {

@@ -53,10 +53,10 @@ fn environment(world: [f64; 2], round: usize) -> impl Fn(&str) -> Value<'static>
 /// An accepted one is written in its canonical text, which reads as the same condition and is its
 /// own canonical text; evaluated anywhere it gives an outcome, and a violation that is never NaN or
 /// negative and is 0 exactly when it holds. A refused one has 1 to 16 faults, in the order of their
-/// places, each within the text.
-pub fn expression(data: &[u8]) {
+/// places, each within the text. Gives whether it was accepted.
+pub fn expression(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else {
-        return;
+        return false;
     };
     let parsed = match Expression::parse(text, &NAMES) {
         Ok(parsed) => parsed,
@@ -69,7 +69,7 @@ pub fn expression(data: &[u8]) {
                 assert!(fault.value.chars().count() <= MAX_VALUE_CHARS, "{fault:?}");
                 assert!((1..=MAX_DETAIL_BYTES).contains(&fault.detail.len()), "{fault:?}");
             }
-            return;
+            return false;
         }
     };
     assert!(text.chars().count() <= MAX_EXPRESSION_CHARS);
@@ -86,4 +86,5 @@ pub fn expression(data: &[u8]) {
         assert_eq!(violation == 0.0, outcome == Outcome::Holds, "{violation} of {canonical:?}");
         assert_eq!(parsed.holds(&environment), outcome == Outcome::Holds);
     }
+    true
 }

@@ -4,4 +4,6 @@
 #[global_allocator]
 static MEMORY: trialmill_fuzz::Bounded = trialmill_fuzz::Bounded;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| trialmill_fuzz::draft(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    trialmill_fuzz::draft(data);
+});
