@@ -1,5 +1,7 @@
 //! Parquet, column by column in batches, without Arrow.
 
+mod structure;
+
 use crate::collect::{Collector, Row};
 use crate::dialect::Layout;
 use crate::{Import, ImportError, ReadOptions, date, symbol_of};
@@ -46,6 +48,11 @@ fn read_checked(path: &Path, file: File, options: &ReadOptions) -> Result<Import
             source,
         })?
         .len();
+    structure::check_footer(&file, file_bytes).map_err(failed)?;
+    let pages = file.try_clone().map_err(|source| ImportError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     let reader = SerializedFileReader::new(file).map_err(failed)?;
     let metadata = reader.metadata();
     for column in metadata
@@ -111,6 +118,13 @@ fn read_checked(path: &Path, file: File, options: &ReadOptions) -> Result<Import
     for (i, form) in number_forms.iter_mut().enumerate() {
         let at = layout.positions[i + 1];
         *form = NumberForm::of(&schema.column(at)).ok_or_else(|| refused(i + 2, at, "a number"))?;
+    }
+
+    for group in metadata.row_groups() {
+        for position in positions.clone() {
+            let (start, length) = group.column(position).byte_range();
+            structure::check_pages(&pages, start, length).map_err(failed)?;
+        }
     }
 
     let mut first_row = 1u64;

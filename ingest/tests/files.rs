@@ -382,6 +382,21 @@ fn damaged_parquet_is_an_error_and_never_a_panic() {
 }
 
 #[test]
+fn parquet_that_announces_two_thousand_million_elements_without_a_byte_is_refused_at_once() {
+    // Field 15 of the footer: a list of 2^31 - 1 booleans.
+    let list = [0xf9, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07];
+    let mut footer = list.repeat(1_000);
+    footer.push(0);
+    let length = u32::try_from(footer.len()).unwrap().to_le_bytes();
+    let bytes = [&b"PAR1"[..], &footer, &length, b"PAR1"].concat();
+    let error = Folder::new()
+        .read("endless.parquet", bytes)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("list of booleans"), "{error}");
+}
+
+#[test]
 fn parquet_columns_of_the_wrong_type_are_named() {
     let schema = "message bars { REQUIRED BOOLEAN date; REQUIRED DOUBLE open; \
                   REQUIRED DOUBLE high; REQUIRED DOUBLE low; REQUIRED DOUBLE close; \

@@ -1,0 +1,232 @@
+//! A walk over the Thrift structures of a file, its footer and its page headers, before the parquet
+//! crate reads them. The crate steps over a list of booleans one by one though none of them takes a
+//! byte: six bytes that announce two thousand million of them hold it up for seconds, and a file of a
+//! megabyte for days. Parquet has no such list in these places, so that a file with one is refused.
+
+use parquet::errors::ParquetError;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+/// How deep structures may be nested: as deep as the parquet crate follows them.
+const MAX_DEPTH: u8 = 64;
+
+/// The bytes after the footer: its length and the mark `PAR1`.
+const TAIL_BYTES: u64 = 8;
+
+/// The field of a page header with the bytes of the page that follows.
+const COMPRESSED_PAGE_SIZE: i64 = 3;
+
+/// Types of Thrift's compact protocol.
+mod kind {
+    pub const STOP: u8 = 0;
+    pub const TRUE: u8 = 1;
+    pub const FALSE: u8 = 2;
+    pub const BYTE: u8 = 3;
+    pub const I16: u8 = 4;
+    pub const I32: u8 = 5;
+    pub const I64: u8 = 6;
+    pub const DOUBLE: u8 = 7;
+    pub const BINARY: u8 = 8;
+    pub const LIST: u8 = 9;
+    pub const SET: u8 = 10;
+    pub const MAP: u8 = 11;
+    pub const STRUCT: u8 = 12;
+    pub const UUID: u8 = 13;
+}
+
+/// Checks the footer. A file whose end is not that of Parquet is left to the crate to refuse.
+pub fn check_footer(file: &File, file_bytes: u64) -> Result<(), ParquetError> {
+    let mut file = file;
+    let Some(tail_at) = file_bytes.checked_sub(TAIL_BYTES) else {
+        return Ok(());
+    };
+    file.seek(SeekFrom::Start(tail_at))?;
+    let mut length = [0; 4];
+    file.read_exact(&mut length)?;
+    let length = u64::from(u32::from_le_bytes(length));
+    let Some(start) = tail_at.checked_sub(length) else {
+        return Ok(());
+    };
+    file.seek(SeekFrom::Start(start))?;
+    Walk::new(file.take(length)).structure(MAX_DEPTH, None)?;
+    Ok(())
+}
+
+/// Checks the page headers of a column chunk of `length` bytes from `start`.
+pub fn check_pages(file: &File, start: u64, length: u64) -> Result<(), ParquetError> {
+    let mut file = BufReader::new(file);
+    file.seek(SeekFrom::Start(start))?;
+    let mut left = length;
+    while left > 0 {
+        let mut walk = Walk::new((&mut file).take(left));
+        let size = walk.structure(MAX_DEPTH, Some(COMPRESSED_PAGE_SIZE))?;
+        let taken = walk.taken;
+        let page = size.filter(|size| *size >= 0).ok_or_else(damaged)?;
+        file.seek_relative(page)?;
+        left = taken
+            .checked_add(page.unsigned_abs())
+            .and_then(|passed| left.checked_sub(passed))
+            .ok_or_else(damaged)?;
+    }
+    Ok(())
+}
+
+fn damaged() -> ParquetError {
+    ParquetError::General("the file is damaged: a structure of it cannot be read".to_owned())
+}
+
+/// Every step takes at least a byte, so that a walk takes no longer than its input.
+struct Walk<R> {
+    input: R,
+    /// Bytes passed.
+    taken: u64,
+}
+
+impl<R: Read> Walk<R> {
+    fn new(input: R) -> Self {
+        Self { input, taken: 0 }
+    }
+
+    fn byte(&mut self) -> Result<u8, ParquetError> {
+        let mut byte = [0];
+        self.input.read_exact(&mut byte).map_err(|_| damaged())?;
+        self.taken += 1;
+        Ok(byte[0])
+    }
+
+    fn pass(&mut self, bytes: u64) -> Result<(), ParquetError> {
+        let passed = io::copy(&mut (&mut self.input).take(bytes), &mut io::sink())?;
+        self.taken += passed;
+        if passed == bytes {
+            Ok(())
+        } else {
+            Err(damaged())
+        }
+    }
+
+    fn varint(&mut self) -> Result<u64, ParquetError> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(damaged())
+    }
+
+    fn zigzag(&mut self) -> Result<i64, ParquetError> {
+        let value = self.varint()?;
+        Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+    }
+
+    /// Passes over a structure; gives its whole number of the field `wanted`.
+    fn structure(&mut self, depth: u8, wanted: Option<i64>) -> Result<Option<i64>, ParquetError> {
+        let (mut field, mut found) = (0_i64, None);
+        loop {
+            let head = self.byte()?;
+            let (step, kind) = (head >> 4, head & 0xf);
+            if kind == kind::STOP {
+                return Ok(found);
+            }
+            field = match step {
+                0 => self.zigzag()?,
+                step => field.saturating_add(i64::from(step)),
+            };
+            if wanted == Some(field) && kind == kind::I32 {
+                found = Some(self.zigzag()?);
+            } else {
+                self.value(kind, depth)?;
+            }
+        }
+    }
+
+    fn value(&mut self, kind: u8, depth: u8) -> Result<(), ParquetError> {
+        let inner = depth.checked_sub(1).ok_or_else(damaged)?;
+        match kind {
+            kind::TRUE | kind::FALSE => Ok(()),
+            kind::BYTE => self.byte().map(drop),
+            kind::I16 | kind::I32 | kind::I64 => self.varint().map(drop),
+            kind::DOUBLE => self.pass(8),
+            kind::UUID => self.pass(16),
+            kind::BINARY => {
+                let length = self.varint()?;
+                self.pass(length)
+            }
+            kind::LIST | kind::SET => {
+                let head = self.byte()?;
+                let length = match head >> 4 {
+                    15 => self.varint()?,
+                    short => u64::from(short),
+                };
+                self.elements(length, &[head & 0xf], inner)
+            }
+            kind::MAP => match self.varint()? {
+                0 => Ok(()),
+                length => {
+                    let kinds = self.byte()?;
+                    self.elements(length, &[kinds >> 4, kinds & 0xf], inner)
+                }
+            },
+            kind::STRUCT => self.structure(inner, None).map(drop),
+            _ => Err(damaged()),
+        }
+    }
+
+    fn elements(&mut self, length: u64, kinds: &[u8], depth: u8) -> Result<(), ParquetError> {
+        if length > 0
+            && kinds
+                .iter()
+                .any(|kind| [kind::TRUE, kind::FALSE].contains(kind))
+        {
+            return Err(ParquetError::General(
+                "the file is damaged: a list of booleans stands where Parquet has none".to_owned(),
+            ));
+        }
+        for _ in 0..length {
+            for kind in kinds {
+                self.value(*kind, depth)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(bytes: &[u8]) -> Result<Option<i64>, String> {
+        let mut walk = Walk::new(bytes);
+        walk.structure(MAX_DEPTH, Some(COMPRESSED_PAGE_SIZE))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_wanted_number_is_found_among_other_fields() {
+        // Field 1: i32 0; field 2: i32 70; field 3: i32 70; field 5: {1: true}; stop.
+        let bytes = [0x15, 0, 0x15, 0x8c, 1, 0x15, 0x8c, 1, 0x2c, 0x11, 0, 0];
+        assert_eq!(walk(&bytes), Ok(Some(70)));
+        assert!(walk(&bytes[..11]).is_err(), "it has no end");
+    }
+
+    #[test]
+    fn a_list_whose_elements_take_no_byte_is_refused_whatever_its_length_says() {
+        let endless = [0x19, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07, 0];
+        assert!(walk(&endless).unwrap_err().contains("list of booleans"));
+        let map = [0x1b, 0xff, 0xff, 0xff, 0xff, 0x07, 0x12, 0];
+        assert!(walk(&map).unwrap_err().contains("list of booleans"));
+        assert_eq!(walk(&[0x19, 0x01, 0]), Ok(None), "an empty one is none");
+    }
+
+    #[test]
+    fn nesting_ends_at_its_bound() {
+        let mut deep = vec![0x1c; 64];
+        deep.extend([0; 65]);
+        assert_eq!(walk(&deep), Ok(None));
+        let mut deeper = vec![0x1c; 65];
+        deeper.extend([0; 66]);
+        assert!(walk(&deeper).is_err());
+    }
+}
