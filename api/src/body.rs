@@ -3,17 +3,18 @@
 use crate::limits::{BODY_TIME, DISCARD_BYTES, MAX_BODY_BYTES};
 use crate::problem::{Class, Problem};
 use axum::body::Body;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use futures::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
 /// Reads the body of a request that must be JSON.
 ///
 /// # Errors
-/// 415 for another content type, 413 above [`MAX_BODY_BYTES`], 422 when the client stopped sending,
+/// 415 for another content type or a packed body, 413 above [`MAX_BODY_BYTES`], 422 when the client stopped sending,
 /// 408 when the body is not complete after [`BODY_TIME`].
 pub(crate) async fn read_json(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
     check_content_type(headers)?;
+    check_encoding(headers)?;
     let announced = content_length(headers);
     let mut bytes = Vec::new();
     let mut discarded = 0_u64;
@@ -99,6 +100,24 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
         Class::UnsupportedMediaType,
         format!("send the request as Content-Type: application/json; {found}"),
     ))
+}
+
+/// Bodies are taken as they are: a packed one might unpack to anything.
+fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(found) if !plain(found) => {
+            let found = String::from_utf8_lossy(found.as_bytes());
+            Err(Problem::new(
+                Class::UnsupportedMediaType,
+                format!(
+                    "send the body as it is, without Content-Encoding; found '{}'",
+                    found.chars().take(100).collect::<String>()
+                ),
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The description of the API: `/openapi.json`, and `/docs`, which needs no network.
 
+use crate::problem::Problem;
 use crate::state::AppState;
 use aide::axum::ApiRouter;
 use aide::axum::routing::get_with;
-use aide::openapi::{Info, OpenApi, SecurityScheme, Tag};
+use aide::openapi::{Info, OpenApi, SecurityRequirement, SecurityScheme, Tag};
 use aide::scalar::Scalar;
 use aide::transform::{TransformOpenApi, TransformOperation};
 use axum::http::{HeaderValue, header};
@@ -24,12 +25,19 @@ pub(crate) fn operation(
     move |op| op.id(&id).tag(tag).summary(summary)
 }
 
+/// Says that an operation needs no key, where there is one.
+pub(crate) fn open(mut op: TransformOperation<'_>) -> TransformOperation<'_> {
+    op.inner_mut().security = vec![SecurityRequirement::default()];
+    op
+}
+
 pub(crate) fn routes() -> ApiRouter<AppState> {
     ApiRouter::new()
         .api_route(
             "/openapi.json",
             get_with(openapi, |op| {
-                op.id("openapi")
+                open(op)
+                    .id("openapi")
                     .tag("Description")
                     .summary("This document")
                     .response_with::<200, Json<serde_json::Value>, _>(|r| {
@@ -40,7 +48,8 @@ pub(crate) fn routes() -> ApiRouter<AppState> {
         .api_route(
             "/docs",
             get_with(page, |op| {
-                op.id("docs")
+                open(op)
+                    .id("docs")
                     .tag("Description")
                     .summary("This document as a page, for people")
                     .response_with::<200, Html<String>, _>(|r| r.description("The page."))
@@ -49,7 +58,8 @@ pub(crate) fn routes() -> ApiRouter<AppState> {
         .api_route(
             "/",
             get_with(home, |op| {
-                op.id("home")
+                open(op)
+                    .id("home")
                     .tag("Description")
                     .summary("Leads to /docs")
                     .response_with::<307, (), _>(|r| r.description("Location is /docs."))
@@ -80,6 +90,8 @@ pub(crate) fn describe(api: TransformOpenApi<'_>) -> TransformOpenApi<'_> {
         .tag(tag("Description", "This API."))
         .security_scheme("api_key", scheme)
         .security_requirement_multi(["api_key"])
+        // Every path may answer a problem, if only because the key is missing.
+        .default_response::<Problem>()
 }
 
 pub(crate) fn empty_document() -> OpenApi {

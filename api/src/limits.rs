@@ -60,6 +60,12 @@ pub const BODY_TIME: Duration = Duration::from_secs(20);
 /// How long a connection may refuse to take bytes that are ready for it before it is dropped.
 pub const WRITE_STALL: Duration = Duration::from_secs(30);
 
+/// How long a connection may live without being sent a byte, from its beginning or the byte before:
+/// a request is answered within [`REQUEST_TIME`] of its head and a stream is sent a comment every
+/// [`KEEP_ALIVE`], so that only those are dropped that ask nothing, or never end their head. Longer
+/// than the 90 s for which common clients keep an idle connection.
+pub const QUIET: Duration = Duration::from_secs(120);
+
 /// Events read from the store at a time for one watcher: what a slow watcher holds in memory.
 pub const EVENT_PAGE: u32 = 100;
 

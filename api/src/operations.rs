@@ -3,7 +3,7 @@
 use crate::answer::{
     BrokerAnswer, Health, QueueAnswer, QueueList, Readiness, WorkerAnswer, WorkerList,
 };
-use crate::docs::operation;
+use crate::docs::{open, operation};
 use crate::problem::Problem;
 use crate::state::AppState;
 use aide::axum::ApiRouter;
@@ -20,12 +20,14 @@ pub(crate) fn routes() -> ApiRouter<AppState> {
     ApiRouter::new()
         .api_route(
             "/healthz",
-            get_with(health, doc("healthz", "Whether the process lives")),
+            get_with(health, move |op| {
+                open(doc("healthz", "Whether the process lives")(op))
+            }),
         )
         .api_route(
             "/readyz",
             get_with(ready, |op| {
-                doc("readyz", "Whether tasks can be accepted")(op).description(
+                open(doc("readyz", "Whether tasks can be accepted")(op)).description(
                     "Writes to the database. 503 while it takes no writes; a broker that is down \
                      is reported and does not count, because tasks are accepted without it.",
                 )

@@ -1,6 +1,7 @@
-//! Listening: connections that take no bytes are dropped, and shutdown ends the streams first.
+//! Listening: connections that take no bytes, or ask for none, are dropped, and shutdown ends the
+//! streams first.
 
-use crate::limits::WRITE_STALL;
+use crate::limits::{QUIET, WRITE_STALL};
 use axum::serve::Listener;
 use axum::{Extension, Router};
 use std::future::Future;
@@ -50,6 +51,7 @@ pub async fn serve(
     let listener = Guarded {
         listener,
         stall: WRITE_STALL,
+        quiet: QUIET,
     };
     let served = axum::serve(listener, router).with_graceful_shutdown(async move {
         shutdown.await;
@@ -60,10 +62,12 @@ pub async fn serve(
     result
 }
 
-/// A listener whose connections are dropped when they take no bytes for `stall`.
+/// A listener whose connections are dropped when they take no bytes for `stall`, or are sent none
+/// for `quiet`.
 struct Guarded {
     listener: TcpListener,
     stall: Duration,
+    quiet: Duration,
 }
 
 impl Listener for Guarded {
@@ -74,7 +78,7 @@ impl Listener for Guarded {
         let (stream, address) = Listener::accept(&mut self.listener).await;
         // Events are small and must not wait for more; a refusal only costs latency.
         let _ = stream.set_nodelay(true);
-        (Connection::new(stream, self.stall), address)
+        (Connection::new(stream, self.stall, self.quiet), address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -83,19 +87,24 @@ impl Listener for Guarded {
 }
 
 /// A connection whose writes fail once the peer has taken nothing for some time, so that a watcher
-/// that stopped reading cannot hold its place for ever.
+/// that stopped reading cannot hold its place for ever; and whose reads fail once it was sent nothing
+/// for some time, so that one who asks for nothing, or adds a byte to a head now and then, cannot.
 struct Connection<S> {
     stream: S,
     stall: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    quiet: Duration,
+    silence: Pin<Box<Sleep>>,
 }
 
 impl<S> Connection<S> {
-    fn new(stream: S, stall: Duration) -> Self {
+    fn new(stream: S, stall: Duration, quiet: Duration) -> Self {
         Self {
             stream,
             stall,
             waiting: None,
+            quiet,
+            silence: Box::pin(tokio::time::sleep(quiet)),
         }
     }
 
@@ -107,6 +116,8 @@ impl<S> Connection<S> {
     ) -> Poll<io::Result<T>> {
         if write.is_ready() {
             self.waiting = None;
+            let deadline = Instant::now() + self.quiet;
+            self.silence.as_mut().reset(deadline);
             return write;
         }
         let deadline = Instant::now() + self.stall;
@@ -127,6 +138,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.silence.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("nothing was answered on it for {:?}", self.quiet),
+            )));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -173,7 +190,8 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_takes_no_bytes_is_dropped_and_one_that_reads_is_not() {
         let (near, mut far) = tokio::io::duplex(16);
-        let mut connection = Connection::new(near, Duration::from_millis(50));
+        let day = Duration::from_secs(86_400);
+        let mut connection = Connection::new(near, Duration::from_millis(50), day);
         connection.write_all(&[0; 16]).await.unwrap();
         let stalled = connection.write_all(&[0; 1]).await.unwrap_err();
         assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
@@ -182,5 +200,35 @@ mod tests {
         let mut taken = [0; 16];
         near.read_exact(&mut taken).await.unwrap();
         connection.write_all(&[1; 8]).await.unwrap();
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_answered_nothing_is_dropped_though_it_sends_and_others_are_not() {
+        let (near, mut far) = tokio::io::duplex(16);
+        let mut connection = Connection::new(near, WRITE_STALL, QUIET);
+        let begun = Instant::now();
+        let sender = tokio::spawn(async move {
+            let mut every = tokio::time::interval(QUIET / 4);
+            loop {
+                every.tick().await;
+                if far.write_all(&[7]).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let mut byte = [0; 1];
+        connection.read_exact(&mut byte).await.unwrap();
+        connection.read_exact(&mut byte).await.unwrap();
+        // An answer gives it the same time again.
+        connection.write_all(&[1]).await.unwrap();
+        let answered = begun.elapsed();
+        let dropped = loop {
+            if let Err(error) = connection.read_exact(&mut byte).await {
+                break error;
+            }
+        };
+        assert_eq!(dropped.kind(), io::ErrorKind::TimedOut);
+        assert_eq!((begun.elapsed() - answered).as_secs(), QUIET.as_secs());
+        drop(connection);
+        sender.await.unwrap();
     }
 }

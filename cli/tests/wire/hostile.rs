@@ -60,27 +60,50 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, End)> {
     let int = |low: Value, high: Value| space(json!({"type": "int", "low": low, "high": high}));
     let mut grid = int(json!(0), json!(1_000_000_000_000_u64 - 1));
     grid["optimization_method"] = json!("grid");
-    let many: serde_json::Map<String, Value> = (0..50_000)
-        .map(|n| (format!("p{n}"), json!(n)))
-        .collect();
+    let many: serde_json::Map<String, Value> =
+        (0..50_000).map(|n| (format!("p{n}"), json!(n))).collect();
     let injection = "'; DROP TABLE tasks; -- =cmd|' /C calc'!A0 ${jndi:ldap://x} <script>%s%n";
     vec![
-        ("a grid of 1e12 points", body(grid), Fault("/optimization_method", "grid_too_large")),
+        (
+            "a grid of 1e12 points",
+            body(grid),
+            Fault("/optimization_method", "grid_too_large"),
+        ),
         (
             "a step of zero",
-            body(space(json!({"type": "float", "low": 0, "high": 1, "step": 0}))),
+            body(space(
+                json!({"type": "float", "low": 0, "high": 1, "step": 0}),
+            )),
             Fault("/param_space/x/step", "out_of_range"),
         ),
         (
             "a step below zero",
-            body(space(json!({"type": "int", "low": 0, "high": 9, "step": -1}))),
+            body(space(
+                json!({"type": "int", "low": 0, "high": 9, "step": -1}),
+            )),
             Fault("/param_space/x/step", "out_of_range"),
         ),
         ("NaN", raw("/param_space/x/low", "NaN"), not_json()),
-        ("infinity", raw("/param_space/x/high", "Infinity"), not_json()),
-        ("beyond a double", raw("/param_space/x/high", "1e400"), not_json()),
-        ("bounds in the wrong order", body(float(5.0, -5.0)), Fault("/param_space/x", "bounds")),
-        ("a width beyond a double", body(float(-1e308, 1e308)), Fault("/param_space/x", "bounds")),
+        (
+            "infinity",
+            raw("/param_space/x/high", "Infinity"),
+            not_json(),
+        ),
+        (
+            "beyond a double",
+            raw("/param_space/x/high", "1e400"),
+            not_json(),
+        ),
+        (
+            "bounds in the wrong order",
+            body(float(5.0, -5.0)),
+            Fault("/param_space/x", "bounds"),
+        ),
+        (
+            "a width beyond a double",
+            body(float(-1e308, 1e308)),
+            Fault("/param_space/x", "bounds"),
+        ),
         (
             "fifty thousand parameters",
             body(with("/param_space", Value::Object(many))),
@@ -88,23 +111,51 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, End)> {
         ),
         (
             "a million parameters",
-            raw("/param_space", &format!("{{{}}}", "\"p\":1,".repeat(1_000_000))),
+            raw(
+                "/param_space",
+                &format!("{{{}}}", "\"p\":1,".repeat(1_000_000)),
+            ),
             Problem(413, "body_too_large"),
         ),
         (
             "a name given twice",
-            raw("/param_space", r#"{"x":{"type":"int","low":1,"high":2},"x":{}}"#),
+            raw(
+                "/param_space",
+                r#"{"x":{"type":"int","low":1,"high":2},"x":{}}"#,
+            ),
             not_json(),
         ),
         (
             "128 levels",
-            raw("/labels", &format!("{}{}", "[".repeat(128), "]".repeat(128))),
+            raw(
+                "/labels",
+                &format!("{}{}", "[".repeat(128), "]".repeat(128)),
+            ),
             not_json(),
         ),
-        ("bytes that are no UTF-8", raw("/task_name", "\"a\"").iter().map(|b| b | 0x80).collect(), not_json()),
-        ("half of a surrogate pair", raw("/task_name", r#""\ud800""#), not_json()),
-        ("UTF-16", body(request()).iter().flat_map(|b| [*b, 0]).collect(), not_json()),
-        ("NUL in the name", body(with("/task_name", json!("a\0b"))), Fault("/task_name", "control_character")),
+        (
+            "bytes that are no UTF-8",
+            raw("/task_name", "\"a\"")
+                .iter()
+                .map(|b| b | 0x80)
+                .collect(),
+            not_json(),
+        ),
+        (
+            "half of a surrogate pair",
+            raw("/task_name", r#""\ud800""#),
+            not_json(),
+        ),
+        (
+            "UTF-16",
+            body(request()).iter().flat_map(|b| [*b, 0]).collect(),
+            not_json(),
+        ),
+        (
+            "NUL in the name",
+            body(with("/task_name", json!("a\0b"))),
+            Fault("/task_name", "control_character"),
+        ),
         (
             "NUL in a label",
             body(with("/labels", json!({"a\0": "b\0"}))),
@@ -112,12 +163,17 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, End)> {
         ),
         (
             "NUL in the name of a parameter",
-            body(with("/param_space", json!({"a\0b": {"type": "float", "low": 0, "high": 1}}))),
+            body(with(
+                "/param_space",
+                json!({"a\0b": {"type": "float", "low": 0, "high": 1}}),
+            )),
             Fault("/param_space/a\0b", "bad_name"),
         ),
         (
             "NUL in a choice",
-            body(space(json!({"type": "categorical", "choices": ["a\0b", "c"]}))),
+            body(space(
+                json!({"type": "categorical", "choices": ["a\0b", "c"]}),
+            )),
             Fault("/param_space/x/choices/0", "control_character"),
         ),
         (
@@ -135,18 +191,46 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, End)> {
             body(with("/result_constraints", json!(["value < '\0'"]))),
             Fault("/result_constraints/0", "type_mismatch"),
         ),
-        ("the largest u64 as a seed", body(with("/seed", json!(u64::MAX))), Fault("/seed", "out_of_range")),
-        ("the least i64 as a seed", body(with("/seed", json!(i64::MIN))), Fault("/seed", "out_of_range")),
-        ("2^53 - 1 as a seed", body(with("/seed", json!((1_u64 << 53) - 1))), Kept("/seed")),
-        ("2^64 trials", raw("/n_trials", "18446744073709551616"), Fault("/n_trials", "out_of_range")),
+        (
+            "the largest u64 as a seed",
+            body(with("/seed", json!(u64::MAX))),
+            Fault("/seed", "out_of_range"),
+        ),
+        (
+            "the least i64 as a seed",
+            body(with("/seed", json!(i64::MIN))),
+            Fault("/seed", "out_of_range"),
+        ),
+        (
+            "2^53 - 1 as a seed",
+            body(with("/seed", json!((1_u64 << 53) - 1))),
+            Kept("/seed"),
+        ),
+        (
+            "2^64 trials",
+            raw("/n_trials", "18446744073709551616"),
+            Fault("/n_trials", "out_of_range"),
+        ),
         (
             "the edges of i64 as bounds",
             body(int(json!(i64::MIN), json!(i64::MAX))),
             Fault("/param_space/x/low", "out_of_range"),
         ),
-        ("a zero below zero", body(float(-0.0, 1.0)), Kept("/param_space/x/low")),
-        ("subnormal bounds", body(float(5e-324, 1e-310)), Kept("/param_space/x/low")),
-        ("SQL, CSV and shell in the name", body(with("/task_name", json!(injection))), Kept("/task_name")),
+        (
+            "a zero below zero",
+            body(float(-0.0, 1.0)),
+            Kept("/param_space/x/low"),
+        ),
+        (
+            "subnormal bounds",
+            body(float(5e-324, 1e-310)),
+            Kept("/param_space/x/low"),
+        ),
+        (
+            "SQL, CSV and shell in the name",
+            body(with("/task_name", json!(injection))),
+            Kept("/task_name"),
+        ),
         (
             "SQL, CSV and shell in a label",
             body(with("/labels", json!({"a'; --": injection}))),
@@ -166,26 +250,66 @@ fn heads() -> Vec<(&'static str, Vec<u8>, u16)> {
     let post = format!("POST {TASKS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n");
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     vec![
-        ("no HTTP at all", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(), 400),
-        ("two thousand headers", format!("{post}{flood}\r\n").into_bytes(), 431),
+        (
+            "no HTTP at all",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(),
+            400,
+        ),
+        (
+            "two thousand headers",
+            format!("{post}{flood}\r\n").into_bytes(),
+            431,
+        ),
         (
             "two lengths",
             format!("{post}content-length: 1\r\ncontent-length: 2\r\n\r\n{{}}").into_bytes(),
             400,
         ),
-        ("a length that is none", format!("{post}content-length: -1\r\n\r\n").into_bytes(), 400),
+        (
+            "a length that is none",
+            format!("{post}content-length: -1\r\n\r\n").into_bytes(),
+            400,
+        ),
         (
             "a chunk whose size is none",
             format!("{post}transfer-encoding: chunked\r\n\r\nzz\r\n").into_bytes(),
             422,
         ),
-        ("a length that would be 16 exabytes", format!("{post}content-length: 18446744073709551615\r\n\r\n{{").into_bytes(), 413),
-        ("NUL in a path", get("/api/v1/market-data/%00").into_bytes(), 404),
-        ("no UTF-8 in a path", get("/api/v1/market-data/%ff").into_bytes(), 404),
-        ("a path that climbs", get("/api/v1/market-data/..%2f..%2fetc%2fpasswd").into_bytes(), 404),
-        ("NUL in a query", get("/api/v1/tasks?name=%00&strategy_name=%00").into_bytes(), 200),
-        ("a parameter given twice", get("/api/v1/tasks?limit=1&limit=2").into_bytes(), 422),
-        ("a path of 20 kB", get(&format!("/{}", "a".repeat(20_000))).into_bytes(), 431),
+        (
+            "a length that would be 16 exabytes",
+            format!("{post}content-length: 18446744073709551615\r\n\r\n{{").into_bytes(),
+            413,
+        ),
+        (
+            "NUL in a path",
+            get("/api/v1/market-data/%00").into_bytes(),
+            404,
+        ),
+        (
+            "no UTF-8 in a path",
+            get("/api/v1/market-data/%ff").into_bytes(),
+            404,
+        ),
+        (
+            "a path that climbs",
+            get("/api/v1/market-data/..%2f..%2fetc%2fpasswd").into_bytes(),
+            404,
+        ),
+        (
+            "NUL in a query",
+            get("/api/v1/tasks?name=%00&strategy_name=%00").into_bytes(),
+            200,
+        ),
+        (
+            "a parameter given twice",
+            get("/api/v1/tasks?limit=1&limit=2").into_bytes(),
+            422,
+        ),
+        (
+            "a path of 20 kB",
+            get(&format!("/{}", "a".repeat(20_000))).into_bytes(),
+            431,
+        ),
     ]
 }
 
@@ -197,7 +321,10 @@ async fn exchange(address: &str, bytes: &[u8]) -> String {
     let mut piece = [0; 4096];
     // An answer to what cannot be read ends with its connection; others after their head.
     while !answer.windows(4).any(|four| four == b"\r\n\r\n") {
-        match timeout(PATIENCE, stream.read(&mut piece)).await.expect("it answers") {
+        match timeout(PATIENCE, stream.read(&mut piece))
+            .await
+            .expect("it answers")
+        {
             Ok(0) | Err(_) => break,
             Ok(read) => answer.extend_from_slice(&piece[..read]),
         }
@@ -210,13 +337,19 @@ async fn hostile_input_is_refused_with_its_reason_or_kept_as_it_came() {
     let cluster = Cluster::start("hostile", 0).await;
     let http = reqwest::Client::new();
     let address = cluster.url("");
-    let address = address.strip_prefix("http://").expect("plain HTTP").to_owned();
+    let address = address
+        .strip_prefix("http://")
+        .expect("plain HTTP")
+        .to_owned();
     // Connections that say nothing, or half a head, are there all the time.
     let mut halves = Vec::new();
     for n in 0..200 {
         let mut stream = TcpStream::connect(&address).await.unwrap();
         if n % 2 == 0 {
-            stream.write_all(b"POST /api/v1/tasks HTTP/1.1\r\nhost: ").await.unwrap();
+            stream
+                .write_all(b"POST /api/v1/tasks HTTP/1.1\r\nhost: ")
+                .await
+                .unwrap();
         }
         halves.push(stream);
     }
@@ -234,7 +367,9 @@ async fn hostile_input_is_refused_with_its_reason_or_kept_as_it_came() {
         let status = response.status().as_u16();
         let answer: Value = response.json().await.unwrap_or_default();
         let class = answer["type"].as_str().unwrap_or_default();
-        let class = class.strip_prefix("urn:trialmill:problem:").unwrap_or_default();
+        let class = class
+            .strip_prefix("urn:trialmill:problem:")
+            .unwrap_or_default();
         let as_wanted = match end {
             Problem(wanted, wanted_class) => status == wanted && class == wanted_class,
             Fault(pointer, code) => {
@@ -246,7 +381,8 @@ async fn hostile_input_is_refused_with_its_reason_or_kept_as_it_came() {
                 kept += 1;
                 let id = answer["task_id"].as_str().unwrap_or_default();
                 let (_, task) = cluster.get(&format!("{TASKS}/{id}")).await;
-                status == 201 && task["request"].pointer(pointer) == sent.pointer(pointer)
+                status == 201
+                    && task["request"].pointer(pointer) == sent.pointer(pointer)
                     && sent.pointer(pointer).is_some()
             }
         };
