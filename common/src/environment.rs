@@ -6,11 +6,16 @@ pub const VARIABLES: &[&str] = &[
     // API, worker and CLI.
     "TRIALMILL_LEASE_SECONDS",
     "TRIALMILL_LOG",
+    "TRIALMILL_DATABASE_CA_FILE",
+    "TRIALMILL_AMQP_CA_FILE",
     // API and worker.
     "TRIALMILL_LOG_FORMAT",
     // API and worker, in builds with fail points.
     #[cfg(feature = "failpoints")]
     "TRIALMILL_FAILPOINT",
+    // API and `trialmill up`.
+    "TRIALMILL_TLS_CERT_FILE",
+    "TRIALMILL_TLS_KEY_FILE",
     // Worker and `trialmill up`.
     "TRIALMILL_SLOTS",
     // API.
@@ -31,6 +36,7 @@ pub const VARIABLES: &[&str] = &[
     "TRIALMILL_CHILD",
     // CLI.
     "TRIALMILL_URL",
+    "TRIALMILL_CA_FILE",
     "TRIALMILL_DATA_DIR",
     // docker-compose.yml and the scripts.
     "TRIALMILL_POSTGRES_PASSWORD",
@@ -40,6 +46,7 @@ pub const VARIABLES: &[&str] = &[
     "TRIALMILL_SERVICES_ENGINE",
     "TRIALMILL_SERVICES_FSYNC",
     "TRIALMILL_SERVICES_RABBITMQ_ADVANCED",
+    "TRIALMILL_SERVICES_TLS",
 ];
 
 /// Whether a variable looks like ours and is none: probably misspelt.

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod message;
 pub mod objective;
 pub mod protocol;
+pub mod secret;
 pub mod spec;
 pub mod state;
 pub mod trial;

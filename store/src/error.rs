@@ -30,7 +30,7 @@ pub enum StoreError {
     /// The database refused a statement: a fault of ours, never of the input.
     #[error("the database refused a statement: {0}")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The address of the database cannot be understood.
+    /// The address of the database, or how it is to be secured, cannot be used.
     #[error("{0}")]
     Address(String),
 }

@@ -4,9 +4,11 @@
 //! advisory lock (a full pool must not cost a lease), and one that listens. Every connection has
 //! its timeouts set; one that reports a read-only or stopping server leaves the pool.
 
+mod address;
 mod checks;
 mod control;
 mod history;
+mod link;
 mod market;
 mod reads;
 mod record;
@@ -26,20 +28,24 @@ use crate::rows::{
 use crate::verify::Violation;
 use crate::{Leadership, Reaped, Recorded, Store, Timing, UnitFlush, migrate};
 use async_trait::async_trait;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
+use link::Link;
 use session::Session;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Config, NoTls};
 use trialmill_backtest::bars::BarSeries;
 use trialmill_common::protocol::Control;
 use trialmill_common::state::{StopReason, TaskId, WorkerId};
 use trialmill_common::trial::RunningTrial;
 use trialmill_common::worker::WorkerCard;
+use trialmill_tls::Trust;
+
+pub use address::CA_SETTING;
 
 /// The channel on which stores tell each other that something changed.
 const CHANNEL: &str = "trialmill";
@@ -60,6 +66,9 @@ pub struct PgOptions {
     /// A statement that takes longer is cancelled; below half a lease, so that a hanging flush
     /// cannot outlive it.
     pub statement_timeout: Duration,
+    /// Whose certificates are believed where TLS is spoken. With a file of authorities TLS is
+    /// demanded unless the address has an `sslmode`; without, `sslmode` is `prefer`.
+    pub trust: Trust,
 }
 
 impl Default for PgOptions {
@@ -69,6 +78,7 @@ impl Default for PgOptions {
             application_name: "trialmill".to_owned(),
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(14),
+            trust: Trust::system(CA_SETTING),
         }
     }
 }
@@ -94,6 +104,7 @@ macro_rules! run {
 /// The store on PostgreSQL.
 pub struct PgStore {
     pool: Pool,
+    link: Link,
     session: Session,
     timing: Timing,
     changed: Arc<watch::Sender<u64>>,
@@ -109,62 +120,31 @@ impl Drop for PgStore {
     }
 }
 
-/// The address with our options, or why it cannot be used.
-fn config(url: &str, options: &PgOptions) -> Result<Config, StoreError> {
-    let mut config: Config = url.parse().map_err(|e: tokio_postgres::Error| {
-        let why = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
-        StoreError::Address(format!(
-            "DATABASE_URL is no PostgreSQL address ({why}); \
-             write it like postgres://user:password@host:5432/database"
-        ))
-    })?;
-    if !matches!(config.get_ssl_mode(), SslMode::Disable | SslMode::Prefer) {
-        return Err(StoreError::Address(
-            "DATABASE_URL asks for TLS (sslmode), which this build does not speak to the \
-             database yet; reach it through a local tunnel or set sslmode=prefer"
-                .to_owned(),
-        ));
-    }
-    let given = config.get_options().unwrap_or_default().to_owned();
-    let statement = options.statement_timeout;
-    // A process that freezes inside a flush holds the task's row: it must lose it, and those who
-    // wait must give up their own rows, well before a lease runs out.
-    let idle_in_transaction = (statement / 3).max(Duration::from_secs(1)).as_millis();
-    let lock = (statement / 4).max(Duration::from_millis(500)).as_millis();
-    let statement = statement.as_millis();
-    config.options(format!(
-        "{given} -c statement_timeout={statement} -c lock_timeout={lock} \
-         -c idle_in_transaction_session_timeout={idle_in_transaction} \
-         -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2 \
-         -c tcp_user_timeout=20000 -c default_transaction_isolation=read\\ committed \
-         -c timezone=UTC -c jit=off"
-    ));
-    config.application_name(&options.application_name);
-    config.connect_timeout(options.connect_timeout);
-    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-    config.keepalives_idle(Duration::from_secs(10));
-    config.keepalives_interval(Duration::from_secs(5));
-    config.keepalives_retries(2);
-    config.tcp_user_timeout(Duration::from_secs(20));
-    Ok(config)
-}
-
 impl PgStore {
     /// Brings the schema of a database to this build's version. One process migrates at a time.
     ///
     /// # Errors
     /// When the database cannot be reached, or a migration fails (it is rolled back).
     pub async fn migrate(url: &str) -> Result<(), StoreError> {
+        Self::migrate_trusting(url, Trust::system(CA_SETTING)).await
+    }
+
+    /// The same where TLS has authorities of its own.
+    ///
+    /// # Errors
+    /// As [`PgStore::migrate`].
+    pub async fn migrate_trusting(url: &str, trust: Trust) -> Result<(), StoreError> {
         // A migration may take longer than any operation.
         let options = PgOptions {
             application_name: "trialmill-migrate".to_owned(),
             statement_timeout: Duration::from_secs(3600),
+            trust,
             ..PgOptions::default()
         };
-        let (mut client, connection) = config(url, &options)?
-            .connect(NoTls)
-            .await
-            .map_err(store_error)?;
+        let link = Link::new(url, &options)?;
+        let connected = link.connect().await;
+        let (mut client, connection) =
+            connected.map_err(|error| link::at_start(link.fault(error)))?;
         let connection = tokio::spawn(connection);
         client
             .batch_execute(&format!(
@@ -187,16 +167,17 @@ impl PgStore {
     /// Opens a database whose schema is at least this build's.
     ///
     /// # Errors
-    /// When the address is malformed, the database cannot be reached, or its schema is older.
+    /// When the address is malformed, the database cannot be reached or its TLS is not accepted, or
+    /// its schema is older.
     pub async fn connect(
         url: &str,
         options: PgOptions,
         timing: Timing,
     ) -> Result<Self, StoreError> {
-        let config = config(url, &options)?;
-        let manager = Manager::from_config(
-            config.clone(),
-            NoTls,
+        let link = Link::new(url, &options)?;
+        let manager = Manager::from_connect(
+            link.config().clone(),
+            link.clone(),
             ManagerConfig {
                 recycling_method: RecyclingMethod::Verified,
             },
@@ -212,18 +193,19 @@ impl PgStore {
         let changed = Arc::new(watch::Sender::new(0));
         let wake = Arc::new(Notify::new());
         let tasks = vec![
-            tokio::spawn(session::listen(config.clone(), changed.clone())),
+            tokio::spawn(session::listen(link.clone(), changed.clone())),
             tokio::spawn(wake_others(pool.clone(), wake.clone())),
         ];
         let store = Self {
             pool,
-            session: Session::new(config),
+            session: Session::new(link.clone()),
+            link,
             timing,
             changed,
             wake,
             tasks,
         };
-        store.check_schema().await?;
+        store.check_schema().await.map_err(link::at_start)?;
         Ok(store)
     }
 
@@ -240,10 +222,10 @@ impl PgStore {
     }
 
     async fn connection(&self) -> Result<Object, StoreError> {
-        self.pool
-            .get()
-            .await
-            .map_err(|e| StoreError::Unavailable(Box::new(e)))
+        self.pool.get().await.map_err(|e| match e {
+            PoolError::Backend(e) => self.link.pool_fault(e),
+            other => StoreError::Unavailable(Box::new(other)),
+        })
     }
 
     /// Decides after a failed attempt: `Ok` to repeat the operation, else its failure.
@@ -332,7 +314,7 @@ fn store_error(e: tokio_postgres::Error) -> StoreError {
         let source = std::error::Error::source(&e);
         let connection = e.is_closed() || source.is_none_or(|s| s.is::<std::io::Error>());
         return match connection {
-            true => StoreError::Unavailable(Box::new(e)),
+            true => StoreError::Unavailable(link::with_causes(&e).into()),
             false => StoreError::Refused(Box::new(e)),
         };
     };
@@ -350,7 +332,7 @@ fn store_error(e: tokio_postgres::Error) -> StoreError {
     if conflict.contains(code) {
         StoreError::Conflict(Box::new(e))
     } else if away || *code == SqlState::READ_ONLY_SQL_TRANSACTION {
-        StoreError::Unavailable(Box::new(e))
+        StoreError::Unavailable(link::with_causes(&e).into())
     } else {
         let what = e.as_db_error().map_or_else(
             || e.to_string(),

@@ -5,7 +5,9 @@
 
 use super::{Shared, backoff::Backoff};
 use futures::StreamExt;
-use lapin::{Connection, ConnectionProperties, Event};
+use lapin::tcp::RustlsConnector;
+use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties, Event, runtime::default_runtime};
 use std::{fmt, pin::pin, sync::Arc, time::Instant};
 use tokio::{
     sync::watch,
@@ -84,7 +86,9 @@ async fn keep_up(shared: &Shared, role: Role, slot: &Slot) {
 
 async fn connect(shared: &Shared, role: Role, attempt: usize) -> Result<Connection, String> {
     let options = &shared.options;
-    let mut uri = options.urls.turn(attempt).uri();
+    let url = options.urls.turn(attempt);
+    let mut uri = url.uri();
+    let host = uri.authority.host.clone();
     let seconds = u16::try_from(options.heartbeat.as_secs()).unwrap_or(u16::MAX);
     uri.query.heartbeat.get_or_insert(seconds);
     let milliseconds = u64::try_from(options.operation_timeout.as_millis()).unwrap_or(u64::MAX);
@@ -93,14 +97,33 @@ async fn connect(shared: &Shared, role: Role, attempt: usize) -> Result<Connecti
         .with_connection_name(format!("{} ({role})", options.connection_name).into())
         .with_client_property("product".into(), options.product.as_str().into())
         .with_client_property("version".into(), options.version.as_str().into());
-    match timeout(
-        options.operation_timeout,
-        Connection::connect_uri(uri, properties),
-    )
-    .await
-    {
+    let tls = url
+        .wants_tls()
+        .then(|| RustlsConnector::from(options.trust.client(&[])));
+    let runtime = default_runtime().map_err(|error| error.to_string())?;
+    // The library's own way would read the system's authorities at every attempt, and would log the
+    // address with its password.
+    let connect = Connection::connector(
+        uri,
+        runtime,
+        async move |uri: AMQPUri, runtime| {
+            let place = (uri.authority.host.clone(), uri.authority.port);
+            let stream = AsyncTcpStream::connect(&runtime, runtime.to_socket_addrs(place)).await?;
+            Ok(match (&uri.scheme, &tls) {
+                (AMQPScheme::AMQPS, Some(tls)) => {
+                    stream.into_rustls(tls, &uri.authority.host).await?
+                }
+                _ => stream,
+            })
+        },
+        properties,
+    );
+    match timeout(options.operation_timeout, connect).await {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(options
+            .trust
+            .refusal(&error, &host)
+            .unwrap_or_else(|| error.to_string())),
         Err(_) => Err(format!(
             "no connection within {:?}",
             options.operation_timeout

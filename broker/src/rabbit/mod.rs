@@ -20,7 +20,7 @@ mod urls;
 
 pub use options::RabbitOptions;
 pub use topology::{DEAD_EXCHANGE, DEAD_QUEUE, DELIVERY_LIMIT, WORK_EXCHANGE, work_queue};
-pub use urls::AmqpUrls;
+pub use urls::{AmqpUrls, CA_SETTING};
 
 use crate::{
     Broker, BrokerError, BrokerState, Consumer, Emptied, PublishError, QueueDepth, check_pool,

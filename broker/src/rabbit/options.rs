@@ -1,13 +1,16 @@
 //! What a process says when it connects, and its time limits.
 
-use super::AmqpUrls;
+use super::{AmqpUrls, CA_SETTING};
 use std::time::Duration;
+use trialmill_tls::Trust;
 
 /// How a process connects. The names are what an operator reads in the management screen.
 #[derive(Clone, Debug)]
 pub struct RabbitOptions {
     /// The brokers, tried in turn.
     pub urls: AmqpUrls,
+    /// Whose certificates are believed at `amqps://` addresses. The system's authorities.
+    pub trust: Trust,
     /// The program, for the client properties and the `app_id` of messages: `trialmill-worker`.
     pub product: String,
     /// Its version.
@@ -37,6 +40,7 @@ impl RabbitOptions {
     pub fn new(urls: AmqpUrls, product: &str, version: &str, connection_name: &str) -> Self {
         Self {
             urls,
+            trust: Trust::system(CA_SETTING),
             product: product.to_owned(),
             version: version.to_owned(),
             connection_name: connection_name.to_owned(),

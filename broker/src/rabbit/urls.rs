@@ -3,9 +3,10 @@
 use crate::BrokerError;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use std::{fmt, str::FromStr};
+use trialmill_common::secret::masked;
 
 /// One or more broker URLs, tried in turn: `amqp://user:password@host:5672/vhost`, or `amqps://` for
-/// TLS (certificates are checked against the system's root store), comma separated. Characters such
+/// TLS (see [`RabbitOptions::trust`](super::RabbitOptions::trust)), comma separated. Characters such
 /// as `,`, `@`, `/` and `:` in a password are percent-encoded. IPv6 literals are not supported; give
 /// a host name.
 ///
@@ -25,11 +26,21 @@ impl AmqpUrls {
     pub(super) fn turn(&self, attempt: usize) -> &AmqpUrl {
         &self.0[attempt % self.0.len()]
     }
+
+    /// Whether any of them asks for TLS.
+    #[must_use]
+    pub fn any_tls(&self) -> bool {
+        self.0.iter().any(AmqpUrl::wants_tls)
+    }
 }
 
 impl AmqpUrl {
     pub(super) fn uri(&self) -> AMQPUri {
         self.0.clone()
+    }
+
+    pub(super) fn wants_tls(&self) -> bool {
+        self.0.scheme == AMQPScheme::AMQPS
     }
 }
 
@@ -58,25 +69,52 @@ fn parse(url: &str) -> Result<AmqpUrl, BrokerError> {
         return Err(refuse("an IPv6 literal is not supported, give a host name"));
     }
     // The parser's own message may repeat the URL with its password.
-    url.parse()
-        .map(AmqpUrl)
-        .map_err(|_: String| refuse("it cannot be parsed"))
+    let uri: AMQPUri = url
+        .parse()
+        .map_err(|_: String| refuse("it cannot be parsed"))?;
+    let parameters = url.split_once('?').map_or("", |(_, after)| after);
+    let name = |pair: &'_ str| pair.split('=').next().unwrap_or_default().to_owned();
+    for name in parameters.split('&').map(name) {
+        if TLS_PARAMETERS.contains(&name.as_str()) {
+            return Err(refuse(&format!(
+                "the parameter {name} is not read, certificate and host name of amqps:// are \
+                 always verified; authorities of your own are named in {CA_SETTING}"
+            )));
+        }
+        if !name.is_empty() && !PARAMETERS.contains(&name.as_str()) {
+            // Its name stays unsaid: it may be a piece of a password.
+            return Err(refuse(&format!(
+                "it has a parameter that is none; use {}",
+                PARAMETERS.join(", ")
+            )));
+        }
+    }
+    Ok(AmqpUrl(uri))
 }
 
-/// A URL that may be malformed, without what may be its password and its query.
-fn masked(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return "***".to_owned();
-    };
-    match rest.rsplit_once('@') {
-        Some((credentials, host)) => {
-            let user = credentials.split(':').next().unwrap_or_default();
-            let host = host.split('?').next().unwrap_or_default();
-            format!("{scheme}://{user}:***@{host}")
-        }
-        None => format!("{scheme}://{}", rest.split('?').next().unwrap_or_default()),
-    }
-}
+/// The setting that names the authorities of the brokers' certificates.
+pub const CA_SETTING: &str = "TRIALMILL_AMQP_CA_FILE";
+
+/// Parameters of a URL that the client library reads.
+const PARAMETERS: [&str; 5] = [
+    "heartbeat",
+    "connection_timeout",
+    "channel_max",
+    "frame_max",
+    "auth_mechanism",
+];
+
+/// Parameters of RabbitMQ's own clients that say how TLS is spoken. To overlook them would be to
+/// verify less, or otherwise, than somebody counts on.
+const TLS_PARAMETERS: [&str; 7] = [
+    "cacertfile",
+    "certfile",
+    "keyfile",
+    "verify",
+    "fail_if_no_peer_cert",
+    "server_name_indication",
+    "depth",
+];
 
 impl fmt::Display for AmqpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,6 +176,9 @@ mod tests {
             "hunter2",
             "amqp://user:hunter2@host,",
             "amqp://a,amqp://user:hunter2@ho st",
+            "amqp://user:pass,hunter2@host",
+            "amqp://user:%68%75nter2@host?hunter2=1",
+            "amqp://host?password=hunter2",
         ] {
             let shown = match list.parse::<AmqpUrls>() {
                 Ok(urls) => format!("{urls} {urls:?}"),
@@ -165,6 +206,9 @@ mod tests {
             "amqp://a,,amqp://b",
             "amqp://[::1]",
             "amqp://h:port",
+            "amqps://h?verify=verify_none",
+            "amqps://h/%2f?cacertfile=/ca.pem",
+            "amqp://h?hartbeat=5",
         ] {
             assert!(
                 matches!(list.parse::<AmqpUrls>(), Err(BrokerError::BadUrl { .. })),

@@ -1,6 +1,7 @@
 //! The connections that are not pooled: renewals and the advisory lock on one session, and the
 //! listener.
 
+use super::link::Link;
 use super::{CHANNEL, PgError, store_error};
 use crate::error::StoreError;
 use crate::rows::{HeldLease, LeaseOutcome};
@@ -10,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client};
 use trialmill_common::protocol::Control;
 use trialmill_common::state::{TaskState, WorkerId};
 
@@ -26,16 +27,16 @@ pub(super) const MIGRATION_LOCK: i64 = 0x7472_6961_6c6d_0002;
 
 /// One connection that is opened when it is needed and opened again when it is lost.
 pub(super) struct Session {
-    config: Config,
+    link: Link,
     client: Mutex<Option<Arc<Client>>>,
     /// Pools that this process relays.
     led: Arc<std::sync::Mutex<BTreeSet<String>>>,
 }
 
 impl Session {
-    pub fn new(config: Config) -> Self {
+    pub fn new(link: Link) -> Self {
         Self {
-            config,
+            link,
             client: Mutex::new(None),
             led: Arc::default(),
         }
@@ -47,7 +48,7 @@ impl Session {
             return Ok(client.clone());
         }
         // The time limit is on the whole of it: what accepts a connection may still not answer.
-        let opened = tokio::time::timeout(QUESTION, open_session(&self.config)).await;
+        let opened = tokio::time::timeout(QUESTION, open_session(&self.link)).await;
         let client = opened.map_err(|late| StoreError::Unavailable(Box::new(late)))??;
         let client = Arc::new(client);
         *slot = Some(client.clone());
@@ -181,8 +182,9 @@ impl PgError {
     }
 }
 
-async fn open_session(config: &Config) -> Result<Client, StoreError> {
-    let (client, connection) = config.connect(NoTls).await.map_err(store_error)?;
+async fn open_session(link: &Link) -> Result<Client, StoreError> {
+    let connected = link.connect().await;
+    let (client, connection) = connected.map_err(|error| link.fault(error))?;
     tokio::spawn(async move {
         if let Err(e) = connection.await {
             tracing::debug!(error = %e, "the session connection ended");
@@ -230,10 +232,10 @@ impl Drop for RelayLock {
 
 /// Turns notifications into changes of the watch, for ever; a change is also reported whenever
 /// the connection comes (back), since something may have been missed.
-pub(super) async fn listen(config: Config, changed: Arc<watch::Sender<u64>>) {
+pub(super) async fn listen(link: Link, changed: Arc<watch::Sender<u64>>) {
     let mut pause = Duration::from_millis(100);
     loop {
-        let opened = tokio::time::timeout(QUESTION, config.connect(NoTls)).await;
+        let opened = tokio::time::timeout(QUESTION, link.connect()).await;
         if let Ok(Ok((client, mut connection))) = opened {
             pause = Duration::from_millis(100);
             let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();

@@ -1,0 +1,34 @@
+//! TLS, for every link: whom a client trusts ([`Trust`]), what a server shows
+//! ([`ServerIdentity`]), and refusals that say what to do.
+//!
+//! One library (rustls) with one set of algorithms (ring), TLS 1.2 and 1.3. Where a client speaks
+//! TLS, the server's certificate and name are always verified; the one exception is
+//! [`unverified_client`], for a health check that asks its own process whether it answers. Client
+//! certificates are not spoken. docs/tls.md is the operator's page.
+
+mod identity;
+mod pem;
+mod refusal;
+mod stream;
+mod trust;
+mod unverified;
+
+pub use identity::{CERT_SETTING, KEY_SETTING, ServerIdentity};
+pub use refusal::is_refused;
+pub use stream::ServerStream;
+pub use trust::Trust;
+pub use unverified::unverified_client;
+
+use rustls::crypto::CryptoProvider;
+use std::sync::Arc;
+
+/// What is wrong with a file or with what it holds, in a sentence that names its setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TlsFault(String);
+
+/// The algorithms of every link. Named and not a process-wide default, so that no order of
+/// initialisation can choose others.
+fn algorithms() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
