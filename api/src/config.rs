@@ -6,8 +6,11 @@ use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
-use trialmill_broker::AmqpUrls;
+use trialmill_broker::{AmqpUrls, rabbit};
+use trialmill_store::postgres;
+use trialmill_tls::{ServerIdentity, Trust};
 
 /// Where it listens when nothing is said: this machine only.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -49,18 +52,32 @@ pub struct Settings {
     /// File that holds DATABASE_URL.
     #[arg(long, env = "DATABASE_URL_FILE")]
     pub database_url_file: Option<PathBuf>,
+    /// PEM file with the authorities of PostgreSQL's certificate, instead of the system's; with it
+    /// TLS is demanded unless DATABASE_URL has an sslmode.
+    #[arg(long, env = "TRIALMILL_DATABASE_CA_FILE")]
+    pub database_ca_file: Option<PathBuf>,
     /// RabbitMQ, such as amqp://user:password@host:5672/vhost; several, comma separated.
     #[arg(long, env = "AMQP_URL", hide_env_values = true)]
     pub amqp_url: Option<String>,
     /// File that holds AMQP_URL.
     #[arg(long, env = "AMQP_URL_FILE")]
     pub amqp_url_file: Option<PathBuf>,
+    /// PEM file with the authorities of RabbitMQ's certificate (amqps://), instead of the system's.
+    #[arg(long, env = "TRIALMILL_AMQP_CA_FILE")]
+    pub amqp_ca_file: Option<PathBuf>,
     /// Key that requests carry as `Authorization: Bearer KEY`, at least 32 characters.
     #[arg(long, env = "TRIALMILL_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
     /// File that holds TRIALMILL_API_KEY.
     #[arg(long, env = "TRIALMILL_API_KEY_FILE")]
     pub api_key_file: Option<PathBuf>,
+    /// PEM file with the certificate chain that clients are shown; with it HTTPS is spoken. Read
+    /// again at SIGHUP.
+    #[arg(long, env = "TRIALMILL_TLS_CERT_FILE")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// PEM file with the private key of that certificate, without a passphrase.
+    #[arg(long, env = "TRIALMILL_TLS_KEY_FILE")]
+    pub tls_key_file: Option<PathBuf>,
     /// Seconds that a lease lasts without renewal; the same for every process. Default 30.
     #[arg(long, env = "TRIALMILL_LEASE_SECONDS")]
     pub lease_seconds: Option<String>,
@@ -82,10 +99,16 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The database.
     pub database_url: String,
+    /// Whose certificates are believed there.
+    pub database_trust: Trust,
     /// The brokers.
     pub amqp_urls: AmqpUrls,
+    /// Whose certificates are believed there.
+    pub amqp_trust: Trust,
     /// The key, if any.
     pub api_key: Option<ApiKey>,
+    /// What HTTPS shows; without, HTTP is spoken.
+    pub identity: Option<Arc<ServerIdentity>>,
     /// How long a lease lasts.
     pub lease: Duration,
 }
@@ -124,6 +147,22 @@ impl Settings {
             .as_ref()
             .map(|url| url.parse::<AmqpUrls>().map_err(|e| e.to_string()));
         let amqp_urls = parsed.and_then(|urls| keep(urls, &mut faults));
+        let trust = |setting, file: &Option<PathBuf>| {
+            Trust::new(setting, file.as_deref()).map_err(|e| e.to_string())
+        };
+        let database_trust = trust(postgres::CA_SETTING, &self.database_ca_file);
+        let database_trust = keep(database_trust, &mut faults);
+        let amqp_trust = keep(trust(rabbit::CA_SETTING, &self.amqp_ca_file), &mut faults);
+        if let (Some(urls), Some(trust)) = (&amqp_urls, &amqp_trust)
+            && let Err(fault) = urls.check_trust(trust)
+        {
+            faults.push(fault.to_string());
+        }
+        let (cert, key) = (self.tls_cert_file.as_deref(), self.tls_key_file.as_deref());
+        let identity = ServerIdentity::from_settings(cert, key).unwrap_or_else(|found| {
+            faults.extend(found.iter().map(ToString::to_string));
+            None
+        });
         let missing = |name: &str, what: &str| {
             format!(
                 "{name} is not set; trialmill-api needs {what} (or run: trialmill up, which needs neither)"
@@ -155,18 +194,24 @@ impl Settings {
             ));
         }
         let lease = keep(self.lease(), &mut faults);
-        match (listen, database_url, amqp_urls, lease) {
-            (Some(listen), Some(database_url), Some(amqp_urls), Some(lease))
-                if faults.is_empty() =>
-            {
-                Ok(Config {
-                    listen,
-                    database_url,
-                    amqp_urls,
-                    api_key,
-                    lease,
-                })
-            }
+        let secured = database_trust.zip(amqp_trust);
+        match (listen, database_url, amqp_urls, secured, lease) {
+            (
+                Some(listen),
+                Some(database_url),
+                Some(amqp_urls),
+                Some((database_trust, amqp_trust)),
+                Some(lease),
+            ) if faults.is_empty() => Ok(Config {
+                listen,
+                database_url,
+                database_trust,
+                amqp_urls,
+                amqp_trust,
+                api_key,
+                identity: identity.map(Arc::new),
+                lease,
+            }),
             _ => Err(faults),
         }
     }

@@ -65,6 +65,9 @@ pub const WRITE_STALL: Duration = Duration::from_secs(30);
 /// [`KEEP_ALIVE`], so that only those are dropped that ask nothing, or never end their head. Longer
 /// than the 90 s for which common clients keep an idle connection.
 pub const QUIET: Duration = Duration::from_secs(120);
+/// How long a TLS handshake may take: two round trips and a signature. A peer that is slower holds up
+/// only its own connection.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
 /// Events read from the store at a time for one watcher: what a slow watcher holds in memory.
 pub const EVENT_PAGE: u32 = 100;

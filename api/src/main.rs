@@ -4,16 +4,14 @@
 use anyhow::{Context, bail};
 use clap::Parser;
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use trialmill_api::config::{Arguments, Command, Config, Settings, unknown_variables};
-use trialmill_api::{AppState, openapi, router, serve};
+use trialmill_api::{AppState, health, openapi, renew_on_hangup, router, serve_with};
 use trialmill_broker::{Broker, RabbitBroker, RabbitOptions};
 use trialmill_common::worker::DEFAULT_POOL;
 use trialmill_relay::Pace;
@@ -24,15 +22,13 @@ use trialmill_store::{Store, StoreError, Timing};
 const PATIENCE_AT_START: Duration = Duration::from_secs(60);
 /// Time between two attempts to reach it.
 const RETRY: Duration = Duration::from_secs(1);
-/// Time for an answer to the health check.
-const HEALTH_TIME: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     match arguments.command {
         Some(Command::Openapi) => print_openapi(),
-        Some(Command::Healthcheck) => check_health(&arguments.settings).await,
+        Some(Command::Healthcheck) => health::check(&arguments.settings).await,
         None => run(&arguments.settings).await,
     }
 }
@@ -41,38 +37,6 @@ fn print_openapi() -> anyhow::Result<()> {
     let document = serde_json::to_string_pretty(&openapi())?;
     writeln!(std::io::stdout().lock(), "{document}")?;
     Ok(())
-}
-
-async fn check_health(settings: &Settings) -> anyhow::Result<()> {
-    let address = reachable(settings.listen_address().map_err(anyhow::Error::msg)?);
-    let answer = timeout(HEALTH_TIME, async {
-        let mut stream = TcpStream::connect(address).await?;
-        let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.take(4096).read_to_end(&mut answer).await?;
-        std::io::Result::Ok(String::from_utf8_lossy(&answer).into_owned())
-    });
-    let answer = answer
-        .await
-        .with_context(|| format!("no answer from {address} within {HEALTH_TIME:?}"))?
-        .with_context(|| format!("nothing answers at {address}"))?;
-    let status = answer.lines().next().unwrap_or_default();
-    if !status.starts_with("HTTP/1.1 200") {
-        bail!("{address} answered '{status}'");
-    }
-    Ok(())
-}
-
-/// The address to knock at: one that listens everywhere is reached on loopback.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }
 
 async fn run(settings: &Settings) -> anyhow::Result<()> {
@@ -111,16 +75,24 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     tracing::info!(
         address = %config.listen,
         with_key = config.api_key.is_some(),
+        certificate_until = config.identity.as_ref().map(|identity| identity.valid_until().to_string()),
         "listening; the documentation is at /docs"
     );
     let state = AppState::new(store, broker.clone()).with_key(config.api_key);
+    let renewal = config
+        .identity
+        .clone()
+        .map(|identity| tokio::spawn(renew_on_hangup(identity)));
     let served = tokio::select! {
-        served = serve(listener, router(state), terminated()) => served,
+        served = serve_with(listener, config.identity, router(state), terminated()) => served,
         ended = &mut relay => {
             ended.context("the relay ended badly")?;
             bail!("the relay ended by itself");
         }
     };
+    if let Some(renewal) = renewal {
+        renewal.abort();
+    }
     stop.cancel();
     relay.await.context("the relay ended badly")?;
     broker.close().await;
@@ -150,6 +122,7 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     };
     let mut options = PgOptions {
         application_name: process_name(),
+        trust: config.database_trust.clone(),
         ..PgOptions::default()
     };
     // A statement must not outlive half a lease, or a slow answer costs a worker its lease.
@@ -174,6 +147,7 @@ fn rabbit_options(config: &Config) -> RabbitOptions {
         env!("CARGO_PKG_VERSION"),
         &process_name(),
     );
+    options.trust = config.amqp_trust.clone();
     options.pools = vec![DEFAULT_POOL.to_owned()];
     options
 }

@@ -1,19 +1,21 @@
 //! Listening: connections that take no bytes, or ask for none, are dropped, and shutdown ends the
 //! streams first.
 
-use crate::limits::{QUIET, WRITE_STALL};
+use crate::limits::{HANDSHAKE_TIME, QUIET, WRITE_STALL};
 use axum::serve::Listener;
 use axum::{Extension, Router};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
+use trialmill_tls::{ServerIdentity, ServerStream};
 
 /// Tells long-lived streams that the service is about to end.
 #[derive(Debug, Clone)]
@@ -43,13 +45,28 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    serve_with(listener, None, router, shutdown).await
+}
+
+/// The same over TLS if there is something to show: a handshake is made by its own connection, within
+/// [`HANDSHAKE_TIME`], so that nobody else waits for it.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with(
+    listener: TcpListener,
+    identity: Option<Arc<ServerIdentity>>,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     let (begin, closing) = watch::channel(false);
     // Streams that start while it closes must see it too: the sender lives until the server ends.
-    let begin = std::sync::Arc::new(begin);
-    let signal = std::sync::Arc::clone(&begin);
+    let begin = Arc::new(begin);
+    let signal = Arc::clone(&begin);
     let router = router.layer(Extension(Closing(closing)));
     let listener = Guarded {
         listener,
+        identity,
         stall: WRITE_STALL,
         quiet: QUIET,
     };
@@ -66,19 +83,26 @@ pub async fn serve(
 /// for `quiet`.
 struct Guarded {
     listener: TcpListener,
+    identity: Option<Arc<ServerIdentity>>,
     stall: Duration,
     quiet: Duration,
 }
 
 impl Listener for Guarded {
-    type Io = Connection<TcpStream>;
+    type Io = ServerStream<Connection<TcpStream>>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.listener).await;
         // Events are small and must not wait for more; a refusal only costs latency.
         let _ = stream.set_nodelay(true);
-        (Connection::new(stream, self.stall, self.quiet), address)
+        // Below TLS, where every byte that is taken counts.
+        let stream = Connection::new(stream, self.stall, self.quiet);
+        let stream = match &self.identity {
+            Some(identity) => identity.accept(stream, HANDSHAKE_TIME),
+            None => ServerStream::plain(stream),
+        };
+        (stream, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -103,6 +103,15 @@ pub enum BrokerError {
         /// What the client library said.
         reason: String,
     },
+    /// Authorities are named for TLS that no address asks for.
+    #[error(
+        "{setting} is set, but no address in AMQP_URL begins with amqps://, so it would secure nothing; \
+         write amqps:// or take it out"
+    )]
+    NoTls {
+        /// The setting.
+        setting: &'static str,
+    },
     /// A broker URL that cannot be used.
     #[error("broker URL {url} is not usable: {reason}; write amqp://user:password@host:5672/vhost")]
     BadUrl {

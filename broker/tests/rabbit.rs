@@ -370,6 +370,7 @@ async fn the_management_screen_is_readable_and_a_connection_closed_there_comes_b
     publish(fixture.broker(), fixture.pool(), [1]).await;
     next(&mut slot).await;
 
+    trialmill_tls::install_default();
     let http = reqwest::Client::new();
     let get = async |path: &str| -> serde_json::Value {
         let answer = http

@@ -5,6 +5,7 @@ use crate::example;
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use trialmill_common::secret::Secret;
 use uuid::Uuid;
 
 /// Trialmill grinds trials: parameter searches over trading strategies, each trial recorded once.
@@ -89,7 +90,7 @@ pub struct Api {
     pub url: Option<String>,
     /// Key of the API; safer in TRIALMILL_API_KEY, since other users see command lines
     #[arg(long, value_name = "KEY")]
-    pub key: Option<String>,
+    pub key: Option<Secret>,
     /// Print JSON for programs
     #[arg(long)]
     pub json: bool,

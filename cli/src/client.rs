@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
+use trialmill_common::secret::Secret;
+use trialmill_tls::Trust;
 
 /// Longest wait for a connection.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -16,6 +18,9 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// A stream of events says something at least this often (the API every 15 s).
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// The setting that names the authorities of the API's certificate.
+const CA_SETTING: &str = "TRIALMILL_CA_FILE";
 
 /// A refusal of the API: a problem document (RFC 9457).
 #[derive(Debug, Deserialize)]
@@ -114,6 +119,7 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     key: Option<HeaderValue>,
+    trust: Trust,
 }
 
 impl Client {
@@ -132,13 +138,15 @@ impl Client {
                 "the address of the API is no URL ({error}); write it like {DEFAULT_URL}"
             ))
         })?;
-        if base.scheme() != "http" || base.host_str().is_none() {
+        if !["http", "https"].contains(&base.scheme()) || base.host_str().is_none() {
             return Err(Failure::reason(format!(
-                "the address of the API must begin with http:// (this program speaks no TLS; \
-                 reach a remote API through a tunnel), such as {DEFAULT_URL}"
+                "the address of the API must begin with http:// or https://, such as {DEFAULT_URL}"
             )));
         }
-        let key = api.key.as_ref().or(settings.api_key.as_ref());
+        let trust = Trust::new(CA_SETTING, settings.ca_file.as_deref())
+            .map_err(|fault| Failure::reason(fault.to_string()))?;
+        let key = api.key.as_ref().map(Secret::reveal);
+        let key = key.or(settings.api_key.as_deref());
         let key = key.map(|key| {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", key.trim()))
                 .map_err(|_| Failure::reason("the API key has characters that cannot be sent"))?;
@@ -146,6 +154,7 @@ impl Client {
             Ok::<_, Failure>(value)
         });
         let mut http = reqwest::Client::builder()
+            .tls_backend_preconfigured(trust.client(&[b"http/1.1"]))
             .connect_timeout(CONNECT_TIME)
             .read_timeout(SILENCE)
             .user_agent(concat!("trialmill/", env!("CARGO_PKG_VERSION")));
@@ -160,6 +169,7 @@ impl Client {
             http,
             base,
             key: key.transpose()?,
+            trust,
         })
     }
 
@@ -208,6 +218,10 @@ impl Client {
     }
 
     fn no_answer(&self, error: &reqwest::Error) -> CallError {
+        let host = self.base.host_str().unwrap_or_default();
+        if let Some(refusal) = self.trust.refusal(error, host) {
+            return CallError::NoAnswer(format!("no answer from {}: {refusal}", self.address()));
+        }
         let mut cause: &dyn std::error::Error = error;
         while let Some(source) = cause.source() {
             cause = source;

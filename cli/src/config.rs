@@ -13,12 +13,16 @@ pub const DEFAULT_DATA_DIR: &str = "trialmill-data";
 pub const API_HELP: &str = "Environment:
   TRIALMILL_URL           address of the API [default: http://127.0.0.1:8080]
   TRIALMILL_API_KEY       its key, if it wants one; or TRIALMILL_API_KEY_FILE, a file that holds it
+  TRIALMILL_CA_FILE       PEM file with the authorities of an https:// API's certificate, instead
+                          of the system's
   TRIALMILL_LOG           what is logged, such as warn or trialmill=debug";
 
 /// For `--help` of the commands that open the database.
 pub const DATABASE_HELP: &str = "Environment:
   DATABASE_URL            PostgreSQL, postgres://user:password@host:5432/database;
                           or DATABASE_URL_FILE, a file that holds it
+  TRIALMILL_DATABASE_CA_FILE  PEM file with the authorities of its certificate, instead of the
+                          system's; with it TLS is demanded unless the address has an sslmode
   TRIALMILL_DATA_DIR      without DATABASE_URL: folder of the embedded database
                           [default: trialmill-data]
   TRIALMILL_LOG           what is logged, such as warn or trialmill=debug";
@@ -34,6 +38,12 @@ pub const FULL_HELP: &str = "Environment:
   AMQP_URL                RabbitMQ, amqp://user:password@host:5672/%2f; several with commas
   TRIALMILL_API_KEY       key of the API; required when it listens beyond loopback
                           (each of these three also as *_FILE, a file that holds it)
+  TRIALMILL_DATABASE_CA_FILE, TRIALMILL_AMQP_CA_FILE, TRIALMILL_CA_FILE
+                          PEM files with the authorities of the certificates of PostgreSQL (TLS is
+                          then demanded unless the address has an sslmode), of RabbitMQ (amqps://)
+                          and of the API (https://), instead of the system's
+  TRIALMILL_TLS_CERT_FILE, TRIALMILL_TLS_KEY_FILE
+                          PEM files of certificate chain and key: `up` speaks HTTPS with them
   TRIALMILL_LISTEN        where `up` listens [default: 127.0.0.1:8080]
   TRIALMILL_SLOTS         trials that `up` runs at a time [default: one per processor]
   TRIALMILL_LEASE_SECONDS how long a lease of `up` lasts, the same in every process [default: 30]
@@ -44,9 +54,14 @@ pub const FULL_HELP: &str = "Environment:
   NO_COLOR                no colours";
 
 /// Variables that this program reads; those of secrets also as `*_FILE`.
-const OWN: [&str; 8] = [
+const OWN: [&str; 13] = [
     "TRIALMILL_API_KEY",
     "TRIALMILL_API_KEY_FILE",
+    "TRIALMILL_DATABASE_CA_FILE",
+    "TRIALMILL_AMQP_CA_FILE",
+    "TRIALMILL_CA_FILE",
+    "TRIALMILL_TLS_CERT_FILE",
+    "TRIALMILL_TLS_KEY_FILE",
     "TRIALMILL_LISTEN",
     "TRIALMILL_SLOTS",
     "TRIALMILL_LEASE_SECONDS",
@@ -64,6 +79,16 @@ pub struct Settings {
     pub amqp_url: Option<String>,
     /// The key of the API.
     pub api_key: Option<String>,
+    /// Authorities of PostgreSQL's certificate.
+    pub database_ca_file: Option<PathBuf>,
+    /// Authorities of RabbitMQ's certificate.
+    pub amqp_ca_file: Option<PathBuf>,
+    /// Authorities of the API's certificate.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate chain that `up` shows.
+    pub tls_cert_file: Option<PathBuf>,
+    /// Its private key.
+    pub tls_key_file: Option<PathBuf>,
     /// Where `up` listens.
     pub listen: Option<String>,
     /// Slots of `up`.
@@ -153,16 +178,22 @@ impl Settings {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
+        let path = |name: &str| plain(name).map(PathBuf::from);
         let unknown = |name: &&String| trialmill_common::environment::is_unknown(name);
         Ok(Self {
             database_url,
             amqp_url,
             api_key,
+            database_ca_file: path("TRIALMILL_DATABASE_CA_FILE"),
+            amqp_ca_file: path("TRIALMILL_AMQP_CA_FILE"),
+            ca_file: path("TRIALMILL_CA_FILE"),
+            tls_cert_file: path("TRIALMILL_TLS_CERT_FILE"),
+            tls_key_file: path("TRIALMILL_TLS_KEY_FILE"),
             listen: plain("TRIALMILL_LISTEN"),
             slots,
             lease_seconds,
             url: plain("TRIALMILL_URL"),
-            data_dir: plain("TRIALMILL_DATA_DIR").map(PathBuf::from),
+            data_dir: path("TRIALMILL_DATA_DIR"),
             log: plain("TRIALMILL_LOG"),
             no_colour: plain("NO_COLOR").is_some(),
             unknown: variables.keys().filter(unknown).cloned().collect(),
@@ -226,7 +257,8 @@ mod tests {
     #[test]
     fn the_help_names_every_variable_that_is_read() {
         for name in OWN {
-            let name = name.trim_end_matches("_FILE");
+            let secret = name.strip_suffix("_FILE").filter(|name| OWN.contains(name));
+            let name = secret.unwrap_or(name);
             assert!(FULL_HELP.contains(name), "{name}");
         }
     }

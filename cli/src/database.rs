@@ -5,17 +5,18 @@ use crate::failure::Failure;
 use crate::output;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use trialmill_store::postgres::{PgOptions, PgStore};
+use trialmill_store::postgres::{CA_SETTING, PgOptions, PgStore};
 use trialmill_store::sqlite::SqliteStore;
 use trialmill_store::{Store, Timing};
+use trialmill_tls::Trust;
 
 /// The file of the embedded database within its folder.
 pub const SQLITE_FILE: &str = "trialmill.sqlite3";
 
 /// Where the data is.
 pub enum Place {
-    /// PostgreSQL.
-    Postgres(String),
+    /// PostgreSQL: its address, and the file of authorities of its certificate, if one is named.
+    Postgres(String, Option<PathBuf>),
     /// A folder with the SQLite file.
     Embedded(PathBuf),
 }
@@ -25,7 +26,7 @@ impl Place {
     pub fn of(data_dir: Option<&Path>, settings: &Settings) -> Self {
         match (data_dir, &settings.database_url) {
             (Some(folder), _) => Self::Embedded(folder.to_owned()),
-            (None, Some(url)) => Self::Postgres(url.clone()),
+            (None, Some(url)) => Self::Postgres(url.clone(), settings.database_ca_file.clone()),
             (None, None) => Self::Embedded(
                 settings
                     .data_dir
@@ -38,7 +39,7 @@ impl Place {
     /// What to call it, without secrets.
     pub fn name(&self) -> String {
         match self {
-            Self::Postgres(_) => "the database of DATABASE_URL".to_owned(),
+            Self::Postgres(..) => "the database of DATABASE_URL".to_owned(),
             Self::Embedded(folder) => folder.join(SQLITE_FILE).display().to_string(),
         }
     }
@@ -46,7 +47,7 @@ impl Place {
     /// Whether there is anything to open; a server is asked when it is opened.
     pub fn exists(&self) -> bool {
         match self {
-            Self::Postgres(_) => true,
+            Self::Postgres(..) => true,
             Self::Embedded(folder) => folder.join(SQLITE_FILE).exists(),
         }
     }
@@ -57,7 +58,10 @@ impl Place {
     /// When it is not there, or cannot be used.
     pub async fn open(&self, create: bool) -> Result<Arc<dyn Store>, Failure> {
         match self {
-            Self::Postgres(url) => Ok(Arc::new(connect(url, 4, &Timing::default()).await?)),
+            Self::Postgres(url, ca_file) => {
+                let trust = trust(ca_file.as_deref())?;
+                Ok(Arc::new(connect(url, trust, 4, &Timing::default()).await?))
+            }
             Self::Embedded(folder) => {
                 if !create && !self.exists() {
                     return Err(Failure::reason(format!(
@@ -72,14 +76,28 @@ impl Place {
     }
 }
 
+/// Whose certificates are believed at PostgreSQL.
+///
+/// # Errors
+/// When the file cannot be used.
+pub fn trust(ca_file: Option<&Path>) -> Result<Trust, Failure> {
+    Trust::new(CA_SETTING, ca_file).map_err(|fault| Failure::reason(fault.to_string()))
+}
+
 /// Connects to PostgreSQL.
 ///
 /// # Errors
 /// As [`PgStore::connect`].
-pub async fn connect(url: &str, pool_size: usize, timing: &Timing) -> Result<PgStore, Failure> {
+pub async fn connect(
+    url: &str,
+    trust: Trust,
+    pool_size: usize,
+    timing: &Timing,
+) -> Result<PgStore, Failure> {
     let usual = PgOptions::default();
     let options = PgOptions {
         pool_size,
+        trust,
         // Below half a lease, so that a write that hangs is known to have failed in time.
         statement_timeout: usual.statement_timeout.min(timing.lease.mul_f64(0.45)),
         application_name: format!("trialmill:{}", std::process::id()),
@@ -121,7 +139,8 @@ pub async fn migrate(settings: &Settings) -> Result<(), Failure> {
              brought up to date whenever it is opened)",
         ));
     };
-    PgStore::migrate(url).await?;
+    let trust = trust(settings.database_ca_file.as_deref())?;
+    PgStore::migrate_trusting(url, trust).await?;
     output::say("the schema of the database is up to date")?;
     Ok(())
 }

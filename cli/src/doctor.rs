@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
+use trialmill_broker::rabbit::CA_SETTING;
 use trialmill_broker::{AmqpUrls, Broker, BrokerState};
 use trialmill_store::{Store, StoreError};
+use trialmill_tls::Trust;
 
 /// How long a broker may take to answer.
 const BROKER_TIME: Duration = Duration::from_secs(5);
@@ -178,7 +180,17 @@ async fn broker(settings: &Settings, embedded: bool, findings: &mut Vec<Finding>
         Err(error) => return note(findings, WHAT, Level::Fail, format!("AMQP_URL: {error}")),
     };
     let shown = urls.to_string();
-    let broker = rabbit(urls, "trialmill-doctor");
+    let trust = Trust::new(CA_SETTING, settings.amqp_ca_file.as_deref())
+        .map_err(|fault| fault.to_string())
+        .and_then(|trust| match urls.check_trust(&trust) {
+            Ok(()) => Ok(trust),
+            Err(fault) => Err(fault.to_string()),
+        });
+    let trust = match trust {
+        Ok(trust) => trust,
+        Err(fault) => return note(findings, WHAT, Level::Fail, fault),
+    };
+    let broker = rabbit(urls, trust, "trialmill-doctor");
     let mut state = broker.state();
     let connected = state.wait_for(|state| *state == BrokerState::Connected);
     let answered = timeout(BROKER_TIME, connected)

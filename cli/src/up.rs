@@ -13,10 +13,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use trialmill_api::{ApiKey, AppState};
-use trialmill_broker::{AmqpUrls, Broker, InProcessBroker, RabbitBroker, RabbitOptions};
+use trialmill_broker::{AmqpUrls, Broker, InProcessBroker, RabbitBroker, RabbitOptions, rabbit};
 use trialmill_common::worker::DEFAULT_POOL;
 use trialmill_relay::Pace;
 use trialmill_store::{Store, Timing};
+use trialmill_tls::{ServerIdentity, Trust};
 use trialmill_worker::{RunningWorker, WorkerFault, WorkerOptions};
 
 /// Where it listens when nobody says: this machine only.
@@ -27,7 +28,7 @@ const DEFAULT_LEASE_SECONDS: u32 = 30;
 /// The mode, decided before anything is opened.
 enum Mode {
     Embedded,
-    Services { amqp: AmqpUrls },
+    Services { amqp: AmqpUrls, trust: Trust },
 }
 
 /// What is needed to start, without fault.
@@ -36,6 +37,7 @@ struct Plan {
     place: Place,
     listen: SocketAddr,
     key: Option<ApiKey>,
+    identity: Option<Arc<ServerIdentity>>,
     slots: u32,
     timing: Timing,
 }
@@ -54,11 +56,16 @@ pub async fn run(options: &Up, settings: &Settings) -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let store: Arc<dyn Store> = match &plan.place {
         Place::Embedded(folder) => Arc::new(database::embedded(folder, &plan.timing)?),
-        Place::Postgres(url) => Arc::new(database::connect(url, 10, &plan.timing).await?),
+        Place::Postgres(url, ca_file) => {
+            let trust = database::trust(ca_file.as_deref())?;
+            Arc::new(database::connect(url, trust, 10, &plan.timing).await?)
+        }
     };
     let broker: Arc<dyn Broker> = match &plan.mode {
         Mode::Embedded => Arc::new(InProcessBroker::new(QUEUE_BOUND)),
-        Mode::Services { amqp } => Arc::new(rabbit(amqp.clone(), "trialmill-up")),
+        Mode::Services { amqp, trust } => {
+            Arc::new(rabbit(amqp.clone(), trust.clone(), "trialmill-up"))
+        }
     };
     let worker_options = WorkerOptions {
         lease: plan.timing.lease,
@@ -79,8 +86,13 @@ pub async fn run(options: &Up, settings: &Settings) -> Result<(), Failure> {
     let router = trialmill_api::router(
         AppState::new(Arc::clone(&store), Arc::clone(&broker)).with_key(plan.key.clone()),
     );
-    let served = tokio::spawn(trialmill_api::serve(
+    let renewal = plan
+        .identity
+        .clone()
+        .map(|identity| tokio::spawn(trialmill_api::renew_on_hangup(identity)));
+    let served = tokio::spawn(trialmill_api::serve_with(
         listener,
+        plan.identity.clone(),
         router,
         closing.clone().cancelled_owned(),
     ));
@@ -97,6 +109,9 @@ pub async fn run(options: &Up, settings: &Settings) -> Result<(), Failure> {
         () = ends.next() => output::note("leaving at once; unfinished trials run again later"),
     }
     shutdown.cancel();
+    if let Some(renewal) = renewal {
+        renewal.abort();
+    }
     // Both end because they were told to; what a panic of theirs would have to say is in the log.
     drop(relay.await);
     let served = tokio::time::timeout(Duration::from_secs(5), served).await;
@@ -126,7 +141,7 @@ fn plan(options: &Up, settings: &Settings) -> Result<Plan, Failure> {
             );
             None
         }
-        (Place::Postgres(_), None) => {
+        (Place::Postgres(..), None) => {
             mistakes.push(
                 "DATABASE_URL is set and AMQP_URL is not; set both to run on services, neither to \
                  run embedded, or give --data-dir"
@@ -134,14 +149,27 @@ fn plan(options: &Up, settings: &Settings) -> Result<Plan, Failure> {
             );
             None
         }
-        (Place::Postgres(_), Some(url)) => match url.parse() {
-            Ok(amqp) => Some(Mode::Services { amqp }),
+        (Place::Postgres(..), Some(url)) => match services(url, settings) {
+            Ok(mode) => Some(mode),
             Err(error) => {
-                mistakes.push(format!("AMQP_URL: {error}"));
+                mistakes.push(error);
                 None
             }
         },
     };
+    if let Place::Postgres(_, ca_file) = &place
+        && let Err(fault) = database::trust(ca_file.as_deref())
+    {
+        mistakes.push(fault.to_string());
+    }
+    let (cert, key) = (
+        settings.tls_cert_file.as_deref(),
+        settings.tls_key_file.as_deref(),
+    );
+    let identity = ServerIdentity::from_settings(cert, key).unwrap_or_else(|faults| {
+        mistakes.extend(faults.iter().map(ToString::to_string));
+        None
+    });
     let listen = options.listen.as_ref().or(settings.listen.as_ref());
     let listen = listen.map_or(DEFAULT_LISTEN, String::as_str);
     let address: Option<SocketAddr> = listen.trim().parse().ok();
@@ -179,12 +207,23 @@ fn plan(options: &Up, settings: &Settings) -> Result<Plan, Failure> {
                 place,
                 listen,
                 key,
+                identity: identity.map(Arc::new),
                 slots,
                 timing,
             })
         }
         _ => Err(Failure::reason(mistakes.join("\nerror: "))),
     }
+}
+
+/// On services, if address and authorities of the broker can be used.
+fn services(url: &str, settings: &Settings) -> Result<Mode, String> {
+    let amqp: AmqpUrls = url.parse().map_err(|error| format!("AMQP_URL: {error}"))?;
+    let trust = Trust::new(rabbit::CA_SETTING, settings.amqp_ca_file.as_deref())
+        .map_err(|fault| fault.to_string())?;
+    amqp.check_trust(&trust)
+        .map_err(|fault| fault.to_string())?;
+    Ok(Mode::Services { amqp, trust })
 }
 
 fn greet(plan: &Plan, address: SocketAddr) -> Result<(), Failure> {
@@ -194,14 +233,18 @@ fn greet(plan: &Plan, address: SocketAddr) -> Result<(), Failure> {
         Mode::Services { .. } => "on PostgreSQL and RabbitMQ".to_owned(),
     };
     output::say(format!("Trialmill {version}   {on}, {} slots", plan.slots))?;
-    output::say(format!("listening on http://{address}"))?;
+    let scheme = match plan.identity {
+        Some(_) => "https",
+        None => "http",
+    };
+    output::say(format!("listening on {scheme}://{address}"))?;
     output::say(format!(
-        "  http://{address}/docs                 every route, to try out"
+        "  {scheme}://{address}/docs                 every route, to try out"
     ))?;
-    let url = if plan.listen.to_string() == DEFAULT_LISTEN {
+    let url = if plan.listen.to_string() == DEFAULT_LISTEN && plan.identity.is_none() {
         String::new()
     } else {
-        format!(" --url http://{address}")
+        format!(" --url {scheme}://{address}")
     };
     output::say(format!(
         "  trialmill init{url} > task.json             an example request"
@@ -216,9 +259,10 @@ fn greet(plan: &Plan, address: SocketAddr) -> Result<(), Failure> {
 }
 
 /// A connection to RabbitMQ with the name that operators see.
-pub fn rabbit(urls: AmqpUrls, product: &str) -> RabbitBroker {
+pub fn rabbit(urls: AmqpUrls, trust: Trust, product: &str) -> RabbitBroker {
     let name = format!("{product}:{}", std::process::id());
     let mut options = RabbitOptions::new(urls, product, env!("CARGO_PKG_VERSION"), &name);
+    options.trust = trust;
     options.pools = vec![DEFAULT_POOL.to_owned()];
     RabbitBroker::start(options)
 }

@@ -117,7 +117,10 @@ mod tests {
             ("postgres://u@h/db", "postgres://u@h/db"),
             ("postgres://h:5432/db", "postgres://h:5432/db"),
             ("postgres://u:p@a:1,b:2/db", "postgres://u:***@a:1,b:2/db"),
-            ("postgres://u:p@[::1]:5432/db", "postgres://u:***@[::1]:5432/db"),
+            (
+                "postgres://u:p@[::1]:5432/db",
+                "postgres://u:***@[::1]:5432/db",
+            ),
             ("postgres:///db?host=/tmp", "postgres:///db?***"),
             ("amqps://u:p@h:5671/%2f", "amqps://u:***@h:5671/%2f"),
         ] {

@@ -141,7 +141,9 @@ fn read(cert_file: &Path, key_file: &Path) -> Result<Shown, Vec<TlsFault>> {
 fn validity(certificate: &CertificateDer<'_>, file: &Path) -> Result<DateTime<Utc>, TlsFault> {
     let fault = |what: String| {
         let shown = file.display();
-        TlsFault(format!("{CERT_SETTING} is {shown}, whose certificate {what}"))
+        TlsFault(format!(
+            "{CERT_SETTING} is {shown}, whose certificate {what}"
+        ))
     };
     let read = x509_cert::Certificate::from_der(certificate)
         .map_err(|error| fault(format!("cannot be read: {error}")))?;

@@ -71,9 +71,9 @@ fn certificate(fault: &CertificateError, server: &str, setting: &str, whom: &str
             "the certificate of {server} has expired; have it renewed there (or set this \
              machine's clock right)"
         ),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => format!(
-            "the certificate of {server} is not valid yet; is this machine's clock right?"
-        ),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!("the certificate of {server} is not valid yet; is this machine's clock right?")
+        }
         // A name of the verifier's own error, which it does not export as a type.
         other if format!("{other:?}").contains("CaUsedAsEndEntity") => format!(
             "{server} shows the certificate of an authority (CA:TRUE) as its own; have one made \

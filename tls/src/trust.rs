@@ -98,7 +98,9 @@ impl Trust {
                 "this system has no store of authorities".to_owned()
             }
             Roots::System => "only the system's authorities are trusted".to_owned(),
-            Roots::File(file, _) => format!("only the authorities in {} are trusted", file.display()),
+            Roots::File(file, _) => {
+                format!("only the authorities in {} are trusted", file.display())
+            }
         };
         crate::refusal::explain(error, server, self.setting, &whom)
     }

@@ -8,7 +8,10 @@ use clap::{Args, Parser, Subcommand};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
-use trialmill_broker::{AmqpUrls, check_pool};
+use trialmill_broker::{AmqpUrls, check_pool, rabbit};
+use trialmill_common::secret::{Secret, masked};
+use trialmill_store::postgres;
+use trialmill_tls::Trust;
 
 /// Runs trials of Trialmill tasks: takes units from RabbitMQ, writes results to PostgreSQL.
 #[derive(Debug, Parser)]
@@ -36,16 +39,23 @@ pub enum Command {
 pub struct Settings {
     /// Address of PostgreSQL, such as postgres://user:password@host/database.
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true)]
-    pub database_url: Option<String>,
+    pub database_url: Option<Secret>,
     /// File that holds the address of PostgreSQL.
     #[arg(long, global = true, env = "DATABASE_URL_FILE")]
     pub database_url_file: Option<PathBuf>,
+    /// PEM file with the authorities of PostgreSQL's certificate, instead of the system's; with it
+    /// TLS is demanded unless DATABASE_URL has an sslmode.
+    #[arg(long, global = true, env = "TRIALMILL_DATABASE_CA_FILE")]
+    pub database_ca_file: Option<PathBuf>,
     /// Address of RabbitMQ, such as amqp://user:password@host; several, separated by commas.
     #[arg(long, global = true, env = "AMQP_URL", hide_env_values = true)]
-    pub amqp_url: Option<String>,
+    pub amqp_url: Option<Secret>,
     /// File that holds the address of RabbitMQ.
     #[arg(long, global = true, env = "AMQP_URL_FILE")]
     pub amqp_url_file: Option<PathBuf>,
+    /// PEM file with the authorities of RabbitMQ's certificate (amqps://), instead of the system's.
+    #[arg(long, global = true, env = "TRIALMILL_AMQP_CA_FILE")]
+    pub amqp_ca_file: Option<PathBuf>,
     /// Trials run at a time; default: the cores of this machine.
     #[arg(long, global = true, env = "TRIALMILL_SLOTS")]
     pub slots: Option<String>,
@@ -100,8 +110,12 @@ pub struct Settings {
 pub struct Config {
     /// Address of PostgreSQL.
     pub database_url: String,
+    /// Whose certificates are believed there.
+    pub database_trust: Trust,
     /// Addresses of RabbitMQ.
     pub amqp_urls: AmqpUrls,
+    /// Whose certificates are believed there.
+    pub amqp_trust: Trust,
     /// Limit of the worker's own address space, in bytes.
     pub memory_bytes: Option<u64>,
     /// How to work.
@@ -113,7 +127,9 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("database_url", &masked(&self.database_url))
+            .field("database_trust", &self.database_trust)
             .field("amqp_urls", &self.amqp_urls)
+            .field("amqp_trust", &self.amqp_trust)
             .field("memory_bytes", &self.memory_bytes)
             .field("worker", &self.worker)
             .finish()
@@ -173,6 +189,18 @@ impl Settings {
             // The value is a secret; the parser's own words leave it out.
             Err(error) => check.fault(format!("AMQP_URL: {error}")),
         });
+        let trust = |check: &mut Check, setting, file: &Option<PathBuf>| {
+            Trust::new(setting, file.as_deref())
+                .or_else(|fault| check.fault(fault.to_string()).ok_or(()))
+                .ok()
+        };
+        let database_trust = trust(&mut check, postgres::CA_SETTING, &self.database_ca_file);
+        let amqp_trust = trust(&mut check, rabbit::CA_SETTING, &self.amqp_ca_file);
+        if let (Some(urls), Some(trust)) = (&amqp_urls, &amqp_trust)
+            && let Err(fault) = urls.check_trust(trust)
+        {
+            check.faults.push(fault.to_string());
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         let slots = check.number("TRIALMILL_SLOTS", self.slots.as_ref(), cores, 1, 256);
         let mut worker = WorkerOptions::new(u32::try_from(slots).unwrap_or(256));
@@ -256,12 +284,18 @@ impl Settings {
                  must be written at least twice per lease"
             ));
         }
-        match (database_url, amqp_urls) {
-            (Some(database_url), Some(amqp_urls)) if check.faults.is_empty() => {
+        let database = database_url.zip(database_trust);
+        let amqp = amqp_urls.zip(amqp_trust);
+        match (database, amqp) {
+            (Some((database_url, database_trust)), Some((amqp_urls, amqp_trust)))
+                if check.faults.is_empty() =>
+            {
                 let memory_bytes = own.then_some(memory);
                 Ok(Config {
                     database_url,
+                    database_trust,
                     amqp_urls,
+                    amqp_trust,
                     memory_bytes,
                     worker,
                 })
@@ -318,25 +352,6 @@ pub(crate) fn is_child(variable: &str) -> bool {
     std::env::var(variable).is_ok_and(|value| value == "1")
 }
 
-/// An address without its password.
-#[must_use]
-pub fn masked(address: &str) -> String {
-    let (Some(scheme), Some(at)) = (address.find("://"), address.rfind('@')) else {
-        return if address.contains("password") {
-            "(not shown)".to_owned()
-        } else {
-            address.to_owned()
-        };
-    };
-    match address
-        .get(scheme + 3..at)
-        .and_then(|login| login.split_once(':'))
-    {
-        Some((user, _)) => format!("{}{user}:***{}", &address[..scheme + 3], &address[at..]),
-        None => address.to_owned(),
-    }
-}
-
 #[derive(Default)]
 struct Check {
     faults: Vec<String>,
@@ -352,12 +367,12 @@ impl Check {
     fn address(
         &mut self,
         name: &str,
-        given: Option<&String>,
+        given: Option<&Secret>,
         file: Option<&PathBuf>,
         needed_for: &str,
     ) -> Option<String> {
         let text = match (given, file) {
-            (Some(text), _) => text.clone(),
+            (Some(text), _) => text.reveal().to_owned(),
             (None, Some(path)) => match std::fs::read_to_string(path) {
                 Ok(text) => text,
                 Err(error) => {
@@ -398,8 +413,8 @@ mod tests {
 
     fn complete() -> Settings {
         Settings {
-            database_url: Some("postgres://mill:secret@db/mill".to_owned()),
-            amqp_url: Some("amqp://mill:hidden@rabbit".to_owned()),
+            database_url: Some("postgres://mill:secret@db/mill".into()),
+            amqp_url: Some("amqp://mill:hidden@rabbit".into()),
             ..Settings::default()
         }
     }

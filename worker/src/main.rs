@@ -11,11 +11,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use trialmill_broker::{Broker, BrokerState, RabbitBroker, RabbitOptions};
+use trialmill_common::secret::masked;
 use trialmill_relay::Pace;
 use trialmill_store::postgres::{PgOptions, PgStore};
 use trialmill_store::{Store, Timing};
 use trialmill_worker::config::{
-    Command, CommandLine, Config, Logging, Settings, masked, unknown_variables,
+    Command, CommandLine, Config, Logging, Settings, unknown_variables,
 };
 use trialmill_worker::preflight::preflight;
 use trialmill_worker::status::{self, StatusFile};
@@ -82,6 +83,7 @@ async fn open(config: &Config) -> anyhow::Result<(Arc<dyn Store>, Arc<dyn Broker
     let options = PgOptions {
         application_name: name,
         pool_size: 2,
+        trust: config.database_trust.clone(),
         // Below half a lease, so that a flush that hangs is known to have failed in time.
         statement_timeout: config.worker.lease.mul_f64(0.45),
         ..PgOptions::default()
@@ -102,6 +104,7 @@ async fn open(config: &Config) -> anyhow::Result<(Arc<dyn Store>, Arc<dyn Broker
     let version = env!("CARGO_PKG_VERSION");
     let urls = config.amqp_urls.clone();
     let mut options = RabbitOptions::new(urls, "trialmill-worker", version, &connection);
+    options.trust = config.amqp_trust.clone();
     options.pools = vec![config.worker.pool.clone()];
     let broker: Arc<dyn Broker> = Arc::new(RabbitBroker::start(options));
     let mut state = broker.state();

@@ -48,6 +48,7 @@ impl Service {
         let served = tokio::spawn(serve(listener, router(state), async move {
             let _ = stopped.await;
         }));
+        trialmill_tls::install_default();
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .build()

@@ -4,6 +4,7 @@ use crate::BrokerError;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use std::{fmt, str::FromStr};
 use trialmill_common::secret::masked;
+use trialmill_tls::Trust;
 
 /// One or more broker URLs, tried in turn: `amqp://user:password@host:5672/vhost`, or `amqps://` for
 /// TLS (see [`RabbitOptions::trust`](super::RabbitOptions::trust)), comma separated. Characters such
@@ -27,10 +28,18 @@ impl AmqpUrls {
         &self.0[attempt % self.0.len()]
     }
 
-    /// Whether any of them asks for TLS.
-    #[must_use]
-    pub fn any_tls(&self) -> bool {
-        self.0.iter().any(AmqpUrl::wants_tls)
+    /// Whether what is trusted fits the addresses.
+    ///
+    /// # Errors
+    /// [`BrokerError::NoTls`] when authorities are named and no address asks for TLS: somebody
+    /// counts on what would not be there.
+    pub fn check_trust(&self, trust: &Trust) -> Result<(), BrokerError> {
+        if trust.is_named() && !self.0.iter().any(AmqpUrl::wants_tls) {
+            return Err(BrokerError::NoTls {
+                setting: CA_SETTING,
+            });
+        }
+        Ok(())
     }
 }
 
