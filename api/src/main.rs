@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use trialmill_api::config::{Arguments, Command, Config, Settings, unknown_variables};
 use trialmill_api::{AppState, health, openapi, renew_on_hangup, router, serve_with};
+use trialmill_broker::rabbit::LOG_LIMITS;
 use trialmill_broker::{Broker, RabbitBroker, RabbitOptions};
 use trialmill_common::worker::DEFAULT_POOL;
 use trialmill_relay::Pace;
@@ -103,6 +104,9 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
 fn start_log(settings: &Settings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.log)
         .with_context(|| format!("TRIALMILL_LOG is '{}'", settings.log))?;
+    let filter = LOG_LIMITS.iter().fold(filter, |filter, limit| {
+        filter.add_directive(limit.parse().expect("a directive"))
+    });
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

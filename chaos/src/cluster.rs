@@ -64,6 +64,7 @@ impl Cluster {
     /// # Errors
     /// When a binary is missing or a server does not start.
     pub async fn with_servers(name: &str) -> anyhow::Result<Self> {
+        trialmill_tls::install_default();
         for program in ["trialmill", "trialmill-api", "trialmill-worker"] {
             binary(program)?;
         }

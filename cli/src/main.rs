@@ -28,6 +28,7 @@ use crate::failure::Failure;
 use clap::Parser;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
+use trialmill_broker::rabbit::LOG_LIMITS;
 
 fn main() -> ExitCode {
     // A worker in this process runs suspicious trials in a child: this program, started again.
@@ -93,6 +94,9 @@ fn log(command: &Command, settings: &Settings) -> Result<(), Failure> {
             "TRIALMILL_LOG cannot be read: {error}; write it like info"
         ))
     })?;
+    let filter = LOG_LIMITS.iter().fold(filter, |filter, limit| {
+        filter.add_directive(limit.parse().expect("a directive"))
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -13,7 +13,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use trialmill_api::{ApiKey, AppState};
-use trialmill_broker::{AmqpUrls, Broker, InProcessBroker, RabbitBroker, RabbitOptions, rabbit};
+use trialmill_broker::rabbit::CA_SETTING;
+use trialmill_broker::{AmqpUrls, Broker, InProcessBroker, RabbitBroker, RabbitOptions};
 use trialmill_common::worker::DEFAULT_POOL;
 use trialmill_relay::Pace;
 use trialmill_store::{Store, Timing};
@@ -219,7 +220,7 @@ fn plan(options: &Up, settings: &Settings) -> Result<Plan, Failure> {
 /// On services, if address and authorities of the broker can be used.
 fn services(url: &str, settings: &Settings) -> Result<Mode, String> {
     let amqp: AmqpUrls = url.parse().map_err(|error| format!("AMQP_URL: {error}"))?;
-    let trust = Trust::new(rabbit::CA_SETTING, settings.amqp_ca_file.as_deref())
+    let trust = Trust::new(CA_SETTING, settings.amqp_ca_file.as_deref())
         .map_err(|fault| fault.to_string())?;
     amqp.check_trust(&trust)
         .map_err(|fault| fault.to_string())?;

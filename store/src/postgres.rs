@@ -144,7 +144,7 @@ impl PgStore {
         let link = Link::new(url, &options)?;
         let connected = link.connect().await;
         let (mut client, connection) =
-            connected.map_err(|error| link::at_start(link.fault(error)))?;
+            connected.map_err(|error| link::at_start(link.fault(&error)))?;
         let connection = tokio::spawn(connection);
         client
             .batch_execute(&format!(
@@ -223,7 +223,7 @@ impl PgStore {
 
     async fn connection(&self) -> Result<Object, StoreError> {
         self.pool.get().await.map_err(|e| match e {
-            PoolError::Backend(e) => self.link.pool_fault(e),
+            PoolError::Backend(e) => self.link.pool_fault(&e),
             other => StoreError::Unavailable(Box::new(other)),
         })
     }

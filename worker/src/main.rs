@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use trialmill_broker::rabbit::LOG_LIMITS;
 use trialmill_broker::{Broker, BrokerState, RabbitBroker, RabbitOptions};
 use trialmill_common::secret::masked;
 use trialmill_relay::Pace;
@@ -226,6 +227,9 @@ async fn write_status(
 fn start_log(logging: &Logging) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&logging.filter)
         .with_context(|| format!("TRIALMILL_LOG is {:?}", logging.filter))?;
+    let filter = LOG_LIMITS.iter().fold(filter, |filter, limit| {
+        filter.add_directive(limit.parse().expect("a directive"))
+    });
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

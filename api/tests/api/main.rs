@@ -5,6 +5,7 @@ mod events;
 mod evidence;
 mod failures;
 mod faulty_store;
+mod https;
 mod key;
 mod pairs;
 mod reading;

@@ -35,6 +35,10 @@ use tokio::{sync::watch, task::JoinHandle};
 use topology::Topology;
 use trialmill_common::message::UnitMessage;
 
+/// Directives of a log filter that a program adds to what its operator asks for: at `trace` the AMQP
+/// client logs the frames that it sends, that with the password among them.
+pub const LOG_LIMITS: [&str; 2] = ["lapin::io_loop=debug", "lapin::frames=debug"];
+
 /// A RabbitMQ broker, or a cluster of them.
 ///
 /// Dropping it ends its connections in the background; [`Broker::close`] waits for that.

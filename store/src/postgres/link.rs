@@ -1,7 +1,7 @@
 //! How every connection to the database is made: the pool's, the session's, the listener's and a
 //! migration's, with TLS or without.
 
-use super::{PgOptions, address, store_error};
+use super::{PgOptions, address};
 use crate::error::StoreError;
 use std::error::Error;
 use std::fmt;
@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -74,35 +73,35 @@ impl Link {
         }
     }
 
-    /// What a failed [`Link::connect`] means for the caller.
-    pub fn fault(&self, error: tokio_postgres::Error) -> StoreError {
-        if is_tls(&error) {
-            return StoreError::Unavailable(Box::new(TlsRefused(self.tls_reason(&error))));
-        }
-        match store_error(error) {
-            StoreError::Unavailable(error) => self.unreached(error.to_string()),
-            other => other,
+    /// What a failed [`Link::connect`] means for the caller: a login that is refused will be refused
+    /// again.
+    pub fn fault(&self, error: &tokio_postgres::Error) -> StoreError {
+        match error.code() {
+            Some(code) if code.code().starts_with("28") => {
+                StoreError::Refused(self.why(error).into())
+            }
+            _ => self.pool_fault(error),
         }
     }
 
     /// The same for a connection of the pool: whatever keeps it from being made may pass.
-    pub fn pool_fault(&self, error: tokio_postgres::Error) -> StoreError {
-        if is_tls(&error) {
-            return self.fault(error);
+    pub fn pool_fault(&self, error: &tokio_postgres::Error) -> StoreError {
+        if is_tls(error) {
+            return StoreError::Unavailable(Box::new(TlsRefused(self.tls_reason(error))));
         }
-        let unencrypted = error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
-            && with_causes(&error).contains("no encryption");
-        let hint = if unencrypted {
-            "; it wants TLS, so write sslmode=require in DATABASE_URL"
+        StoreError::Unavailable(self.why(error).into())
+    }
+
+    fn why(&self, error: &tokio_postgres::Error) -> String {
+        let place = address::hosts(&self.config);
+        let causes = with_causes(error);
+        // How pg_hba.conf refuses who comes without TLS; it has no code of its own.
+        let hint = if causes.contains("no encryption") {
+            "; it wants TLS: write sslmode=require in DATABASE_URL"
         } else {
             ""
         };
-        self.unreached(format!("{}{hint}", with_causes(&error)))
-    }
-
-    fn unreached(&self, why: String) -> StoreError {
-        let place = address::hosts(&self.config);
-        StoreError::Unavailable(format!("no connection to {place}: {why}").into())
+        format!("no connection to {place}: {causes}{hint}")
     }
 
     fn tls_reason(&self, error: &tokio_postgres::Error) -> String {

@@ -184,7 +184,7 @@ impl PgError {
 
 async fn open_session(link: &Link) -> Result<Client, StoreError> {
     let connected = link.connect().await;
-    let (client, connection) = connected.map_err(|error| link.fault(error))?;
+    let (client, connection) = connected.map_err(|error| link.fault(&error))?;
     tokio::spawn(async move {
         if let Err(e) = connection.await {
             tracing::debug!(error = %e, "the session connection ended");
