@@ -1,6 +1,6 @@
 //! What the relay and the worker slots may rely on, whichever broker runs.
 
-use crate::{BrokerError, PublishError};
+use crate::{BrokerError, DeadLetter, DeadLetters, PublishError};
 use async_trait::async_trait;
 use std::{collections::BTreeMap, time::Instant};
 use tokio::sync::watch;
@@ -42,6 +42,35 @@ pub trait Broker: Send + Sync {
     /// # Errors
     /// The broker is not connected or did not answer in time.
     async fn depth(&self, pool: &str) -> Result<QueueDepth, BrokerError>;
+
+    /// The first `limit` (at most [`MAX_DEAD_LISTED`](crate::MAX_DEAD_LISTED)) dead letters of all
+    /// pools, oldest first. They stay where they are.
+    ///
+    /// # Errors
+    /// The broker is not connected or did not answer in time.
+    async fn dead(&self, limit: u32) -> Result<DeadLetters, BrokerError>;
+
+    /// Puts a dead letter back into the queue of its pool and removes it; what it was, or nothing
+    /// when there is none of this id. Whoever cannot read it puts it aside again.
+    ///
+    /// # Errors
+    /// The broker is not connected, did not answer in time or did not take the message; then the
+    /// letter is still there.
+    async fn replay_dead(&self, id: &str) -> Result<Option<DeadLetter>, BrokerError>;
+
+    /// Removes a dead letter for good; what it was, or nothing when there is none of this id.
+    ///
+    /// # Errors
+    /// The broker is not connected or did not answer in time.
+    async fn discard_dead(&self, id: &str) -> Result<Option<DeadLetter>, BrokerError>;
+
+    /// Removes the dead letters of a pool (of all pools without one) that are there now; how many.
+    /// At most [`MAX_DEAD_SEARCHED`](crate::MAX_DEAD_SEARCHED) are looked at; what dies meanwhile
+    /// stays.
+    ///
+    /// # Errors
+    /// The broker is not connected or did not answer in time; some may be removed all the same.
+    async fn discard_all_dead(&self, pool: Option<&str>) -> Result<u32, BrokerError>;
 
     /// The state of the connection, now and whenever it changes.
     fn state(&self) -> watch::Receiver<BrokerState>;

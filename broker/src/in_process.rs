@@ -4,8 +4,11 @@
 //! relay publishes them again, told by [`Broker::emptied`].
 
 use crate::{
-    Broker, BrokerError, BrokerState, Consumer, Delivery, Emptied, PublishError, QueueDepth,
-    check_pool, contract::check_consumer_name,
+    Broker, BrokerError, BrokerState, Consumer, DELIVERY_LIMIT_CODE, DeadLetter, DeadLetters,
+    Delivery, Emptied, MAX_DEAD_LISTED, PublishError, QueueDepth, check_pool,
+    contract::check_consumer_name,
+    dead::{shown, too_often},
+    rabbit::DELIVERY_LIMIT,
 };
 use async_trait::async_trait;
 use std::{
@@ -13,7 +16,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{Semaphore, watch};
-use trialmill_common::message::UnitMessage;
+use trialmill_common::message::{SCHEMA_VERSION, UnitMessage};
+use uuid::Uuid;
+
+/// Most dead letters that are kept: the oldest goes first. They are for an operator's eye, and die
+/// with the process anyway.
+const MAX_DEAD: usize = 1_000;
 
 /// The in-process broker. Cheap to make; share it in an `Arc`.
 ///
@@ -40,15 +48,66 @@ pub struct InProcessBroker {
     bound: usize,
     state: watch::Sender<BrokerState>,
     emptied: watch::Sender<Emptied>,
+    dead: Arc<Mutex<VecDeque<DeadLetter>>>,
 }
 
 /// One pool's queue. There is a permit in `ready` for each waiting message: a consumer that gets one
 /// finds a message, and a wait that is dropped gives its permit to the next in line.
 #[derive(Debug)]
 struct Pool {
-    waiting: Mutex<VecDeque<Delivery>>,
+    name: String,
+    waiting: Mutex<VecDeque<Waiting>>,
     ready: Semaphore,
     consumers: Mutex<u32>,
+    /// Of the whole broker.
+    dead: Arc<Mutex<VecDeque<DeadLetter>>>,
+}
+
+/// A message in a queue, or in a consumer's hands.
+#[derive(Debug)]
+struct Waiting {
+    message: UnitMessage,
+    /// How often a consumer gave it back.
+    returns: i64,
+}
+
+impl Pool {
+    fn push(&self, message: UnitMessage) {
+        let fresh = Waiting {
+            message,
+            returns: 0,
+        };
+        lock(&self.waiting).push_back(fresh);
+        self.ready.add_permits(1);
+    }
+
+    /// As RabbitMQ does: a message that comes back too often is put aside.
+    fn give_back(&self, returned: Waiting) {
+        let returns = returned.returns + 1;
+        if returns <= DELIVERY_LIMIT {
+            lock(&self.waiting).push_front(Waiting {
+                returns,
+                ..returned
+            });
+            self.ready.add_permits(1);
+            return;
+        }
+        let (_, body) = returned.message.encode();
+        let mut dead = lock(&self.dead);
+        if dead.len() == MAX_DEAD {
+            dead.pop_front();
+        }
+        dead.push_back(DeadLetter {
+            id: Uuid::new_v4().simple().to_string(),
+            code: DELIVERY_LIMIT_CODE.to_owned(),
+            reason: too_often(DELIVERY_LIMIT),
+            pool: Some(self.name.clone()),
+            unit: Some(returned.message),
+            schema: Some(SCHEMA_VERSION),
+            body: shown(&body),
+            bytes: body.len(),
+        });
+    }
 }
 
 impl InProcessBroker {
@@ -61,6 +120,7 @@ impl InProcessBroker {
             bound,
             state: watch::Sender::new(BrokerState::Connected),
             emptied: watch::Sender::new(Emptied::new()),
+            dead: Arc::default(),
         }
     }
 
@@ -71,6 +131,8 @@ impl InProcessBroker {
             return Ok(Arc::clone(pool));
         }
         let pool = Arc::new(Pool {
+            name: name.to_owned(),
+            dead: Arc::clone(&self.dead),
             waiting: Mutex::new(VecDeque::new()),
             ready: Semaphore::new(0),
             consumers: Mutex::new(0),
@@ -99,21 +161,16 @@ impl Broker for InProcessBroker {
             Ok(queue) => queue,
             Err(error) => return vec![Err(error.into()); messages.len()],
         };
-        let mut waiting = lock(&queue.waiting);
         messages
             .iter()
             .map(|message| {
-                if waiting.len() >= self.bound {
+                if lock(&queue.waiting).len() >= self.bound {
                     return Err(PublishError::Full {
                         pool: pool.to_owned(),
                         limit: self.bound,
                     });
                 }
-                waiting.push_back(Delivery {
-                    message: message.clone(),
-                    redelivered: false,
-                });
-                queue.ready.add_permits(1);
+                queue.push(message.clone());
                 Ok(())
             })
             .collect()
@@ -140,6 +197,38 @@ impl Broker for InProcessBroker {
         Ok(QueueDepth { ready, consumers })
     }
 
+    async fn dead(&self, limit: u32) -> Result<DeadLetters, BrokerError> {
+        let dead = lock(&self.dead);
+        let limit = limit.min(MAX_DEAD_LISTED) as usize;
+        Ok(DeadLetters {
+            letters: dead.iter().take(limit).cloned().collect(),
+            total: u32::try_from(dead.len()).unwrap_or(u32::MAX),
+        })
+    }
+
+    async fn replay_dead(&self, id: &str) -> Result<Option<DeadLetter>, BrokerError> {
+        let Some(letter) = self.discard_dead(id).await? else {
+            return Ok(None);
+        };
+        if let (Some(pool), Some(unit)) = (&letter.pool, &letter.unit) {
+            self.pool(pool)?.push(unit.clone());
+        }
+        Ok(Some(letter))
+    }
+
+    async fn discard_dead(&self, id: &str) -> Result<Option<DeadLetter>, BrokerError> {
+        let mut dead = lock(&self.dead);
+        let place = dead.iter().position(|letter| letter.id == id);
+        Ok(place.and_then(|place| dead.remove(place)))
+    }
+
+    async fn discard_all_dead(&self, pool: Option<&str>) -> Result<u32, BrokerError> {
+        let mut dead = lock(&self.dead);
+        let before = dead.len();
+        dead.retain(|letter| pool.is_some() && letter.pool.as_deref() != pool);
+        Ok(u32::try_from(before - dead.len()).unwrap_or(u32::MAX))
+    }
+
     fn state(&self) -> watch::Receiver<BrokerState> {
         self.state.subscribe()
     }
@@ -160,18 +249,14 @@ const CLOSED: &str = "closed by this process";
 
 struct InProcessConsumer {
     pool: Arc<Pool>,
-    current: Option<Delivery>,
+    current: Option<Waiting>,
 }
 
 impl InProcessConsumer {
     /// An unacknowledged message goes back to the head of the queue, above the bound if need be.
     fn give_back(&mut self) {
-        if let Some(delivery) = self.current.take() {
-            lock(&self.pool.waiting).push_front(Delivery {
-                redelivered: true,
-                ..delivery
-            });
-            self.pool.ready.add_permits(1);
+        if let Some(returned) = self.current.take() {
+            self.pool.give_back(returned);
         }
     }
 }
@@ -186,11 +271,15 @@ impl Consumer for InProcessConsumer {
             .acquire()
             .await
             .expect("the semaphore is never closed");
-        let delivery = lock(&self.pool.waiting)
+        let taken = lock(&self.pool.waiting)
             .pop_front()
             .expect("there is a waiting message for each permit");
         permit.forget();
-        self.current = Some(delivery.clone());
+        let delivery = Delivery {
+            message: taken.message.clone(),
+            redelivered: taken.returns > 0,
+        };
+        self.current = Some(taken);
         delivery
     }
 

@@ -10,12 +10,17 @@
 //! [`RabbitBroker`], pass the same conformance suite.
 
 mod contract;
+mod dead;
 mod error;
 mod in_process;
 pub mod rabbit;
 
 pub use contract::{
     Broker, BrokerState, Consumer, Delivery, Emptied, MAX_POOL_NAME_BYTES, QueueDepth, check_pool,
+};
+pub use dead::{
+    DELIVERY_LIMIT_CODE, DeadLetter, DeadLetters, MAX_DEAD_BODY_SHOWN, MAX_DEAD_LISTED,
+    MAX_DEAD_SEARCHED,
 };
 pub use error::{BrokerError, PublishError};
 pub use in_process::InProcessBroker;

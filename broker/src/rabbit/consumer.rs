@@ -118,8 +118,9 @@ impl RabbitConsumer {
                 Err(fault) => fault,
                 Ok(_) => return Step::Buried(Err("the message is readable".to_owned())),
             };
+            let schema = schema_of(delivery.properties.headers().as_ref());
             tracing::warn!(pool, reason = %fault, "a message goes to the dead-letter queue");
-            if let Err(error) = shared.bury(&pool, &delivery.data, &fault).await {
+            if let Err(error) = shared.bury(&pool, &delivery.data, schema, &fault).await {
                 return Step::Buried(Err(error.to_string()));
             }
             Step::Buried(acknowledge(&shared, &delivery.acker).await)
@@ -319,13 +320,17 @@ async fn in_time<T>(
 fn decode(
     delivery: &lapin::message::Delivery,
 ) -> Result<UnitMessage, trialmill_common::message::MessageFault> {
-    let headers = delivery.properties.headers().as_ref();
-    let schema = headers.and_then(|table| whole_number(table.inner().get(SCHEMA_HEADER)?));
+    let schema = schema_of(delivery.properties.headers().as_ref());
     UnitMessage::decode(schema, &delivery.data)
 }
 
+/// The version of a message's wire form, by its header.
+pub(super) fn schema_of(headers: Option<&FieldTable>) -> Option<i64> {
+    headers.and_then(|table| whole_number(table.inner().get(SCHEMA_HEADER)?))
+}
+
 /// Other clients write whole numbers in other widths.
-fn whole_number(value: &AMQPValue) -> Option<i64> {
+pub(super) fn whole_number(value: &AMQPValue) -> Option<i64> {
     match value {
         AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),
         AMQPValue::ShortShortUInt(number) => Some(i64::from(*number)),

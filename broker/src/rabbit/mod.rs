@@ -12,6 +12,7 @@
 mod backoff;
 mod board;
 mod consumer;
+mod dead;
 mod link;
 mod options;
 mod publisher;
@@ -23,8 +24,8 @@ pub use topology::{DEAD_EXCHANGE, DEAD_QUEUE, DELIVERY_LIMIT, WORK_EXCHANGE, wor
 pub use urls::{AmqpUrls, CA_SETTING};
 
 use crate::{
-    Broker, BrokerError, BrokerState, Consumer, Emptied, PublishError, QueueDepth, check_pool,
-    contract::check_consumer_name,
+    Broker, BrokerError, BrokerState, Consumer, DeadLetter, DeadLetters, Emptied, PublishError,
+    QueueDepth, check_pool, contract::check_consumer_name,
 };
 use async_trait::async_trait;
 use board::StateBoard;
@@ -137,6 +138,22 @@ impl Broker for RabbitBroker {
     async fn depth(&self, pool: &str) -> Result<QueueDepth, BrokerError> {
         check_pool(pool)?;
         self.shared.depth(pool).await
+    }
+
+    async fn dead(&self, limit: u32) -> Result<DeadLetters, BrokerError> {
+        self.shared.dead(limit).await
+    }
+
+    async fn replay_dead(&self, id: &str) -> Result<Option<DeadLetter>, BrokerError> {
+        self.shared.replay_dead(id).await
+    }
+
+    async fn discard_dead(&self, id: &str) -> Result<Option<DeadLetter>, BrokerError> {
+        self.shared.discard_dead(id).await
+    }
+
+    async fn discard_all_dead(&self, pool: Option<&str>) -> Result<u32, BrokerError> {
+        self.shared.discard_all_dead(pool).await
     }
 
     fn state(&self) -> watch::Receiver<BrokerState> {

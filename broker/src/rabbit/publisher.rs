@@ -2,6 +2,7 @@
 
 use super::{
     Shared,
+    dead::{Obituary, dead_properties, new_id},
     topology::{DEAD_EXCHANGE, WORK_EXCHANGE, work_queue},
 };
 use crate::{BrokerError, BrokerState, PublishError, QueueDepth};
@@ -24,10 +25,12 @@ pub(super) struct Publisher {
     confirms: Mutex<Option<Channel>>,
     /// For passive declares, which close their channel when the queue is absent.
     looks: Mutex<Option<Channel>>,
+    /// Held by whoever looks at the dead letters.
+    pub(super) dead: Mutex<()>,
 }
 
 /// The broker persists messages with this delivery mode.
-const PERSISTENT: u8 = 2;
+pub(super) const PERSISTENT: u8 = 2;
 
 impl Shared {
     /// See [`crate::Broker::publish`].
@@ -114,21 +117,17 @@ impl Shared {
         &self,
         pool: &str,
         body: &[u8],
+        schema: Option<i64>,
         fault: &MessageFault,
     ) -> Result<(), PublishError> {
-        let mut headers = FieldTable::default();
-        for (name, text) in [
-            ("x-trialmill-reason", fault.to_string()),
-            ("x-trialmill-fault", fault.code().to_owned()),
-            ("x-trialmill-queue", work_queue(pool)),
-        ] {
-            headers.insert(name.into(), AMQPValue::LongString(text.into()));
-        }
-        let properties = BasicProperties::default()
-            .with_delivery_mode(PERSISTENT)
-            .with_type("trialmill.dead".into())
-            .with_app_id(self.app_id().as_str().into())
-            .with_headers(headers);
+        let properties = dead_properties(&Obituary {
+            id: &new_id(),
+            code: fault.code(),
+            reason: &fault.to_string(),
+            queue: Some(&work_queue(pool)),
+            schema,
+            app_id: &self.app_id(),
+        });
         let publish = async {
             let channel = self.confirm_channel().await?;
             let confirm = channel
@@ -233,7 +232,7 @@ impl Shared {
     }
 
     /// A new channel on the publishing connection, or why there is none.
-    async fn publish_channel(&self) -> Result<Channel, String> {
+    pub(super) async fn publish_channel(&self) -> Result<Channel, String> {
         let connection = self.publish.borrow().clone();
         match connection {
             Some(connection) => connection
@@ -247,7 +246,7 @@ impl Shared {
         }
     }
 
-    fn app_id(&self) -> String {
+    pub(super) fn app_id(&self) -> String {
         format!("{}/{}", self.options.product, self.options.version)
     }
 }
@@ -288,7 +287,7 @@ async fn send_unit(
 }
 
 /// Without `mandatory` a message that no queue takes is confirmed and thrown away.
-fn mandatory() -> BasicPublishOptions {
+pub(super) fn mandatory() -> BasicPublishOptions {
     BasicPublishOptions {
         mandatory: true,
         ..BasicPublishOptions::default()
@@ -297,7 +296,10 @@ fn mandatory() -> BasicPublishOptions {
 
 /// Only an acknowledgement without a returned message is success: what no queue took is
 /// acknowledged as well.
-fn judge(pool: &str, confirmation: lapin::Result<Confirmation>) -> Result<(), PublishError> {
+pub(super) fn judge(
+    pool: &str,
+    confirmation: lapin::Result<Confirmation>,
+) -> Result<(), PublishError> {
     match confirmation {
         Ok(Confirmation::Ack(None)) => Ok(()),
         Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => {

@@ -122,21 +122,10 @@ async fn declare(channel: &Channel, pool: &str) -> lapin::Result<u32> {
             )
             .await?;
     }
-    let mut quorum = FieldTable::default();
-    quorum.insert(
-        "x-queue-type".into(),
-        AMQPValue::LongString("quorum".into()),
-    );
-    let durable = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
-    channel
-        .queue_declare(DEAD_QUEUE.into(), durable, quorum.clone())
-        .await?;
+    declare_dead(channel).await?;
     bind(channel, DEAD_QUEUE, DEAD_EXCHANGE, pool).await?;
 
-    let mut arguments = quorum;
+    let mut arguments = quorum();
     arguments.insert(
         "x-dead-letter-exchange".into(),
         AMQPValue::LongString(DEAD_EXCHANGE.into()),
@@ -146,10 +135,34 @@ async fn declare(channel: &Channel, pool: &str) -> lapin::Result<u32> {
         AMQPValue::LongLongInt(DELIVERY_LIMIT),
     );
     let declared = channel
-        .queue_declare(queue.as_str().into(), durable, arguments)
+        .queue_declare(queue.as_str().into(), durable(), arguments)
         .await?;
     bind(channel, &queue, WORK_EXCHANGE, pool).await?;
     Ok(declared.message_count())
+}
+
+/// Declares the queue of the dead letters; how many wait in it.
+pub(super) async fn declare_dead(channel: &Channel) -> lapin::Result<u32> {
+    let declared = channel
+        .queue_declare(DEAD_QUEUE.into(), durable(), quorum())
+        .await?;
+    Ok(declared.message_count())
+}
+
+fn quorum() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString("quorum".into()),
+    );
+    arguments
+}
+
+fn durable() -> QueueDeclareOptions {
+    QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    }
 }
 
 async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> lapin::Result<()> {

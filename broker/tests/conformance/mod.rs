@@ -1,7 +1,10 @@
 //! What every broker does. Each function is one law; `conformance!` makes a test of each.
 
 use std::{collections::BTreeSet, future::Future, time::Duration};
-use trialmill_broker::{Broker, BrokerError, Consumer, Delivery, PublishError, QueueDepth};
+use trialmill_broker::{
+    Broker, BrokerError, Consumer, DELIVERY_LIMIT_CODE, DeadLetter, Delivery, MAX_DEAD_LISTED,
+    PublishError, QueueDepth,
+};
 use trialmill_common::message::{UnitMessage, UnitNote};
 use uuid::Uuid;
 
@@ -340,6 +343,116 @@ pub async fn after_close_a_publish_is_refused(broker: &dyn Broker, pool: &str) {
     );
 }
 
+/// The dead letters of a pool, once there are `count`: the queue is shared, and what another look
+/// holds is not seen.
+pub async fn dead_becomes(broker: &dyn Broker, pool: &str, count: usize) -> Vec<DeadLetter> {
+    within(&format!("{count} dead letters of {pool}"), async {
+        let mut pace = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            pace.tick().await;
+            let found = broker.dead(MAX_DEAD_LISTED).await.unwrap();
+            let of_pool = |letter: &DeadLetter| letter.pool.as_deref() == Some(pool);
+            let ours: Vec<_> = found.letters.into_iter().filter(of_pool).collect();
+            if ours.len() == count {
+                return ours;
+            }
+        }
+    })
+    .await
+}
+
+/// Takes messages and gives each back until all of them are dead.
+pub async fn let_die(broker: &dyn Broker, pool: &str, numbers: &[u32]) -> Vec<DeadLetter> {
+    publish(broker, pool, numbers.iter().copied()).await;
+    let mut slot = consumer(broker, pool, 0).await;
+    let tired = async {
+        loop {
+            next(&mut slot).await;
+        }
+    };
+    let dead = tokio::select! {
+        () = tired => unreachable!("it never ends"),
+        dead = dead_becomes(broker, pool, numbers.len()) => dead,
+    };
+    within("close", slot.close()).await;
+    dead
+}
+
+pub async fn a_message_given_back_too_often_is_dead_and_says_why(broker: &dyn Broker, pool: &str) {
+    let dead = let_die(broker, pool, &[5]).await;
+    let [letter] = &dead[..] else {
+        panic!("one is dead, not {dead:?}");
+    };
+    assert_eq!(letter.unit, Some(unit(5)));
+    assert_eq!(
+        (letter.code.as_str(), letter.schema),
+        (DELIVERY_LIMIT_CODE, Some(1))
+    );
+    assert!(letter.reason.contains("more than 20 times"), "{letter:?}");
+    assert!(letter.body.contains("ICBC/CCB pair"), "{letter:?}");
+    assert_eq!(letter.bytes, letter.body.len());
+    assert!(letter.id.len() == 32 && letter.id.bytes().all(|b| b.is_ascii_hexdigit()));
+    assert_eq!(
+        broker.discard_dead(&letter.id).await.unwrap().as_ref(),
+        Some(letter)
+    );
+}
+
+pub async fn a_dead_letter_stays_as_it_is_until_it_is_discarded(broker: &dyn Broker, pool: &str) {
+    let dead = let_die(broker, pool, &[1, 2]).await;
+    assert_ne!(dead[0].id, dead[1].id);
+    // However often it is looked at.
+    for _ in 0..25 {
+        let mut again = dead_becomes(broker, pool, 2).await;
+        again.sort_by_key(|letter| dead.iter().position(|d| d.id == letter.id));
+        assert_eq!(again, dead);
+    }
+    assert_eq!(broker.discard_dead("f".repeat(32).as_str()).await, Ok(None));
+    assert_eq!(
+        broker.discard_dead(&dead[0].id).await,
+        Ok(Some(dead[0].clone()))
+    );
+    assert_eq!(broker.discard_dead(&dead[0].id).await, Ok(None));
+    assert_eq!(dead_becomes(broker, pool, 1).await, dead[1..]);
+    assert_eq!(
+        broker.discard_dead(&dead[1].id).await,
+        Ok(Some(dead[1].clone()))
+    );
+}
+
+pub async fn a_replayed_dead_letter_is_delivered_like_a_new_one(broker: &dyn Broker, pool: &str) {
+    let dead = let_die(broker, pool, &[7]).await;
+    assert_eq!(
+        broker.replay_dead(&dead[0].id).await,
+        Ok(Some(dead[0].clone()))
+    );
+    assert_eq!(broker.replay_dead(&dead[0].id).await, Ok(None));
+    let mut slot = consumer(broker, pool, 0).await;
+    assert_eq!(next(&mut slot).await, fresh(7));
+    slot.ack().await;
+    dead_becomes(broker, pool, 0).await;
+}
+
+pub async fn discarding_all_of_a_pool_leaves_the_other_pools_theirs(
+    broker: &dyn Broker,
+    pool: &str,
+) {
+    let kept = let_die(broker, pool, &[1]).await;
+    let other = format!("{pool}-other");
+    let_die(broker, &other, &[2, 3]).await;
+    // What another look holds at this moment stays and is discarded by the next one.
+    within("all of a pool discarded", async {
+        let mut discarded = 0;
+        while discarded < 2 {
+            discarded += broker.discard_all_dead(Some(&other)).await.unwrap();
+        }
+        assert_eq!(discarded, 2);
+    })
+    .await;
+    assert_eq!(dead_becomes(broker, pool, 1).await, kept);
+    assert!(broker.discard_dead(&kept[0].id).await.unwrap().is_some());
+}
+
 /// One test per law, each with a broker and a pool of its own from `$fixture(name)`, which has
 /// `broker()`, `pool()` and `clean_up()`.
 #[macro_export]
@@ -358,6 +471,10 @@ macro_rules! conformance {
             a_queue_that_comes_into_being_is_reported_as_emptied,
             names_that_cannot_be_a_queue_are_refused,
             after_close_a_publish_is_refused,
+            a_message_given_back_too_often_is_dead_and_says_why,
+            a_dead_letter_stays_as_it_is_until_it_is_discarded,
+            a_replayed_dead_letter_is_delivered_like_a_new_one,
+            discarding_all_of_a_pool_leaves_the_other_pools_theirs,
         );
     };
     ($fixture:path; $($law:ident,)*) => {
