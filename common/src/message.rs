@@ -5,15 +5,23 @@
 //! message in the broker's management screen; no decision may be taken from it.
 //!
 //! Wire form: a JSON body `{"task_id": "...", "unit": 3}` with the version in the header
-//! [`SCHEMA_HEADER`]. A reader accepts [`SCHEMA_VERSION`] only (there is no earlier one yet; from version 2 on
-//! it will accept N and N-1). Unknown fields of the body are ignored, so that a newer writer may add some.
+//! [`SCHEMA_HEADER`]. A reader accepts [`SCHEMA_VERSION`] and the version before it, so that builds of two
+//! versions work side by side ([`READERS`] has one reader for each; there is no version before 1). Unknown fields
+//! of the body are ignored, so that a newer writer may add some without a new version. A message of any other
+//! version is put aside with its reason; its unit is in the database and is published again.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-/// The version of the wire form that this build writes and reads.
+/// The version of the wire form that this build writes, and the newest that it reads.
 pub const SCHEMA_VERSION: i64 = 1;
+/// Reads the body of one version.
+type Reader = fn(&[u8]) -> Result<UnitMessage, serde_json::Error>;
+/// The versions that this build reads, the newest first: [`SCHEMA_VERSION`] and the one before it. Whoever adds
+/// version N puts its reader in front and takes N-2 away, and lets writers write N-1 until every live worker
+/// reads N: their rows say what they read.
+const READERS: &[(i64, Reader)] = &[(SCHEMA_VERSION, read_v1)];
 /// The header with the version of the wire form.
 pub const SCHEMA_HEADER: &str = "x-trialmill-schema";
 /// The header that repeats the task id, readable without opening the body.
@@ -79,7 +87,8 @@ pub enum MessageFault {
     MissingSchema,
     /// The version is one that this build does not read.
     #[error(
-        "{SCHEMA_HEADER} is {found}; this build reads version {SCHEMA_VERSION} only, update the older side"
+        "{SCHEMA_HEADER} is {found}; this build reads version {SCHEMA_VERSION} and the one before it, update the \
+         older side"
     )]
     UnknownSchema {
         /// The version found.
@@ -159,29 +168,38 @@ impl UnitMessage {
     /// # Errors
     /// A [`MessageFault`] that names what was found and what is read; never a panic, whatever the bytes.
     pub fn decode(schema_header: Option<i64>, body: &[u8]) -> Result<Self, MessageFault> {
-        match schema_header {
-            Some(SCHEMA_VERSION) => {}
-            Some(found) => return Err(MessageFault::UnknownSchema { found }),
-            None => return Err(MessageFault::MissingSchema),
-        }
-        if body.len() > MAX_BODY_BYTES {
-            return Err(MessageFault::TooLarge { bytes: body.len() });
-        }
-        let body: BodyV1 =
-            serde_json::from_slice(body).map_err(|error| MessageFault::Malformed {
-                detail: error.to_string().chars().take(200).collect(),
-            })?;
-        let note = UnitNote {
-            task_name: body.task_name,
-            first_trial: body.first_trial,
-            trials: body.trials,
-        };
-        Ok(Self {
-            task: body.task_id,
-            unit: body.unit,
-            note,
-        })
+        decode_with(READERS, schema_header, body)
     }
+}
+
+fn decode_with(
+    readers: &[(i64, Reader)],
+    schema_header: Option<i64>,
+    body: &[u8],
+) -> Result<UnitMessage, MessageFault> {
+    let found = schema_header.ok_or(MessageFault::MissingSchema)?;
+    let reader = readers.iter().find(|(version, _)| *version == found);
+    let (_, read) = reader.ok_or(MessageFault::UnknownSchema { found })?;
+    if body.len() > MAX_BODY_BYTES {
+        return Err(MessageFault::TooLarge { bytes: body.len() });
+    }
+    read(body).map_err(|error| MessageFault::Malformed {
+        detail: error.to_string().chars().take(200).collect(),
+    })
+}
+
+fn read_v1(body: &[u8]) -> Result<UnitMessage, serde_json::Error> {
+    let body: BodyV1 = serde_json::from_slice(body)?;
+    let note = UnitNote {
+        task_name: body.task_name,
+        first_trial: body.first_trial,
+        trials: body.trials,
+    };
+    Ok(UnitMessage {
+        task: body.task_id,
+        unit: body.unit,
+        note,
+    })
 }
 
 /// The body of version 1, apart from the domain type: a field added here is a question about old readers.
@@ -285,6 +303,35 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(read.unit, 3);
+    }
+
+    #[test]
+    fn a_build_of_the_next_version_reads_its_own_and_the_one_before() {
+        // As that build would read: the unit under another name.
+        fn read_v2(body: &[u8]) -> Result<UnitMessage, serde_json::Error> {
+            #[derive(Deserialize)]
+            struct BodyV2 {
+                task: Uuid,
+                part: u32,
+            }
+            let BodyV2 { task, part } = serde_json::from_slice(body)?;
+            Ok(UnitMessage::new(task, part))
+        }
+        let next: &[(i64, Reader)] = &[(2, read_v2), READERS[0]];
+        let expected = UnitMessage::new(TASK.parse().unwrap(), 3);
+        let v1 = format!(r#"{{"task_id":"{TASK}","unit":3}}"#);
+        let v2 = format!(r#"{{"task":"{TASK}","part":3}}"#);
+        assert_eq!(
+            decode_with(next, Some(1), v1.as_bytes()),
+            Ok(expected.clone())
+        );
+        assert_eq!(decode_with(next, Some(2), v2.as_bytes()), Ok(expected));
+        for (schema, code) in [(3, "unknown_schema"), (1, "malformed")] {
+            let fault = decode_with(next, Some(schema), v2.as_bytes()).unwrap_err();
+            assert_eq!(fault.code(), code);
+        }
+        let today = UnitMessage::decode(Some(2), v2.as_bytes()).unwrap_err();
+        assert_eq!(today, MessageFault::UnknownSchema { found: 2 });
     }
 
     #[test]

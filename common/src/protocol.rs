@@ -7,6 +7,7 @@
 //! conformance suite compares with [`board`] step by step.
 
 pub mod board;
+pub mod unable;
 
 use crate::state::{Direction, StopReason, TaskKind, TaskState, UnitKind};
 use serde::{Deserialize, Serialize};
@@ -128,6 +129,8 @@ pub struct Ledger {
     pub best: Option<Best>,
     /// Number of the last event.
     pub seq: i64,
+    /// Whether it failed because a unit of it could not be run by anyone.
+    pub gave_up: bool,
 }
 
 /// The best trial so far.
@@ -270,6 +273,7 @@ impl Ledger {
             infeasible: 0,
             best: None,
             seq: 0,
+            gave_up: false,
         };
         let mut effects = Effects::default();
         ledger.say(&mut effects, Event::Accepted);
@@ -352,6 +356,28 @@ impl Ledger {
         self.open_units -= 1;
         self.settle(effects);
         false
+    }
+
+    /// A unit of the task can be run by nobody ([`unable`]): the task fails at once. Its `withdrawn`
+    /// open units, queued and leased, are void; what their holders had not recorded is lost, which
+    /// at most costs a second's results of a task that has no end to wait for.
+    ///
+    /// # Errors
+    /// When the task does not run: it is paused, is ending for another reason, or has ended.
+    pub fn give_up(&mut self, withdrawn: u32) -> Result<Effects, NotAllowed> {
+        if !self.claimable() {
+            return Err(NotAllowed {
+                state: self.state,
+                wanted: "given up",
+            });
+        }
+        let mut effects = Effects::default();
+        self.open_units -= withdrawn;
+        self.state = TaskState::Failed;
+        self.gave_up = true;
+        let (state, stop_reason) = (self.state, None);
+        self.say(&mut effects, Event::Ended { state, stop_reason });
+        Ok(effects)
     }
 
     /// The task is asked to end early; `voided` queued units were withdrawn.

@@ -194,6 +194,7 @@ impl TaskSpec {
     /// # Errors
     /// When the row was written by another version, or damaged: the message says what is wrong.
     pub fn from_json(value: &serde_json::Value) -> Result<Self, UnreadableSpec> {
+        check_version(value, 1..=FORM_VERSION)?;
         let form = SpecForm::deserialize(value).map_err(|e| UnreadableSpec(e.to_string()))?;
         form.try_into()
     }
@@ -286,9 +287,33 @@ impl Spec {
 #[error("the stored task cannot be read by this build: {0}")]
 pub struct UnreadableSpec(pub String);
 
-/// Version of the stored form that this build writes. Version 1 had no conditions, constraints and
-/// pairs, and wrote a result constraint in three parts; it is read as well.
-const FORM_VERSION: u32 = 2;
+/// Version of a search's stored form that this build writes. Version 1 had no conditions,
+/// constraints and pairs, and wrote a result constraint in three parts; it is read as well.
+pub const FORM_VERSION: u32 = 2;
+
+/// Refuses a form that is not of the versions `read`, before anything else of it is looked at: one
+/// of a newer version may have any shape.
+fn check_version(
+    form: &serde_json::Value,
+    read: std::ops::RangeInclusive<u32>,
+) -> Result<(), UnreadableSpec> {
+    let version = form["version"].as_u64();
+    if version.is_some_and(|v| u32::try_from(v).is_ok_and(|v| read.contains(&v))) {
+        return Ok(());
+    }
+    let found = version.map_or_else(
+        || "no form version".to_owned(),
+        |v| format!("form version {v}"),
+    );
+    let reads = if read.start() == read.end() {
+        read.end().to_string()
+    } else {
+        format!("{} to {}", read.start(), read.end())
+    };
+    Err(UnreadableSpec(format!(
+        "it has {found}, this build reads {reads}"
+    )))
+}
 
 #[derive(Serialize, Deserialize)]
 struct SpecForm {
@@ -415,12 +440,6 @@ impl TryFrom<SpecForm> for TaskSpec {
 
     fn try_from(form: SpecForm) -> Result<Self, UnreadableSpec> {
         let unreadable = |what: String| UnreadableSpec(what);
-        if !(1..=FORM_VERSION).contains(&form.version) {
-            return Err(unreadable(format!(
-                "it has form version {}, this build reads 1 to {FORM_VERSION}",
-                form.version
-            )));
-        }
         let domain = |form| match form {
             DomainForm::Float {
                 low,

@@ -18,6 +18,19 @@ pub struct WorkerCard {
     pub strategies: Vec<String>,
     /// Version of the build.
     pub version: String,
+    /// What it reads and writes; unknown of builds before 0.2.
+    pub speaks: Option<Speaks>,
+}
+
+/// The versions of what processes of different builds say to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Speaks {
+    /// Version of the database's schema that its statements are written for.
+    pub schema: u32,
+    /// Newest version of a task's stored form that it reads.
+    pub form: u32,
+    /// Newest version of a message's wire form that it reads.
+    pub message: u32,
 }
 
 /// The pool of tasks that ask for nothing special.

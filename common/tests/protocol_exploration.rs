@@ -79,6 +79,8 @@ impl World {
                         moves.push(Move::Work(slot));
                         moves.push(Move::Flush(slot, UnitEnd::HandBack));
                         moves.push(Move::Flush(slot, UnitEnd::Isolate));
+                        moves.push(Move::Flush(slot, UnitEnd::Unable));
+                        moves.push(Move::Flush(slot, UnitEnd::OtherBuild));
                     }
                     if working && !held.pending.is_empty() {
                         for end in [UnitEnd::Keep, UnitEnd::Split] {
@@ -115,7 +117,10 @@ impl World {
         let was = (self.board.ledger.state, self.board.trials.len());
         match step {
             Move::Deliver(slot, unit) => {
-                if let Some(claim) = self.board.claim(unit) {
+                if let Some(claim) = self
+                    .board
+                    .claim(unit, u8::try_from(slot).expect("few slots"))
+                {
                     self.claims += 1;
                     self.holders.insert(unit, self.claims);
                     self.slots[slot] = Some(Held {
@@ -132,6 +137,7 @@ impl World {
             }
             Move::Work(slot) => {
                 let held = self.slots[slot].as_mut().expect("offered for a holder");
+                self.board.announce(held.lease);
                 held.pending.push(outcome(held.next));
                 held.next += 1;
                 held.left -= 1;
@@ -172,6 +178,9 @@ impl World {
                     }
                 }
                 self.board.reap();
+                if self.board.ledger.gave_up {
+                    self.holders.clear();
+                }
             }
             Move::Pause => drop(self.board.pause()),
             Move::Resume => drop(self.board.resume()),
@@ -272,7 +281,9 @@ impl World {
             self.play(Move::Flush(0, UnitEnd::Close));
         }
         let ledger = &self.board.ledger;
-        if ledger.stop_requested.is_none() {
+        if ledger.gave_up {
+            assert_eq!(ledger.state, TaskState::Failed);
+        } else if ledger.stop_requested.is_none() {
             assert_eq!(ledger.state, TaskState::Completed);
             assert!(self.board.trials.keys().copied().eq(0..ledger.n_trials));
         }
@@ -411,7 +422,7 @@ impl Chance {
 #[test]
 fn a_million_random_steps_break_no_invariant() {
     let mut steps = 0_u32;
-    let mut walk = 0_u64;
+    let (mut walk, mut given_up) = (0_u64, 0);
     while steps < 1_000_000 {
         walk += 1;
         let mut chance = Chance(walk);
@@ -440,6 +451,9 @@ fn a_million_random_steps_break_no_invariant() {
             }
             world.play(step);
         }
+        given_up += u64::from(world.board.ledger.gave_up);
         world.drive_to_end();
     }
+    // Both kinds of walks are walked.
+    assert!(given_up > 10 && given_up < walk / 2, "{given_up} of {walk}");
 }

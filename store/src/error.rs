@@ -17,7 +17,7 @@ pub enum StoreError {
         /// Version needed.
         needed: u32,
         /// What to do.
-        remedy: &'static str,
+        remedy: String,
     },
     /// A row cannot be read by this build.
     #[error("{what}: {why}")]

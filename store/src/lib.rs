@@ -10,6 +10,7 @@
 //! [`trialmill_common::protocol::Ledger`].
 
 mod error;
+mod keep;
 mod migrate;
 mod pack;
 pub mod postgres;
@@ -18,6 +19,8 @@ pub mod sqlite;
 pub mod verify;
 
 pub use error::StoreError;
+pub use keep::{KEY_AGE, Keep, TIDY_ROWS, Tidied, WORKER_AGE};
+pub use migrate::schema_version;
 
 use async_trait::async_trait;
 use rows::{
@@ -68,6 +71,9 @@ pub struct UnitFlush {
     /// The result document of a task that is one run, with the trial that it belongs to; at most
     /// [`MAX_RESULT_BYTES`] as JSON. Written with the trials or not at all.
     pub result: Option<serde_json::Value>,
+    /// Why the unit is left with [`UnitEnd::Unable`] or [`UnitEnd::OtherBuild`], in a sentence that
+    /// names the worker; cut at [`MAX_REASON_CHARS`]. Nothing for the other ends.
+    pub why: Option<String>,
 }
 
 /// What a flush answers.
@@ -84,6 +90,8 @@ pub struct Recorded {
 pub struct Reaped {
     /// Units whose lease had expired and that are queued (or void) again.
     pub expired: Vec<UnitRef>,
+    /// Tasks that failed because a unit of them could be run by nobody.
+    pub given_up: Vec<TaskId>,
     /// Tasks asked to stop because their time ran out.
     pub timed_out: Vec<TaskId>,
     /// Tasks that were alive without an open unit: a fault of ours, repaired.
@@ -131,7 +139,8 @@ pub trait Store: Send + Sync + 'static {
     /// Trials start again; queued units are due at once.
     async fn resume(&self, id: TaskId) -> Result<ControlOutcome, StoreError>;
 
-    /// Removes an ended task and everything that belongs to it.
+    /// Removes an ended task and everything that belongs to it. Its trials may be many: they are
+    /// removed by [`Store::tidy`], and until then belong to no task.
     async fn delete(&self, id: TaskId) -> Result<ControlOutcome, StoreError>;
 
     // ---- trials and events -----------------------------------------------------------------
@@ -152,12 +161,18 @@ pub trait Store: Send + Sync + 'static {
     /// transaction that holds the task's row lock since it read `seq`. So events are committed in
     /// the order of their numbers, and who sees event `n` sees every trial of the events up to
     /// `n`.
+    ///
+    /// It is for tasks that run: of one that has ended the events may be gone
+    /// ([`Store::tidy`]), and then this is [`StoreError::Refused`]; its trials are in
+    /// [`Store::trials`].
     async fn history(&self, id: TaskId, after: i64) -> Result<HistoryPage, StoreError>;
 
     /// The result document of a task that is one run, once it is recorded.
     async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError>;
 
-    /// Events with a sequence number above `after`, in order, at most `limit`.
+    /// Events with a sequence number above `after`, in order, at most `limit`. Their numbers are
+    /// dense, but for those that were removed some time after the task's end: then the first is
+    /// not `after + 1`.
     async fn events(&self, id: TaskId, after: i64, limit: u32)
     -> Result<Vec<EventRow>, StoreError>;
 
@@ -216,8 +231,13 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- timers ----------------------------------------------------------------------------
 
-    /// Queues expired units again, stops tasks whose time ran out, repairs what should not be.
+    /// Queues expired units again, ends tasks that nobody can run, stops tasks whose time ran out,
+    /// repairs what should not be.
     async fn reap(&self) -> Result<Reaped, StoreError>;
+
+    /// Removes what is no longer kept, in a few small transactions; [`Tidied::more`] says whether to
+    /// call again soon. Several processes may: one of them works, the others find nothing to do.
+    async fn tidy(&self, keep: &Keep) -> Result<Tidied, StoreError>;
 
     // ---- workers ---------------------------------------------------------------------------
 
@@ -226,6 +246,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// A worker leaves: its slots no longer count as live.
     async fn leave(&self, worker: WorkerId) -> Result<(), StoreError>;
+
+    /// A worker takes no units any more, for this reason, or takes units again (`None`). The first
+    /// reason keeps its time.
+    async fn quarantine(&self, worker: WorkerId, reason: Option<&str>) -> Result<(), StoreError>;
 
     /// Workers seen within the last day, live ones first.
     async fn workers(&self) -> Result<Vec<WorkerRow>, StoreError>;
@@ -270,6 +294,21 @@ pub trait Store: Send + Sync + 'static {
     /// change for nothing, and it may miss a change of another process while the connection to
     /// the database is down: wait on it with a timeout.
     fn changed(&self) -> watch::Receiver<u64>;
+}
+
+/// Longest reason for which a unit is given back or a worker is in quarantine, in characters; a
+/// longer one is cut.
+pub const MAX_REASON_CHARS: usize = 1_000;
+
+/// A reason as it is stored.
+fn cut_reason(reason: &str) -> String {
+    // A NUL is in no text of PostgreSQL.
+    let legal = |c: &char| *c != '\0';
+    reason
+        .chars()
+        .filter(legal)
+        .take(MAX_REASON_CHARS)
+        .collect()
 }
 
 /// Units that may be published and unclaimed even when no worker is live, so that operators and

@@ -4,9 +4,21 @@ use crate::error::StoreError;
 use crate::{HISTORY_PAGE, MAX_RESULT_BYTES};
 use serde_json::{Value, json};
 use trialmill_common::protocol::Tally;
-use trialmill_common::state::TrialEnd;
+use trialmill_common::state::{TaskId, TrialEnd};
 use trialmill_common::trial::{EndedTrial, Evaluation, Failure, Outcome};
 use trialmill_search::Point;
+
+/// Refuses to read history after an event that is no longer kept.
+pub(crate) fn check_kept(id: TaskId, after: i64, events_from: i64) -> Result<(), StoreError> {
+    if after + 1 >= events_from {
+        return Ok(());
+    }
+    let text = format!(
+        "task {id} ended long ago and its events before {events_from} are removed, so its history \
+         cannot be read after event {after}; its trials are there by their numbers"
+    );
+    Err(StoreError::Refused(text.into()))
+}
 
 /// The columns of one row of `trials`, but for those the database fills in.
 #[derive(Debug, Clone, PartialEq)]

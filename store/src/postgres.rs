@@ -15,6 +15,7 @@ mod record;
 mod session;
 mod submit;
 mod task;
+mod tidy;
 mod timers;
 mod units;
 mod workers;
@@ -26,7 +27,7 @@ use crate::rows::{
     TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use crate::verify::Violation;
-use crate::{Leadership, Reaped, Recorded, Store, Timing, UnitFlush, migrate};
+use crate::{Keep, Leadership, Reaped, Recorded, Store, Tidied, Timing, UnitFlush, migrate};
 use async_trait::async_trait;
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
@@ -210,15 +211,10 @@ impl PgStore {
     }
 
     async fn check_schema(&self) -> Result<(), StoreError> {
-        let needed = migrate::on_postgres::migrations::runner()
-            .get_migrations()
-            .iter()
-            .map(refinery::Migration::version)
-            .max()
-            .unwrap_or(0);
         let found = run!(self, |client| checks::schema_version(client))?;
-        let needed = u32::try_from(needed).expect("versions are small and positive");
-        migrate::check(u32::try_from(found).unwrap_or(0), needed)
+        let oldest = run!(self, |client| checks::oldest_build(client))?;
+        let version = |number: i32| u32::try_from(number).unwrap_or(0);
+        migrate::check(version(found), oldest.map(version))
     }
 
     async fn connection(&self) -> Result<Object, StoreError> {
@@ -398,6 +394,8 @@ impl Store for PgStore {
     }
 
     async fn delete(&self, id: TaskId) -> Result<ControlOutcome, StoreError> {
+        // Few rows to a transaction, so that a long task does not hold one for long.
+        while run!(self, |client| control::trim_before_delete(client, id))? {}
         run!(self, |client| control::delete(client, id))
     }
 
@@ -503,6 +501,10 @@ impl Store for PgStore {
         Ok(reaped)
     }
 
+    async fn tidy(&self, keep: &Keep) -> Result<Tidied, StoreError> {
+        run!(self, |client| tidy::tidy(client, keep))
+    }
+
     async fn announce(&self, card: &WorkerCard) -> Result<(), StoreError> {
         run!(self, |client| workers::announce(client, card))?;
         self.committed();
@@ -511,6 +513,10 @@ impl Store for PgStore {
 
     async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
         run!(self, |client| workers::leave(client, worker))
+    }
+
+    async fn quarantine(&self, worker: WorkerId, reason: Option<&str>) -> Result<(), StoreError> {
+        run!(self, |client| workers::quarantine(client, worker, reason))
     }
 
     async fn workers(&self) -> Result<Vec<WorkerRow>, StoreError> {

@@ -183,6 +183,26 @@ pub struct TaskError {
 }
 
 impl TaskError {
+    /// Why a task failed of which a unit could be run by nobody.
+    #[must_use]
+    pub fn of_unable(unit: u32, times: u32, by_others: bool, reason: Option<&str>) -> Self {
+        let workers = if by_others {
+            "several workers"
+        } else {
+            "one worker"
+        };
+        let reason = reason.unwrap_or("no reason is known");
+        Self {
+            kind: "no_worker_can_run_it".to_owned(),
+            message: format!(
+                "its unit {unit} could not be run {times} times in a row, by {workers}; the last \
+                 time: {reason}. The trials that had ended are kept"
+            ),
+            first_failure: None,
+            trial_number: None,
+        }
+    }
+
     /// Why a task ended as failed, from its ledger and the first trial that failed.
     #[must_use]
     pub fn of_end(ledger: &Ledger, first: Option<(u32, Failure)>) -> Self {
@@ -420,6 +440,17 @@ pub struct WorkerRow {
     pub started_at: DateTime<Utc>,
     /// Last heard of.
     pub seen_at: DateTime<Utc>,
+    /// Since when and why it takes no units, if it does not: its slots do not count as live.
+    pub quarantine: Option<Quarantine>,
+}
+
+/// The quarantine of a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantine {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Why, in the worker's words.
+    pub reason: String,
 }
 
 /// What stands in the way of a task's units.
@@ -445,6 +476,12 @@ pub struct UnitSummary {
     pub capable_slots: u32,
     /// Slots of the pool that hold a lease now.
     pub busy_slots: u32,
+    /// Slots of the pool whose workers are heard of, but in quarantine.
+    pub quarantined_slots: u32,
+    /// How often in a row the open unit with the most failures could not be run.
+    pub unable: u32,
+    /// Why it was given back last; with `unable` 0 a unit wants a worker of another build.
+    pub unable_reason: Option<String>,
 }
 
 /// A stored series of a symbol.

@@ -15,6 +15,7 @@ mod market;
 mod read;
 mod relay;
 mod tasks;
+mod tidy;
 mod timers;
 mod workers;
 
@@ -25,7 +26,7 @@ use crate::rows::{
     TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use crate::verify::{RULES, Violation};
-use crate::{Leadership, Reaped, Recorded, Store, Timing, UnitFlush};
+use crate::{Keep, Leadership, Reaped, Recorded, Store, Tidied, Timing, UnitFlush};
 use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
 use std::cell::Cell;
@@ -283,6 +284,11 @@ impl Store for SqliteStore {
     }
 
     async fn delete(&self, id: TaskId) -> Result<ControlOutcome, StoreError> {
+        // Few rows to a transaction, so that a long task does not hold the connection for long.
+        while self
+            .write(move |tx| tidy::trim_before_delete(tx, id))
+            .await?
+        {}
         self.write(move |tx| tasks::delete(tx, id)).await
     }
 
@@ -387,6 +393,22 @@ impl Store for SqliteStore {
         self.write(timers::reap).await
     }
 
+    async fn tidy(&self, keep: &Keep) -> Result<Tidied, StoreError> {
+        let keep = *keep;
+        let keys = self.write(tidy::keys_and_workers).await?;
+        let events = self.write(move |tx| tidy::events(tx, &keep)).await?;
+        let tasks = self.write(move |tx| tidy::tasks(tx, &keep)).await?;
+        let trials = self.write(tidy::trials).await?;
+        Ok(Tidied {
+            events: events.events + tasks.events,
+            keys: keys.keys,
+            workers: keys.workers,
+            tasks: tasks.tasks,
+            trials: trials.trials,
+            more: keys.more || events.more || tasks.more || trials.more,
+        })
+    }
+
     async fn announce(&self, card: &WorkerCard) -> Result<(), StoreError> {
         let card = card.clone();
         self.write(move |tx| workers::announce(tx, &card)).await
@@ -394,6 +416,12 @@ impl Store for SqliteStore {
 
     async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
         self.write(move |tx| workers::leave(tx, worker)).await
+    }
+
+    async fn quarantine(&self, worker: WorkerId, reason: Option<&str>) -> Result<(), StoreError> {
+        let reason = reason.map(str::to_owned);
+        self.write(move |tx| workers::quarantine(tx, worker, reason.as_deref()))
+            .await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerRow>, StoreError> {

@@ -89,7 +89,8 @@ pub const RULES: &[(&str, &str)] = &[
             select task_id, sum(case when state in ('queued', 'leased') then count
                 else recorded end) as owned
             from units group by task_id) u on u.task_id = t.id
-         where t.stop_requested is null and t.next_number <> coalesce(u.owned, 0)",
+         where t.stop_requested is null and not t.gave_up
+            and t.next_number <> coalesce(u.owned, 0)",
     ),
     (
         "trials_belong_to_their_unit",
@@ -139,17 +140,22 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "events_are_dense",
-        "select cast(t.id as text), 'seq is ' || t.seq || ', events ' || coalesce(e.event_rows, 0)
-            || ' up to ' || coalesce(e.highest, 0)
+        "select cast(t.id as text), 'seq is ' || t.seq || ', events are kept from ' || t.events_from
+            || ', rows ' || coalesce(e.event_rows, 0) || ' from ' || coalesce(e.lowest, 0)
+            || ' to ' || coalesce(e.highest, 0)
          from tasks t left join (
-            select task_id, count(*) as event_rows, max(seq) as highest from task_events
-            group by task_id) e on e.task_id = t.id
-         where t.seq <> coalesce(e.event_rows, 0) or t.seq <> coalesce(e.highest, 0)",
+            select task_id, count(*) as event_rows, min(seq) as lowest, max(seq) as highest
+            from task_events group by task_id) e on e.task_id = t.id
+         where t.seq - t.events_from + 1 <> coalesce(e.event_rows, 0)
+            or t.seq <> coalesce(e.highest, 0) or t.events_from <> coalesce(e.lowest, 0)
+            or (t.events_from > 1 and t.completed_at is null)",
     ),
     (
         "trials_have_a_task",
         "select cast(r.task_id as text), 'trials without their task'
-         from trials r left join tasks t on t.id = r.task_id where t.id is null
+         from trials r left join tasks t on t.id = r.task_id
+            left join deleted_tasks d on d.task_id = r.task_id
+         where t.id is null and d.task_id is null
          group by r.task_id",
     ),
 ];

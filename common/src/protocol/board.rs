@@ -3,6 +3,7 @@
 //! A store must answer every operation as this does. Time is reduced to what the protocol needs
 //! of it: a lease is live or expired, and [`Board::expire`] is the clock.
 
+use super::unable::Unable;
 use super::{Control, Effects, Event, Ledger, NewUnit, NotAllowed, Rest, Tally};
 use crate::state::{StopReason, UnitState};
 use std::collections::BTreeMap;
@@ -33,6 +34,26 @@ pub struct Unit {
     pub expired: bool,
     /// Workers it lost.
     pub crashes: u32,
+    /// How often in a row it could not be run.
+    pub unable: Unable<u8>,
+    /// The worker that holds it (leased units).
+    pub owner: u8,
+    /// Whether its holder has announced a trial that is not recorded.
+    pub announced: bool,
+}
+
+impl Unit {
+    /// Its worker is lost. One that was isolated and had no trial announced took its worker down
+    /// before any trial, or its worker died for a reason of its own: enough of these are too many.
+    fn lose(&mut self) {
+        if self.crashes > 0 && !self.announced {
+            self.unable = self.unable.again(self.owner);
+        }
+        self.crashes += 1;
+        self.token += 1;
+        self.expired = false;
+        self.announced = false;
+    }
 }
 
 /// What a claim gives.
@@ -65,6 +86,24 @@ pub enum UnitEnd {
     /// Like `HandBack`, but the unit is isolated from now on: a trial of it cannot be run in
     /// the worker's own process.
     Isolate,
+    /// Like `HandBack`, but the holder cannot run it at all, for a reason that is not a trial's: it
+    /// is tried again later, and too many of these in a row end the task
+    /// ([`unable`](super::unable)).
+    Unable,
+    /// Like `HandBack`, but it wants a worker of another build, which may come at any time: it is
+    /// tried again after a pause, and nothing is counted.
+    OtherBuild,
+}
+
+impl UnitEnd {
+    /// Whether the unit is queued again, its trials left as they are.
+    #[must_use]
+    pub fn is_handed_back(self) -> bool {
+        match self {
+            Self::HandBack | Self::Isolate | Self::Unable | Self::OtherBuild => true,
+            Self::Keep | Self::Close | Self::Split => false,
+        }
+    }
 }
 
 /// The part of a flush that concerns one unit.
@@ -140,6 +179,9 @@ impl Board {
                 token: 0,
                 expired: false,
                 crashes,
+                unable: Unable::default(),
+                owner: 0,
+                announced: false,
             };
             assert!(
                 self.units.insert(number, unit).is_none(),
@@ -150,7 +192,7 @@ impl Board {
     }
 
     /// A worker asks for a unit it was told of.
-    pub fn claim(&mut self, number: u32) -> Option<Claimed> {
+    pub fn claim(&mut self, number: u32, worker: u8) -> Option<Claimed> {
         if !self.ledger.claimable() {
             return None;
         }
@@ -162,11 +204,14 @@ impl Board {
         }
         // Taking over an expired lease is a loss of its worker, found by the claim, not the reaper.
         if unit.state == UnitState::Leased {
-            unit.crashes += 1;
+            unit.lose();
+        } else {
+            unit.token += 1;
         }
         unit.state = UnitState::Leased;
-        unit.token += 1;
         unit.expired = false;
+        unit.announced = false;
+        unit.owner = worker;
         let claimed = Claimed {
             lease: LeaseToken {
                 unit: number,
@@ -191,8 +236,7 @@ impl Board {
         let stopping = self.ledger.stop_requested.is_some();
         for flush in flushes {
             // Nobody may claim a unit of a task that is ending: handing it back closes it.
-            let handed = matches!(flush.end, UnitEnd::HandBack | UnitEnd::Isolate);
-            let end = if stopping && handed {
+            let end = if stopping && flush.end.is_handed_back() {
                 UnitEnd::Close
             } else {
                 flush.end
@@ -237,6 +281,10 @@ impl Board {
         rows.extend((first..).zip(flush.trials.iter().copied()));
         unit.recorded = after;
         unit.expired = false;
+        if count > 0 {
+            unit.unable = Unable::default();
+            unit.announced = false;
+        }
         let left = unit.count - unit.recorded;
         match end {
             UnitEnd::Keep => {}
@@ -249,10 +297,14 @@ impl Board {
                 };
                 closed.push((left > 0).then_some(rest));
             }
-            UnitEnd::HandBack | UnitEnd::Isolate => {
+            UnitEnd::HandBack | UnitEnd::Isolate | UnitEnd::Unable | UnitEnd::OtherBuild => {
                 unit.state = UnitState::Queued;
                 unit.token += 1;
                 unit.crashes += u32::from(end == UnitEnd::Isolate);
+                if end == UnitEnd::Unable {
+                    unit.unable = unit.unable.again(unit.owner);
+                }
+                unit.announced = false;
             }
         }
         Written::Recorded
@@ -268,6 +320,17 @@ impl Board {
         Some(self.ledger.control())
     }
 
+    /// The holder announces its next trial.
+    pub fn announce(&mut self, lease: LeaseToken) -> Option<Control> {
+        let unit = self.units.get_mut(&lease.unit)?;
+        if unit.state != UnitState::Leased || unit.token != lease.token {
+            return None;
+        }
+        let control = self.ledger.control();
+        unit.announced |= control == Control::Run;
+        Some(control)
+    }
+
     /// Time passes over the lease of a unit.
     pub fn expire(&mut self, number: u32) {
         if let Some(unit) = self.units.get_mut(&number) {
@@ -275,7 +338,8 @@ impl Board {
         }
     }
 
-    /// Expired units are queued again, or void when their task is being stopped.
+    /// Expired units are queued again, or void when their task is being stopped; then a task with
+    /// a unit that nobody can run is given up.
     pub fn reap(&mut self) -> usize {
         let expired: Vec<u32> = self
             .units
@@ -292,12 +356,35 @@ impl Board {
             } else {
                 UnitState::Void
             };
-            unit.token += 1;
-            unit.expired = false;
-            unit.crashes += 1;
+            unit.lose();
             self.apply(effects);
         }
+        let hopeless = |u: &Unit| u.state == UnitState::Queued && u.unable.is_too_often();
+        if self.units.values().any(hopeless) {
+            self.give_up();
+        }
         expired.len()
+    }
+
+    fn give_up(&mut self) {
+        let open: Vec<u32> = self
+            .units
+            .iter()
+            .filter(|(_, u)| matches!(u.state, UnitState::Queued | UnitState::Leased))
+            .map(|(n, _)| *n)
+            .collect();
+        let withdrawn = u32::try_from(open.len()).expect("unit numbers are u32");
+        let Ok(effects) = self.ledger.give_up(withdrawn) else {
+            return;
+        };
+        for number in open {
+            let unit = self.units.get_mut(&number).expect("listed above");
+            unit.state = UnitState::Void;
+            unit.token += 1;
+            unit.expired = false;
+            unit.announced = false;
+        }
+        self.apply(effects);
     }
 
     /// Asks the task to end early.
@@ -421,7 +508,7 @@ impl Board {
                 format!("trial {number} belongs to {count} units"),
             );
         }
-        if ledger.stop_requested.is_none() {
+        if ledger.stop_requested.is_none() && !ledger.gave_up {
             let dense = owners.keys().copied().eq(0..ledger.next_number);
             say(
                 !dense,

@@ -3,7 +3,7 @@
 //! A task of the kind `backtest`, and the replay of a trial. The only ways to one are
 //! [`crate::draft::check_task`], [`RunSpec::replaying`] and [`RunSpec::from_json`].
 
-use super::{BacktestSettings, ResultConstraint, Target, TaskSpec, UnreadableSpec};
+use super::{BacktestSettings, ResultConstraint, Target, TaskSpec, UnreadableSpec, check_version};
 use crate::state::{Direction, TaskId, TrialEnd};
 use crate::trial::FailureKind;
 use chrono::NaiveDate;
@@ -135,14 +135,9 @@ impl RunSpec {
     /// # Errors
     /// When the row was written by another version, or damaged: the message says what is wrong.
     pub fn from_json(value: &serde_json::Value) -> Result<Self, UnreadableSpec> {
+        check_version(value, RUN_FORM_VERSION..=RUN_FORM_VERSION)?;
         let form = RunForm::deserialize(value).map_err(|e| UnreadableSpec(e.to_string()))?;
-        if form.version == RUN_FORM_VERSION {
-            return Ok(form.run);
-        }
-        Err(UnreadableSpec(format!(
-            "it has form version {}, this build reads {RUN_FORM_VERSION}",
-            form.version
-        )))
+        Ok(form.run)
     }
 }
 

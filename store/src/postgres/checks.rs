@@ -15,6 +15,17 @@ pub(super) async fn schema_version(client: &mut Object) -> Result<i32, PgError> 
     Ok(client.query_one(newest, &[]).await?.get(0))
 }
 
+/// The oldest build that may use the schema, if it says so: one of V5 or later does.
+pub(super) async fn oldest_build(client: &mut Object) -> Result<Option<i32>, PgError> {
+    let table = "select to_regclass('schema_compatibility') is not null";
+    if !client.query_one(table, &[]).await?.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let oldest = "select oldest_build from schema_compatibility";
+    let row = client.query_opt(oldest, &[]).await?;
+    Ok(row.map(|row| row.get(0)))
+}
+
 pub(super) async fn verify(client: &mut Object) -> Result<Vec<Violation>, PgError> {
     // One snapshot for all rules: otherwise a commit between two of them would look like a
     // violation.

@@ -2,6 +2,8 @@
 
 use super::PgError;
 use super::task::{self, Locked};
+use super::tidy;
+use crate::TIDY_ROWS;
 use crate::rows::ControlOutcome;
 use deadpool_postgres::{Object, Transaction};
 use std::time::Duration;
@@ -109,6 +111,21 @@ pub(super) async fn resume(
     finish(tx, &locked, decision, FailPoint::ResumeCommitting).await
 }
 
+/// Removes some events of an ended task, so that the transaction that removes it has few rows.
+/// Returns whether there are more.
+pub(super) async fn trim_before_delete(client: &mut Object, id: TaskId) -> Result<bool, PgError> {
+    let tx = client.transaction().await?;
+    let Some(locked) = task::lock(&tx, id).await? else {
+        return Ok(false);
+    };
+    if !locked.ledger.state.is_terminal() {
+        return Ok(false);
+    }
+    let trimmed = tidy::trim_events(&tx, id, i64::from(TIDY_ROWS)).await?;
+    tx.commit().await?;
+    Ok(!trimmed.done)
+}
+
 pub(super) async fn delete(client: &mut Object, id: TaskId) -> Result<ControlOutcome, PgError> {
     let tx = client.transaction().await?;
     let Some(locked) = task::lock(&tx, id).await? else {
@@ -122,13 +139,7 @@ pub(super) async fn delete(client: &mut Object, id: TaskId) -> Result<ControlOut
         }));
     }
     let row = task::read(&*tx, id).await?.expect("locked above");
-    for statement in [
-        "delete from trials where task_id = $1",
-        "delete from idempotency_keys where task_id = $1",
-        "delete from tasks where id = $1",
-    ] {
-        tx.execute(statement, &[&id.0]).await?;
-    }
+    tidy::remove_task(&tx, id).await?;
     tx.commit().await?;
     Ok(ControlOutcome::Done(Box::new(row)))
 }

@@ -4,7 +4,7 @@ use super::PgError;
 use super::reads::{RUNNING, running_row};
 use super::task::{count, int, named};
 use crate::error::StoreError;
-use crate::pack::{EventRanges, unpack_values};
+use crate::pack::{EventRanges, check_kept, unpack_values};
 use crate::rows::{HistoryPage, HistoryRow};
 use deadpool_postgres::Object;
 use futures::TryStreamExt;
@@ -28,7 +28,7 @@ pub(super) async fn history(
 ) -> Result<HistoryPage, PgError> {
     let running = client.prepare_cached(RUNNING).await?;
     let open_units = client
-        .prepare_cached("select open_units from tasks where id = $1")
+        .prepare_cached("select open_units, events_from from tasks where id = $1")
         .await?;
     let events = client
         .prepare_cached(
@@ -44,6 +44,9 @@ pub(super) async fn history(
         client.query_opt(&open_units, &of_task),
         client.query(&events, &of_events),
     )?;
+    if let Some(task) = &open_units {
+        check_kept(id, after, task.get(1))?;
+    }
     let mut ranges = EventRanges::after(after);
     for event in &events {
         let numbers: Option<Json<Vec<(u32, u32)>>> =

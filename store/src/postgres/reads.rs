@@ -202,8 +202,12 @@ pub(super) async fn unit_summary(
         .query_opt(
             "with mine as (select * from units where task_id = $1),
              t as (select * from tasks where id = $1),
-             live as (select w.* from workers w join t on t.pool = w.pool
-                where w.left_at is null and w.seen_at > now() - make_interval(secs => $2))
+             heard as (select w.* from workers w join t on t.pool = w.pool
+                where w.left_at is null and w.seen_at > now() - make_interval(secs => $2)),
+             live as (select * from heard where quarantined_at is null),
+             worst as (select unable, unable_reason from mine
+                where state in ('queued', 'leased') and unable_reason is not null
+                order by unable desc, number limit 1)
              select
                 (select count(*) from mine where state = 'queued')::int4,
                 (select count(*) from mine where state = 'leased')::int4,
@@ -225,7 +229,11 @@ pub(super) async fn unit_summary(
                 (select coalesce(sum(slots), 0) from live, t
                     where t.strategy = any(live.strategies))::int4,
                 (select count(*) from units u join live on live.id = u.owner
-                    where u.state = 'leased')::int4
+                    where u.state = 'leased')::int4,
+                (select coalesce(sum(slots), 0) from heard
+                    where quarantined_at is not null)::int4,
+                coalesce((select unable from worst), 0),
+                (select unable_reason from worst)
              from t",
             &[&id.0, &lease.as_secs_f64()],
         )
@@ -241,5 +249,8 @@ pub(super) async fn unit_summary(
         live_slots: count(&row, 7),
         capable_slots: count(&row, 8),
         busy_slots: count(&row, 9),
+        quarantined_slots: count(&row, 10),
+        unable: count(&row, 11),
+        unable_reason: row.get(12),
     }))
 }

@@ -5,6 +5,7 @@
 
 use super::PgError;
 use super::task::{self, count, int, named};
+use super::units::pause;
 use crate::pack::{TrialColumns, result_text};
 use crate::{Recorded, UnitFlush};
 use deadpool_postgres::{Object, Transaction};
@@ -13,8 +14,10 @@ use std::time::Duration;
 use tokio_postgres::types::Json;
 use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::board::{UnitEnd, Written};
+use trialmill_common::protocol::unable::Unable;
 use trialmill_common::protocol::{Control, NewUnit, Rest};
 use trialmill_common::state::{TaskId, UnitState};
+use uuid::Uuid;
 
 /// A unit as its row says, locked.
 struct UnitRow {
@@ -24,6 +27,8 @@ struct UnitRow {
     count: u32,
     recorded: u32,
     crashes: u32,
+    owner: Option<Uuid>,
+    unable: Unable<Uuid>,
 }
 
 /// What becomes of the units' rows.
@@ -35,6 +40,24 @@ struct UnitChanges {
     /// Added to the token: a unit that is handed back fences its former holder.
     raised: Vec<i64>,
     crashed: Vec<i32>,
+    unable: Vec<i32>,
+    unable_by: Vec<Option<Uuid>>,
+    unable_by_others: Vec<bool>,
+    reasons: Vec<Option<String>>,
+    /// Seconds until a queued unit is due.
+    pauses: Vec<f64>,
+}
+
+/// How a unit's row is left.
+struct Left {
+    state: UnitState,
+    recorded: u32,
+    /// Added to the token.
+    raised: i64,
+    /// Added to the crashes.
+    crashed: i32,
+    unable: Unable<Uuid>,
+    end: UnitEnd,
 }
 
 pub(super) async fn record(
@@ -61,8 +84,7 @@ pub(super) async fn record(
     let mut changes = UnitChanges::default();
     let mut results: Vec<&serde_json::Value> = Vec::new();
     for flush in flushes {
-        let handed = matches!(flush.end, UnitEnd::HandBack | UnitEnd::Isolate);
-        let end = if stopping && handed {
+        let end = if stopping && flush.end.is_handed_back() {
             UnitEnd::Close
         } else {
             flush.end
@@ -76,7 +98,15 @@ pub(super) async fn record(
             });
             if let (Some(unit), UnitEnd::Keep) = (repeated, end) {
                 // Nothing but the lease: a flush renews it, the first time and the second.
-                changes.add(flush, UnitState::Leased, unit.recorded, 0, 0);
+                let left = Left {
+                    state: UnitState::Leased,
+                    recorded: unit.recorded,
+                    raised: 0,
+                    crashed: 0,
+                    unable: unit.unable,
+                    end,
+                };
+                changes.add(flush, &left);
             }
             continue;
         };
@@ -102,13 +132,30 @@ pub(super) async fn record(
                 closed.push((left > 0).then_some(rest));
                 (UnitState::Closed, 0, 0)
             }
-            UnitEnd::HandBack => (UnitState::Queued, 1, 0),
+            UnitEnd::HandBack | UnitEnd::Unable | UnitEnd::OtherBuild => (UnitState::Queued, 1, 0),
             UnitEnd::Isolate => (UnitState::Queued, 1, 1),
         };
         if state == UnitState::Closed {
             left_units.push(int(number));
         }
-        changes.add(flush, state, after, raised, crashed);
+        // A recorded trial proves that it can be run.
+        let unable = match flush.trials.is_empty() {
+            true => unit.unable,
+            false => Unable::default(),
+        };
+        let unable = match (end, unit.owner) {
+            (UnitEnd::Unable, Some(owner)) => unable.again(owner),
+            _ => unable,
+        };
+        let left = Left {
+            state,
+            recorded: after,
+            raised,
+            crashed,
+            unable,
+            end,
+        };
+        changes.add(flush, &left);
     }
     if changes.numbers.is_empty() {
         return Ok(Recorded {
@@ -172,7 +219,9 @@ fn is_repeated(unit: &UnitRow, flush: &UnitFlush, end: UnitEnd) -> bool {
     let state = match end {
         UnitEnd::Keep => UnitState::Leased,
         UnitEnd::Close | UnitEnd::Split => UnitState::Closed,
-        UnitEnd::HandBack | UnitEnd::Isolate => return false,
+        UnitEnd::HandBack | UnitEnd::Isolate | UnitEnd::Unable | UnitEnd::OtherBuild => {
+            return false;
+        }
     };
     unit.token == flush.lease.token && unit.state == state && unit.recorded == after
 }
@@ -185,7 +234,9 @@ async fn lock_units(
     let numbers: Vec<i32> = flushes.iter().map(|f| int(f.lease.unit.unit)).collect();
     let statement = tx
         .prepare_cached(
-            "select number, state, lease_token, first, count, recorded, crashes from units
+            "select number, state, lease_token, first, count, recorded, crashes, owner, unable,
+                unable_by, unable_by_others
+             from units
              where task_id = $1 and number = any($2) order by number for no key update",
         )
         .await?;
@@ -199,6 +250,8 @@ async fn lock_units(
                 count: count(row, 4),
                 recorded: count(row, 5),
                 crashes: count(row, 6),
+                owner: row.get(7),
+                unable: super::units::unable(row, 8),
             };
             Ok((count(row, 0), unit))
         })
@@ -206,19 +259,20 @@ async fn lock_units(
 }
 
 impl UnitChanges {
-    fn add(
-        &mut self,
-        flush: &UnitFlush,
-        state: UnitState,
-        recorded: u32,
-        raised: i64,
-        crashed: i32,
-    ) {
+    fn add(&mut self, flush: &UnitFlush, left: &Left) {
         self.numbers.push(int(flush.lease.unit.unit));
-        self.states.push(state.name());
-        self.recorded.push(int(recorded));
-        self.raised.push(raised);
-        self.crashed.push(crashed);
+        self.states.push(left.state.name());
+        self.recorded.push(int(left.recorded));
+        self.raised.push(left.raised);
+        self.crashed.push(left.crashed);
+        self.unable.push(int(left.unable.times));
+        self.unable_by.push(left.unable.by);
+        self.unable_by_others.push(left.unable.by_others);
+        let told = matches!(left.end, UnitEnd::Unable | UnitEnd::OtherBuild);
+        let why = flush.why.as_deref().filter(|_| told);
+        self.reasons.push(why.map(crate::cut_reason));
+        self.pauses
+            .push(pause(left.end, &left.unable).as_secs_f64());
     }
 
     async fn write(
@@ -234,9 +288,16 @@ impl UnitChanges {
                     owner = case when c.state = 'leased' then u.owner end,
                     lease_until = case when c.state = 'leased'
                         then now() + make_interval(secs => $7) end,
-                    publish_at = case when c.state = 'queued' then now() end
-                 from unnest($2::int4[], $3::text[], $4::int4[], $5::int8[], $6::int4[])
-                    as c (number, state, recorded, raised, crashed)
+                    publish_at = case when c.state = 'queued'
+                        then now() + make_interval(secs => c.pause) end,
+                    unable = c.unable, unable_by = c.unable_by,
+                    unable_by_others = c.unable_by_others,
+                    unable_reason = coalesce(c.reason,
+                        case when c.recorded = u.recorded then u.unable_reason end)
+                 from unnest($2::int4[], $3::text[], $4::int4[], $5::int8[], $6::int4[],
+                    $8::int4[], $9::uuid[], $10::bool[], $11::text[], $12::float8[])
+                    as c (number, state, recorded, raised, crashed, unable, unable_by,
+                        unable_by_others, reason, pause)
                  where u.task_id = $1 and u.number = c.number",
             )
             .await?;
@@ -250,6 +311,11 @@ impl UnitChanges {
                 &self.raised,
                 &self.crashed,
                 &lease.as_secs_f64(),
+                &self.unable,
+                &self.unable_by,
+                &self.unable_by_others,
+                &self.reasons,
+                &self.pauses,
             ],
         )
         .await?;

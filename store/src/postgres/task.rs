@@ -52,8 +52,8 @@ where
 /// The columns of the ledger, in the order in which [`ledger`] reads them.
 const LEDGER: &str = "t.state, t.stop_requested, t.stop_reason, t.parallelism, t.direction,
     t.n_trials, t.planned, t.next_number, t.next_unit, t.open_units, t.completed, t.pruned,
-    t.failed, t.infeasible, t.best_number, t.best_value, t.seq, t.kind, t.adaptive";
-const LEDGER_COLUMNS: usize = 19;
+    t.failed, t.infeasible, t.best_number, t.best_value, t.seq, t.kind, t.adaptive, t.gave_up";
+const LEDGER_COLUMNS: usize = 20;
 
 fn ledger(row: &Row) -> Result<Ledger, PgError> {
     let best = match (row.get::<_, Option<i32>>(14), row.get::<_, Option<f64>>(15)) {
@@ -82,6 +82,7 @@ fn ledger(row: &Row) -> Result<Ledger, PgError> {
         seq: row.get(16),
         kind: unit_kind(named(row, 17)?),
         adaptive: row.get(18),
+        gave_up: row.get(19),
     })
 }
 
@@ -131,7 +132,7 @@ impl Locked {
                 "update tasks set state = $2, stop_requested = $3, stop_reason = $4,
                     next_number = $5, next_unit = $6, open_units = $7, completed = $8,
                     pruned = $9, failed = $10, infeasible = $11, best_number = $12,
-                    best_value = $13, seq = $14,
+                    best_value = $13, seq = $14, gave_up = $18,
                     started_at = case when $15 then coalesce(started_at, now())
                         else started_at end,
                     completed_at = case when $16 then now() else completed_at end,
@@ -162,6 +163,7 @@ impl Locked {
                 &running,
                 &ends,
                 &running,
+                &l.gave_up,
             ],
         )
         .await?;
@@ -268,7 +270,7 @@ pub(super) async fn insert_events(
     Ok(())
 }
 
-/// Slots of the workers of a pool that were heard of within a lease.
+/// Slots of the workers of a pool that were heard of within a lease and take units.
 pub(super) async fn live_slots(
     tx: &impl GenericClient,
     pool: &str,
@@ -277,7 +279,7 @@ pub(super) async fn live_slots(
     let statement = tx
         .prepare_cached(
             "select coalesce(sum(slots), 0)::int4 from workers
-             where pool = $1 and left_at is null and seen_at > now() - make_interval(secs => $2)",
+             where pool = $1 and left_at is null and quarantined_at is null and seen_at > now() - make_interval(secs => $2)",
         )
         .await?;
     let row = tx

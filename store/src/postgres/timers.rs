@@ -3,15 +3,18 @@
 use super::PgError;
 use super::control;
 use super::task::{self, count, int};
-use super::units::Loss;
+use super::units::{self, Loss};
 use crate::Reaped;
-use crate::rows::UnitRef;
-use deadpool_postgres::Object;
+use crate::rows::{TaskError, UnitRef};
+use deadpool_postgres::{Object, Transaction};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use trialmill_common::failpoints::{FailPoint, reach};
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
 use trialmill_common::protocol::Effects;
-use trialmill_common::state::{StopReason, TaskId};
+use trialmill_common::protocol::unable::MOST_UNABLE;
+use trialmill_common::state::{StopReason, TaskId, UnitState};
 
 /// Units reaped in one call; the next call takes the next ones.
 const UNITS_PER_ROUND: i64 = 1_000;
@@ -19,6 +22,7 @@ const UNITS_PER_ROUND: i64 = 1_000;
 pub(super) async fn reap(client: &mut Object, lease: Duration) -> Result<Reaped, PgError> {
     Ok(Reaped {
         expired: expired_units(client, lease).await?,
+        given_up: give_up(client).await?,
         timed_out: timeouts(client).await?,
         repaired: repair(client, lease).await?,
     })
@@ -65,7 +69,8 @@ async fn reap_task(
     // A row that is locked now is being written by its holder, who lives.
     let rows = tx
         .query(
-            "select number, lease_token, crashes, count from units
+            "select number, lease_token, crashes, count, owner, unable, unable_by, unable_by_others
+             from units
              where task_id = $1 and number = any($2)
                 and state = 'leased' and lease_until < now()
              order by number for no key update skip locked",
@@ -85,6 +90,8 @@ async fn reap_task(
             token: row.get(1),
             crashes: count(row, 2),
             count: count(row, 3),
+            owner: row.get(4),
+            unable: units::unable(row, 5),
         };
         loss.charge(&tx, unit).await?;
         expired.push(unit);
@@ -126,6 +133,86 @@ async fn reap_task(
     tx.commit().await?;
     reach(FailPoint::ReapCommitted);
     Ok(expired)
+}
+
+/// Fails tasks of which a unit can be run by nobody.
+async fn give_up(client: &mut Object) -> Result<Vec<TaskId>, PgError> {
+    let rows = client
+        .query(
+            "select distinct task_id from units
+             where state = 'queued' and unable > 0 and unable >= $1 order by task_id",
+            &[&int(MOST_UNABLE)],
+        )
+        .await?;
+    let mut failed = Vec::new();
+    for row in rows {
+        let id = TaskId(row.get(0));
+        match give_task_up(client, id).await {
+            Ok(true) => failed.push(id),
+            // One worker only could not run it, or the task is paused or ending.
+            Ok(false) => {}
+            Err(PgError::Database(e)) if client.is_closed() => return Err(e.into()),
+            Err(e) => skipped(id, "its end", e),
+        }
+    }
+    Ok(failed)
+}
+
+async fn give_task_up(client: &mut Object, id: TaskId) -> Result<bool, PgError> {
+    let tx = client.transaction().await?;
+    let rows = tx
+        .query(
+            "select number, unable, unable_by, unable_by_others, unable_reason, state from units
+             where task_id = $1 and state in ('queued', 'leased') order by number
+             for no key update",
+            &[&id.0],
+        )
+        .await?;
+    // What is leased may still succeed.
+    let queued = |row: &&Row| row.get::<_, &str>(5) == UnitState::Queued.name();
+    let mut queued = rows.iter().filter(queued);
+    let hopeless = queued.find(|row| units::unable(row, 1).is_too_often());
+    let Some(hopeless) = hopeless else {
+        return Ok(false);
+    };
+    let unable = units::unable(hopeless, 1);
+    let reason: Option<&str> = hopeless.get(4);
+    let error = TaskError::of_unable(count(hopeless, 0), unable.times, unable.by_others, reason);
+    // Units before the task; those that a flush inserted while this waited for the task's row after
+    // it, as a stop does.
+    let before = withdraw(&tx, id).await?;
+    let Some(mut locked) = task::lock(&tx, id).await? else {
+        return Ok(false);
+    };
+    let withdrawn = before + withdraw(&tx, id).await?;
+    let Ok(effects) = locked.ledger.give_up(withdrawn) else {
+        return Ok(false);
+    };
+    locked.save(&tx, &effects).await?;
+    tx.execute(
+        "update tasks set error = $2 where id = $1",
+        &[&id.0, &Json(&error)],
+    )
+    .await?;
+    tx.commit().await?;
+    tracing::error!(task.id = %id, error = error.message, "nobody can run this task; it failed");
+    Ok(true)
+}
+
+/// Withdraws every open unit; how many there were.
+async fn withdraw(tx: &Transaction<'_>, id: TaskId) -> Result<u32, PgError> {
+    let withdrawn = tx
+        .execute(
+            "update units u set state = 'void', lease_token = u.lease_token + 1, owner = null,
+                lease_until = null, publish_at = null
+             from (select number from units
+                where task_id = $1 and state in ('queued', 'leased')
+                order by number for no key update) o
+             where u.task_id = $1 and u.number = o.number and u.state in ('queued', 'leased')",
+            &[&id.0],
+        )
+        .await?;
+    Ok(u32::try_from(withdrawn).expect("units of one task are few"))
 }
 
 /// Asks tasks to end whose unpaused seconds are used up.

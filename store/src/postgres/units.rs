@@ -11,8 +11,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::Control;
+use trialmill_common::protocol::board::UnitEnd;
+use trialmill_common::protocol::unable::{OTHER_BUILD_PAUSE, Unable};
 use trialmill_common::state::{TaskId, TaskState, WorkerId};
 use trialmill_common::trial::RunningTrial;
+use uuid::Uuid;
 
 /// What may be published, in order. Whatever is queued, it reads a few tasks of each key and a few
 /// units of each of those: `$2` places are free, so nobody behind `$2` tasks that are not being
@@ -216,17 +219,33 @@ async fn lease_unit(
         // No unit has such a number; a message may name anything.
         return Ok(None);
     };
-    let statement = tx.prepare_cached(&query).await?;
     let seconds = lease.as_secs_f64();
+    let losing = match lost {
+        true => {
+            // The row is about to forget who had it.
+            let statement = tx
+                .prepare_cached(
+                    "select owner, unable, unable_by, unable_by_others from units
+                     where task_id = $1 and number = $2 and state = 'leased'
+                     for no key update",
+                )
+                .await?;
+            tx.query_opt(&statement, &[&unit.task.0, &number]).await?
+        }
+        false => None,
+    };
+    let statement = tx.prepare_cached(&query).await?;
     let row = tx
         .query_opt(&statement, &[&unit.task.0, &number, &worker.0, &seconds])
         .await?;
     let Some(row) = row else { return Ok(None) };
-    if lost {
+    if let Some(losing) = losing {
         let before = Loss {
             token: row.get::<_, i64>(0) - 1,
             crashes: count(&row, 4) - 1,
             count: count(&row, 2),
+            owner: losing.get(0),
+            unable: unable(&losing, 1),
         };
         before.charge(tx, unit).await?;
     }
@@ -241,6 +260,30 @@ pub(super) struct Loss {
     pub crashes: u32,
     /// Trials of the unit.
     pub count: u32,
+    /// The worker that is lost.
+    pub owner: Option<Uuid>,
+    /// How often it could not be run before.
+    pub unable: Unable<Uuid>,
+}
+
+/// The three columns, from `column` on, that say how often a unit could not be run.
+pub(super) fn unable(row: &Row, column: usize) -> Unable<Uuid> {
+    Unable {
+        times: count(row, column),
+        by: row.get(column + 1),
+        by_others: row.get(column + 2),
+    }
+}
+
+/// How long a unit that is left like this is not due.
+pub(super) fn pause(end: UnitEnd, unable: &Unable<Uuid>) -> Duration {
+    match end {
+        UnitEnd::Unable => unable.pause(),
+        UnitEnd::OtherBuild => OTHER_BUILD_PAUSE,
+        UnitEnd::Keep | UnitEnd::Close | UnitEnd::Split | UnitEnd::HandBack | UnitEnd::Isolate => {
+            Duration::ZERO
+        }
+    }
 }
 
 impl Loss {
@@ -261,6 +304,40 @@ impl Loss {
             tx.execute(&statement, &[&unit.task.0, &int(unit.unit), &self.token])
                 .await?;
         }
+        self.count_unable(tx, unit).await
+    }
+
+    /// A unit that was isolated announces each trial before it starts. Lost without one, it took
+    /// its worker down before any trial, or its worker died for a reason of its own.
+    async fn count_unable(&self, tx: &Transaction<'_>, unit: UnitRef) -> Result<(), PgError> {
+        let Some(owner) = self.owner.filter(|_| self.crashes > 0) else {
+            return Ok(());
+        };
+        let after = self.unable.again(owner);
+        let statement = tx
+            .prepare_cached(
+                "update units set unable = $3, unable_by = $4, unable_by_others = $5,
+                    unable_reason = 'its worker '
+                        || coalesce((select name from workers where id = $6), $6::text)
+                        || ' was lost with it before any trial of it began'
+                 where task_id = $1 and number = $2 and not exists (
+                    select from running_trials
+                    where task_id = $1 and unit = $2 and lease_token = $7)",
+            )
+            .await?;
+        tx.execute(
+            &statement,
+            &[
+                &unit.task.0,
+                &int(unit.unit),
+                &int(after.times),
+                &after.by,
+                &after.by_others,
+                &owner,
+                &self.token,
+            ],
+        )
+        .await?;
         Ok(())
     }
 }

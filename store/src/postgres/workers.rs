@@ -2,20 +2,21 @@
 
 use super::PgError;
 use super::task::{count, int};
-use crate::rows::WorkerRow;
+use crate::rows::{Quarantine, WorkerRow};
 use deadpool_postgres::Object;
 use std::time::Duration;
+use tokio_postgres::types::Json;
 use trialmill_common::state::WorkerId;
-use trialmill_common::worker::WorkerCard;
+use trialmill_common::worker::{Speaks, WorkerCard};
 
 pub(super) async fn announce(client: &mut Object, card: &WorkerCard) -> Result<(), PgError> {
     client
         .execute(
-            "insert into workers (id, name, slots, pool, strategies, version)
-             values ($1, $2, $3, $4, $5, $6)
+            "insert into workers (id, name, slots, pool, strategies, version, speaks)
+             values ($1, $2, $3, $4, $5, $6, $7)
              on conflict (id) do update set name = excluded.name, slots = excluded.slots,
                 pool = excluded.pool, strategies = excluded.strategies,
-                version = excluded.version, seen_at = now(), left_at = null",
+                version = excluded.version, speaks = excluded.speaks, seen_at = now(), left_at = null",
             &[
                 &card.id.0,
                 &card.name,
@@ -23,6 +24,7 @@ pub(super) async fn announce(client: &mut Object, card: &WorkerCard) -> Result<(
                 &card.pool,
                 &card.strategies,
                 &card.version,
+                &card.speaks.map(Json),
             ],
         )
         .await?;
@@ -39,13 +41,30 @@ pub(super) async fn leave(client: &mut Object, worker: WorkerId) -> Result<(), P
     Ok(())
 }
 
+pub(super) async fn quarantine(
+    client: &mut Object,
+    worker: WorkerId,
+    reason: Option<&str>,
+) -> Result<(), PgError> {
+    client
+        .execute(
+            "update workers set quarantine = $2,
+                quarantined_at = case when $2::text is not null
+                    then coalesce(quarantined_at, now()) end
+             where id = $1",
+            &[&worker.0, &reason.map(crate::cut_reason)],
+        )
+        .await?;
+    Ok(())
+}
+
 pub(super) async fn list(client: &mut Object, lease: Duration) -> Result<Vec<WorkerRow>, PgError> {
     let rows = client
         .query(
             "select w.id, w.name, w.slots, w.pool, w.strategies, w.version,
                 w.left_at is null and w.seen_at > now() - make_interval(secs => $1) as live,
                 (select count(*) from units u where u.state = 'leased' and u.owner = w.id)::int4,
-                w.started_at, w.seen_at
+                w.started_at, w.seen_at, w.speaks, w.quarantined_at, w.quarantine
              from workers w where w.seen_at > now() - interval '1 day'
              order by live desc, w.name, w.id limit 1000",
             &[&lease.as_secs_f64()],
@@ -59,11 +78,21 @@ pub(super) async fn list(client: &mut Object, lease: Duration) -> Result<Vec<Wor
             pool: row.get(3),
             strategies: row.get(4),
             version: row.get(5),
+            // Of a build whose words are others: unknown.
+            speaks: row
+                .try_get::<_, Option<Json<Speaks>>>(10)
+                .ok()
+                .flatten()
+                .map(|json| json.0),
         },
         live: row.get(6),
         leased_units: count(row, 7),
         started_at: row.get(8),
         seen_at: row.get(9),
+        quarantine: row.get::<_, Option<_>>(11).map(|since| Quarantine {
+            since,
+            reason: row.get::<_, Option<String>>(12).unwrap_or_default(),
+        }),
     };
     Ok(rows.iter().map(worker).collect())
 }

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
+use trialmill_common::protocol::unable::Unable;
 use trialmill_common::state::{TaskId, WorkerId};
 use uuid::Uuid;
 
@@ -102,6 +103,15 @@ pub(super) fn maybe_worker(row: &Row, column: &str) -> Result<Option<WorkerId>, 
     let text: Option<String> = row.get(column)?;
     text.map(|text| uuid(&text, column).map(WorkerId))
         .transpose()
+}
+
+/// The columns of a unit that say how often it could not be run.
+pub(super) fn unable(row: &Row) -> Result<Unable<WorkerId>, StoreError> {
+    Ok(Unable {
+        times: row.get("unable")?,
+        by: maybe_worker(row, "unable_by")?,
+        by_others: row.get("unable_by_others")?,
+    })
 }
 
 /// An identity from its text.

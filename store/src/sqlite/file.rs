@@ -3,7 +3,7 @@
 use super::{Tx, in_transaction, tasks};
 use crate::Timing;
 use crate::error::StoreError;
-use crate::migrate::on_sqlite;
+use crate::migrate::{self, on_sqlite};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
@@ -60,9 +60,18 @@ fn prepare(mut connection: Connection) -> Result<Connection, StoreError> {
         .set_abort_missing(false)
         .run(&mut connection)
         .map_err(|error| StoreError::Refused(Box::new(error)))?;
+    check_schema(&connection)?;
     let immediate = TransactionBehavior::Immediate;
     in_transaction(&mut connection, immediate, &Timing::default(), void_leases)?;
     Ok(connection)
+}
+
+/// A newer schema may say that it is not for this build.
+fn check_schema(connection: &Connection) -> Result<(), StoreError> {
+    let number = |query: &str| connection.query_row(query, [], |row| row.get(0));
+    let found = number("select max(version) from refinery_schema_history")?;
+    let oldest = number("select oldest_build from schema_compatibility")?;
+    migrate::check(found, Some(oldest))
 }
 
 /// The one process that could hold a lease is gone, by its own will or not: its units are handed

@@ -1,14 +1,16 @@
 //! Results of units, in one transaction: the same decisions as the model's `Board::record`.
 
-use super::columns::to_json;
+use super::columns::{maybe_worker, micros, to_json, unable};
 use super::{Tx, tasks, workers};
 use crate::error::StoreError;
 use crate::pack::{TrialColumns, result_text};
 use crate::{Recorded, UnitFlush};
 use rusqlite::{named_params, params};
+use std::time::Duration;
 use trialmill_common::protocol::board::{UnitEnd, Written};
+use trialmill_common::protocol::unable::{OTHER_BUILD_PAUSE, Unable};
 use trialmill_common::protocol::{Control, Effects, Rest, Tally};
-use trialmill_common::state::{TaskId, UnitState};
+use trialmill_common::state::{TaskId, UnitState, WorkerId};
 
 /// The columns of a unit that guard a write.
 struct Unit {
@@ -18,6 +20,8 @@ struct Unit {
     crashes: u32,
     state: UnitState,
     token: i64,
+    owner: Option<WorkerId>,
+    unable: Unable<WorkerId>,
 }
 
 /// What the flushes of one call add up to.
@@ -42,8 +46,7 @@ pub(super) fn record(tx: &Tx, task: TaskId, flushes: &[UnitFlush]) -> Result<Rec
     let mut written = Vec::with_capacity(flushes.len());
     for flush in flushes {
         // Nobody may claim a unit of a task that is ending: handing it back closes it.
-        let handed = matches!(flush.end, UnitEnd::HandBack | UnitEnd::Isolate);
-        let end = if stopping && handed {
+        let end = if stopping && flush.end.is_handed_back() {
             UnitEnd::Close
         } else {
             flush.end
@@ -94,7 +97,7 @@ fn write(
         UnitState::Closed if closing && unit.recorded == after => return Ok(Written::Recorded),
         UnitState::Leased if unit.recorded == flush.recorded_before => {}
         UnitState::Leased if end == UnitEnd::Keep && unit.recorded == after => {
-            leave_unit(tx, flush, end, after)?;
+            leave_unit(tx, flush, &unit, end, after)?;
             return Ok(Written::Recorded);
         }
         _ => return Ok(Written::Fenced),
@@ -103,7 +106,7 @@ fn write(
     if let Some(result) = &flush.result {
         insert_result(tx, flush.lease.unit.task, result)?;
     }
-    leave_unit(tx, flush, end, after)?;
+    leave_unit(tx, flush, &unit, end, after)?;
     if closing {
         let rest = Rest {
             first: unit.first + after,
@@ -118,7 +121,9 @@ fn write(
 
 fn read_unit(tx: &Tx, flush: &UnitFlush) -> Result<Option<Unit>, StoreError> {
     let mut statement = tx.connection.prepare_cached(
-        "select first, count, recorded, crashes, state, lease_token from units
+        "select first, count, recorded, crashes, state, lease_token, owner, unable, unable_by,
+            unable_by_others
+         from units
          where task_id = ?1 and number = ?2",
     )?;
     let unit = flush.lease.unit;
@@ -133,6 +138,8 @@ fn read_unit(tx: &Tx, flush: &UnitFlush) -> Result<Option<Unit>, StoreError> {
         crashes: row.get("crashes")?,
         state: super::columns::named(row, "state")?,
         token: row.get("lease_token")?,
+        owner: maybe_worker(row, "owner")?,
+        unable: unable(row)?,
     }))
 }
 
@@ -192,9 +199,23 @@ fn insert_result(tx: &Tx, task: TaskId, result: &serde_json::Value) -> Result<()
 }
 
 /// Writes how many trials are recorded and how the unit is left.
-fn leave_unit(tx: &Tx, flush: &UnitFlush, end: UnitEnd, after: u32) -> Result<(), StoreError> {
+fn leave_unit(
+    tx: &Tx,
+    flush: &UnitFlush,
+    row: &Unit,
+    end: UnitEnd,
+    after: u32,
+) -> Result<(), StoreError> {
     let unit = flush.lease.unit;
     let task = unit.task.to_string();
+    let unable = leave_unable(tx, flush, row, end)?;
+    let pause = match end {
+        UnitEnd::Unable => unable.pause(),
+        UnitEnd::OtherBuild => OTHER_BUILD_PAUSE,
+        UnitEnd::Keep | UnitEnd::Close | UnitEnd::Split | UnitEnd::HandBack | UnitEnd::Isolate => {
+            Duration::ZERO
+        }
+    };
     match end {
         UnitEnd::Keep => tx
             .connection
@@ -216,7 +237,7 @@ fn leave_unit(tx: &Tx, flush: &UnitFlush, end: UnitEnd, after: u32) -> Result<()
                  where task_id = ?1 and number = ?2",
             )?
             .execute(params![task, unit.unit, after])?,
-        UnitEnd::HandBack | UnitEnd::Isolate => {
+        UnitEnd::HandBack | UnitEnd::Isolate | UnitEnd::Unable | UnitEnd::OtherBuild => {
             tx.news.set(true);
             tx.connection
                 .prepare_cached(
@@ -229,12 +250,51 @@ fn leave_unit(tx: &Tx, flush: &UnitFlush, end: UnitEnd, after: u32) -> Result<()
                     task,
                     unit.unit,
                     after,
-                    tx.now,
+                    tx.now.saturating_add(micros(pause)),
                     end == UnitEnd::Isolate
                 ])?
         }
     };
     Ok(())
+}
+
+/// Writes how often the unit could not be run, and why: a recorded trial proves that it can be.
+fn leave_unable(
+    tx: &Tx,
+    flush: &UnitFlush,
+    row: &Unit,
+    end: UnitEnd,
+) -> Result<Unable<WorkerId>, StoreError> {
+    let progress = !flush.trials.is_empty();
+    let before = if progress {
+        Unable::default()
+    } else {
+        row.unable
+    };
+    let (after, told) = match (end, row.owner) {
+        (UnitEnd::Unable, Some(owner)) => (before.again(owner), true),
+        (end, _) => (before, end == UnitEnd::OtherBuild),
+    };
+    if after == row.unable && !progress && !told {
+        return Ok(after);
+    }
+    let why = flush.why.as_deref().filter(|_| told).map(crate::cut_reason);
+    tx.connection
+        .prepare_cached(
+            "update units set unable = ?3, unable_by = ?4, unable_by_others = ?5,
+                unable_reason = coalesce(?6, iif(?7, null, unable_reason))
+             where task_id = ?1 and number = ?2",
+        )?
+        .execute(params![
+            flush.lease.unit.task.to_string(),
+            flush.lease.unit.unit,
+            after.times,
+            after.by.map(|worker| worker.to_string()),
+            after.by_others,
+            why,
+            progress
+        ])?;
+    Ok(after)
 }
 
 /// Announced trials of a closed unit follow its rest into the new unit, which runs them again

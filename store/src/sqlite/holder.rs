@@ -1,6 +1,6 @@
 //! What the holder of a lease does before its results: claim, announce, renew.
 
-use super::columns::{json, maybe_hash, named};
+use super::columns::{json, maybe_hash, maybe_worker, named, unable};
 use super::{Tx, tasks, timers};
 use crate::error::StoreError;
 use crate::pack::pack_point;
@@ -21,7 +21,7 @@ pub(super) fn claim(tx: &Tx, unit: UnitRef, worker: WorkerId) -> Result<Option<C
     let task = unit.task.to_string();
     let mut statement = tx.connection.prepare_cached(
         "select u.first, u.count, u.recorded, u.crashes, u.lease_token, u.state,
-            t.spec, t.snapshot_id, t.kind
+            u.owner, u.unable, u.unable_by, u.unable_by_others, t.spec, t.snapshot_id, t.kind
          from units u join tasks t on t.id = u.task_id
          where u.task_id = ?1 and u.number = ?2
             and (u.state = 'queued' or (u.state = 'leased' and u.lease_until <= ?3))
@@ -38,7 +38,14 @@ pub(super) fn claim(tx: &Tx, unit: UnitRef, worker: WorkerId) -> Result<Option<C
     let token = row.get::<_, i64>("lease_token")? + 1;
     if lost {
         // The lease ran out and nobody came back: found by this claim, not by the reaper.
-        timers::charge_lost(tx, unit, token - 1, crashes_before, count)?;
+        let loss = timers::Loss {
+            token: token - 1,
+            crashes: crashes_before,
+            count,
+            owner: maybe_worker(row, "owner")?,
+            unable: unable(row)?,
+        };
+        loss.charge(tx, unit)?;
     }
     tx.connection
         .prepare_cached(

@@ -7,7 +7,7 @@ use super::columns::{
 use super::tasks;
 use crate::MAX_PAGE;
 use crate::error::StoreError;
-use crate::pack::{EventRanges, read_result, unpack_values};
+use crate::pack::{EventRanges, check_kept, read_result, unpack_values};
 use crate::rows::{
     EventRow, HistoryPage, HistoryRow, Priority, RunningRow, TaskFilter, TaskPage, TaskRow,
     TrialFilter, TrialRow,
@@ -193,11 +193,14 @@ pub(super) fn run_result(tx: &Tx, id: TaskId) -> Result<Option<serde_json::Value
 /// What a sampler may know after an event: one page, in one transaction.
 pub(super) fn history(tx: &Tx, id: TaskId, after: i64) -> Result<HistoryPage, StoreError> {
     let running = running_trials(tx, id)?;
-    let open_units: Option<u32> = tx
+    let task: Option<(u32, i64)> = tx
         .connection
-        .prepare_cached("select open_units from tasks where id = ?1")?
-        .query_row([id.to_string()], |row| row.get(0))
+        .prepare_cached("select open_units, events_from from tasks where id = ?1")?
+        .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
+    if let Some((_, events_from)) = task {
+        check_kept(id, after, events_from)?;
+    }
     let mut ranges = EventRanges::after(after);
     let mut events = tx.connection.prepare_cached(
         "select seq, event ->> '$.numbers' as numbers from task_events
@@ -235,7 +238,7 @@ pub(super) fn history(tx: &Tx, id: TaskId, after: i64) -> Result<HistoryPage, St
         seq,
         complete,
         running,
-        open_units: open_units.unwrap_or(0),
+        open_units: task.map_or(0, |(open_units, _)| open_units),
     })
 }
 

@@ -1,18 +1,15 @@
 //! The task row: its ledger, submission, and what users ask of a task.
 
 use super::columns::{json, maybe_named, micros, named, seconds, to_json};
-use super::{Tx, read, workers};
+use super::{Tx, read, tidy, workers};
 use crate::error::StoreError;
+use crate::keep::KEY_AGE;
 use crate::pack::{hex, snapshot_id};
 use crate::rows::{ControlOutcome, Idempotency, MadeBefore, NewTask, Submitted, TaskError};
 use rusqlite::{OptionalExtension, Row, named_params, params};
 use std::collections::BTreeMap;
-use std::time::Duration;
 use trialmill_common::protocol::{Best, Effects, Ledger, NotAllowed, unit_kind};
 use trialmill_common::state::{StopReason, TaskId, TaskState};
-
-/// Age after which an idempotency key no longer counts.
-const KEY_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the protocol reads and writes of a task row.
 pub(super) struct Head {
@@ -73,6 +70,7 @@ pub(super) fn ledger(row: &Row) -> Result<Ledger, StoreError> {
         seq: row.get("seq")?,
         kind: unit_kind(named(row, "kind")?),
         adaptive: row.get("adaptive")?,
+        gave_up: row.get("gave_up")?,
     })
 }
 
@@ -102,7 +100,7 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
                 stop_reason = :stop_reason, next_number = :next_number, next_unit = :next_unit,
                 open_units = :open_units, completed = :completed, pruned = :pruned,
                 failed = :failed, infeasible = :infeasible, best_number = :best_number,
-                best_value = :best_value, seq = :seq, started_at = :started_at,
+                best_value = :best_value, seq = :seq, gave_up = :gave_up, started_at = :started_at,
                 active_seconds = :active_seconds, active_since = :active_since,
                 completed_at = coalesce(completed_at, :completed_at),
                 error = coalesce(error, :error)
@@ -122,6 +120,7 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
             ":best_number": ledger.best.map(|best| best.number),
             ":best_value": ledger.best.map(|best| best.value),
             ":seq": ledger.seq,
+            ":gave_up": ledger.gave_up,
             ":started_at": started_at,
             ":active_seconds": active_seconds,
             ":active_since": active_since,
@@ -400,12 +399,6 @@ pub(super) fn delete(tx: &Tx, id: TaskId) -> Result<ControlOutcome, StoreError> 
             wanted: "deleted",
         }));
     }
-    for rows in [
-        "delete from trials where task_id = ?1",
-        "delete from idempotency_keys where task_id = ?1",
-        "delete from tasks where id = ?1",
-    ] {
-        tx.connection.execute(rows, [id.to_string()])?;
-    }
+    tidy::remove_task(tx, id)?;
     Ok(ControlOutcome::Done(Box::new(task)))
 }

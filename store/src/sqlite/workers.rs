@@ -1,9 +1,9 @@
 //! Workers, and what stands in the way of a task's units.
 
 use super::Tx;
-use super::columns::{json, time, to_json, uuid};
+use super::columns::{json, maybe_json, maybe_time, time, to_json, uuid};
 use crate::error::StoreError;
-use crate::rows::{UnitSummary, WorkerRow};
+use crate::rows::{Quarantine, UnitSummary, WorkerRow};
 use rusqlite::params;
 use trialmill_common::state::{TaskId, WorkerId};
 use trialmill_common::worker::WorkerCard;
@@ -16,7 +16,7 @@ pub(super) fn live_slots(tx: &Tx, pool: &str) -> Result<u32, StoreError> {
         .connection
         .prepare_cached(
             "select coalesce(sum(slots), 0) from workers
-             where pool = ?1 and left_at is null and seen_at > ?2",
+             where pool = ?1 and left_at is null and quarantined_at is null and seen_at > ?2",
         )?
         .query_row(params![pool, tx.now.saturating_sub(tx.lease)], |row| {
             row.get(0)
@@ -29,11 +29,11 @@ pub(super) fn announce(tx: &Tx, card: &WorkerCard) -> Result<(), StoreError> {
     tx.connection
         .prepare_cached(
             "insert into workers
-                (id, name, slots, pool, strategies, version, started_at, seen_at)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)
+                (id, name, slots, pool, strategies, version, started_at, seen_at, speaks)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8)
              on conflict (id) do update set name = excluded.name, slots = excluded.slots,
                 pool = excluded.pool, strategies = excluded.strategies,
-                version = excluded.version, seen_at = excluded.seen_at, left_at = null",
+                version = excluded.version, speaks = excluded.speaks, seen_at = excluded.seen_at, left_at = null",
         )?
         .execute(params![
             card.id.to_string(),
@@ -42,7 +42,8 @@ pub(super) fn announce(tx: &Tx, card: &WorkerCard) -> Result<(), StoreError> {
             card.pool,
             to_json(&card.strategies),
             card.version,
-            tx.now
+            tx.now,
+            card.speaks.as_ref().map(to_json)
         ])?;
     tx.news.set(true);
     Ok(())
@@ -53,6 +54,26 @@ pub(super) fn leave(tx: &Tx, worker: WorkerId) -> Result<(), StoreError> {
     tx.connection
         .prepare_cached("update workers set left_at = ?2 where id = ?1")?
         .execute(params![worker.to_string(), tx.now])?;
+    Ok(())
+}
+
+/// A worker takes no units for this reason, or takes units again.
+pub(super) fn quarantine(
+    tx: &Tx,
+    worker: WorkerId,
+    reason: Option<&str>,
+) -> Result<(), StoreError> {
+    tx.connection
+        .prepare_cached(
+            "update workers set quarantine = ?2, quarantined_at = case when ?2 is not null
+                then coalesce(quarantined_at, ?3) end
+             where id = ?1",
+        )?
+        .execute(params![
+            worker.to_string(),
+            reason.map(crate::cut_reason),
+            tx.now
+        ])?;
     Ok(())
 }
 
@@ -75,11 +96,22 @@ pub(super) fn workers(tx: &Tx) -> Result<Vec<WorkerRow>, StoreError> {
                 pool: row.get("pool")?,
                 strategies: json(row, "strategies")?,
                 version: row.get("version")?,
+                // Of a build whose words are others: unknown.
+                speaks: maybe_json(row, "speaks").ok().flatten(),
             },
             live: row.get("live")?,
             leased_units: row.get("leased_units")?,
             started_at: time(row, "started_at")?,
             seen_at: time(row, "seen_at")?,
+            quarantine: maybe_time(row, "quarantined_at")?
+                .map(|since| {
+                    let reason: Option<String> = row.get("quarantine")?;
+                    Ok::<_, StoreError>(Quarantine {
+                        since,
+                        reason: reason.unwrap_or_default(),
+                    })
+                })
+                .transpose()?,
         });
     }
     Ok(workers)
@@ -136,11 +168,12 @@ pub(super) fn unit_summary(tx: &Tx, id: TaskId) -> Result<UnitSummary, StoreErro
     )?;
     summary.ahead = ahead.query_row(params![id, tx.now], |row| row.get(0))?;
     let mut slots = tx.connection.prepare_cached(
-        "select coalesce(sum(w.slots), 0),
-            coalesce(sum(case when exists (select 1 from json_each(w.strategies) s
+        "select coalesce(sum(iif(w.quarantined_at is null, w.slots, 0)), 0),
+            coalesce(sum(case when w.quarantined_at is null and exists (select 1 from json_each(w.strategies) s
                 where s.value = t.strategy) then w.slots else 0 end), 0),
-            coalesce(sum((select count(*) from units u
-                where u.owner = w.id and u.state = 'leased')), 0)
+            coalesce(sum(iif(w.quarantined_at is null, (select count(*) from units u
+                where u.owner = w.id and u.state = 'leased'), 0)), 0),
+            coalesce(sum(iif(w.quarantined_at is null, 0, w.slots)), 0)
          from tasks t join workers w on w.pool = t.pool
          where t.id = ?1 and w.left_at is null and w.seen_at > ?2",
     )?;
@@ -149,6 +182,17 @@ pub(super) fn unit_summary(tx: &Tx, id: TaskId) -> Result<UnitSummary, StoreErro
         summary.live_slots = row.get(0)?;
         summary.capable_slots = row.get(1)?;
         summary.busy_slots = row.get(2)?;
+        summary.quarantined_slots = row.get(3)?;
+    }
+    let mut worst = tx.connection.prepare_cached(
+        "select unable, unable_reason from units
+         where task_id = ?1 and state in ('queued', 'leased') and unable_reason is not null
+         order by unable desc, number limit 1",
+    )?;
+    let mut rows = worst.query([&id])?;
+    if let Some(row) = rows.next()? {
+        summary.unable = row.get(0)?;
+        summary.unable_reason = row.get(1)?;
     }
     Ok(summary)
 }
