@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use trialmill_broker::{AmqpUrls, rabbit};
-use trialmill_store::postgres;
+use trialmill_store::{Keep, postgres};
 use trialmill_tls::{ServerIdentity, Trust};
 
 /// Where it listens when nothing is said: this machine only.
@@ -81,6 +81,12 @@ pub struct Settings {
     /// Seconds that a lease lasts without renewal; the same for every process. Default 30.
     #[arg(long, env = "TRIALMILL_LEASE_SECONDS")]
     pub lease_seconds: Option<String>,
+    /// Days that the events of a task are kept after its end; the last one stays. Default 30.
+    #[arg(long, env = "TRIALMILL_KEEP_EVENTS_DAYS")]
+    pub keep_events_days: Option<String>,
+    /// Days that tasks are kept after their end, with their trials and results. Default: for ever.
+    #[arg(long, env = "TRIALMILL_KEEP_TASKS_DAYS")]
+    pub keep_tasks_days: Option<String>,
     /// What is logged, such as info or trialmill_api=debug.
     #[arg(long, env = "TRIALMILL_LOG", default_value = "info")]
     pub log: String,
@@ -111,6 +117,8 @@ pub struct Config {
     pub identity: Option<Arc<ServerIdentity>>,
     /// How long a lease lasts.
     pub lease: Duration,
+    /// How long what ended is kept.
+    pub keep: Keep,
 }
 
 impl Settings {
@@ -194,6 +202,12 @@ impl Settings {
             ));
         }
         let lease = keep(self.lease(), &mut faults);
+        let (events, tasks) = (&self.keep_events_days, &self.keep_tasks_days);
+        let keep = Keep::of_days(events.as_deref(), tasks.as_deref());
+        let keep = keep.unwrap_or_else(|mistakes| {
+            faults.extend(mistakes);
+            Keep::default()
+        });
         let secured = database_trust.zip(amqp_trust);
         match (listen, database_url, amqp_urls, secured, lease) {
             (
@@ -211,6 +225,7 @@ impl Settings {
                 api_key,
                 identity: identity.map(Arc::new),
                 lease,
+                keep,
             }),
             _ => Err(faults),
         }

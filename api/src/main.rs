@@ -64,7 +64,10 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let (relay_store, relay_broker): (Arc<dyn Store>, Arc<dyn Broker>) =
         (Arc::clone(&store), broker.clone());
-    let pace = Pace::for_lease(config.lease);
+    let pace = Pace {
+        keep: config.keep,
+        ..Pace::for_lease(config.lease)
+    };
     let relay = trialmill_relay::run(
         relay_store,
         relay_broker,

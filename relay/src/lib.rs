@@ -5,6 +5,9 @@
 //! time), publishes them, and on the broker's confirmation puts it off further: a crash anywhere
 //! means a duplicate message, which is harmless, and never a lost unit.
 //!
+//! **Tidying** removes what is no longer kept, a few thousand rows at a time; one process at a time
+//! does, and none waits for another.
+//!
 //! The **reaper** queues units whose lease has expired and ends tasks whose time ran out. Every
 //! process runs it: its operations are conditional, so several do no harm.
 
@@ -15,13 +18,17 @@ use tokio_util::sync::CancellationToken;
 use trialmill_broker::{Broker, BrokerState, PublishError};
 use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::message::{UnitMessage, UnitNote};
-use trialmill_store::{Leadership, Store, StoreError};
+use trialmill_store::{Keep, Leadership, Store, StoreError};
 
 /// How often the relay looks again while as many units are in flight as may be.
 const SATURATED_POLL: Duration = Duration::from_millis(25);
 
 /// A leader without a broker gives up its place after this time, since another may have one.
 const WITHOUT_BROKER: Duration = Duration::from_secs(5);
+
+/// Time between two rounds of tidying while there is more to remove: the others have the database
+/// most of the time.
+const BETWEEN_ROUNDS: Duration = Duration::from_millis(100);
 
 /// How the loops tick.
 #[derive(Debug, Clone)]
@@ -30,6 +37,10 @@ pub struct Pace {
     pub poll: Duration,
     /// The reaper looks this often: a sixth of a lease.
     pub reap: Duration,
+    /// What is no longer kept is looked for this often. A minute.
+    pub tidy: Duration,
+    /// How long what ended is kept.
+    pub keep: Keep,
 }
 
 impl Pace {
@@ -39,6 +50,8 @@ impl Pace {
         Self {
             poll: Duration::from_millis(500),
             reap: lease / 6,
+            tidy: Duration::from_secs(60),
+            keep: Keep::default(),
         }
     }
 }
@@ -55,7 +68,8 @@ pub async fn run(
         tokio::join!(
             relay(&*store, &*broker, &pool, &pace),
             watch_emptied(&*store, &*broker, &pool, &pace),
-            reap(&*store, &pace)
+            reap(&*store, &pace),
+            tidy(&*store, &pace)
         );
     };
     tokio::select! {
@@ -218,6 +232,27 @@ async fn reap(store: &dyn Store, pace: &Pace) {
             Err(e) => trouble.note("reaper", Err(e)),
         }
         sleep(pace.reap).await;
+    }
+}
+
+async fn tidy(store: &dyn Store, pace: &Pace) {
+    let mut trouble = Trouble::default();
+    let mut wait = pace.tidy;
+    loop {
+        sleep(wait).await;
+        wait = pace.tidy;
+        match store.tidy(&pace.keep).await {
+            Ok(tidied) => {
+                trouble.over();
+                if !tidied.is_nothing() {
+                    tracing::info!(?tidied, "removed what is no longer kept");
+                }
+                if tidied.more {
+                    wait = BETWEEN_ROUNDS;
+                }
+            }
+            Err(e) => trouble.note("tidying", Err(e)),
+        }
     }
 }
 

@@ -101,6 +101,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 UnitEnd::Keep
             },
             result: None,
+            why: None,
         };
         store.record(id, &[flush]).await?;
         first = last;

@@ -25,6 +25,49 @@ pub struct Keep {
     pub tasks: Option<Duration>,
 }
 
+/// The longest time that can be asked for: a hundred years.
+const MOST_DAYS: u64 = 36_500;
+
+impl Keep {
+    /// What `TRIALMILL_KEEP_EVENTS_DAYS` and `TRIALMILL_KEEP_TASKS_DAYS` ask for.
+    ///
+    /// ```
+    /// use trialmill_store::Keep;
+    ///
+    /// assert_eq!(Keep::of_days(None, None), Ok(Keep::default()));
+    /// let year = Keep::of_days(Some("7"), Some("365")).unwrap();
+    /// assert_eq!(year.tasks.unwrap() / 365, year.events / 7);
+    /// assert_eq!(Keep::of_days(Some("-1"), Some("0")).unwrap_err().len(), 2);
+    /// ```
+    ///
+    /// # Errors
+    /// Every mistake, one sentence each.
+    pub fn of_days(events: Option<&str>, tasks: Option<&str>) -> Result<Self, Vec<String>> {
+        let mut faults = Vec::new();
+        let mut days = |name: &str, text: Option<&str>, least: u64| {
+            let text = text?;
+            let number = text.trim().parse().ok();
+            let number = number.filter(|days| (least..=MOST_DAYS).contains(days));
+            if number.is_none() {
+                faults.push(format!(
+                    "{name} is '{text}'; it must be a whole number from {least} to {MOST_DAYS}"
+                ));
+            }
+            number.map(|days| DAY * u32::try_from(days).expect("bounded above"))
+        };
+        let events = days("TRIALMILL_KEEP_EVENTS_DAYS", events, 0);
+        // Not 0: results would be gone before anybody has seen them.
+        let tasks = days("TRIALMILL_KEEP_TASKS_DAYS", tasks, 1);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self {
+            events: events.unwrap_or(Self::default().events),
+            tasks,
+        })
+    }
+}
+
 impl Default for Keep {
     fn default() -> Self {
         Self {

@@ -139,8 +139,8 @@ pub trait Store: Send + Sync + 'static {
     /// Trials start again; queued units are due at once.
     async fn resume(&self, id: TaskId) -> Result<ControlOutcome, StoreError>;
 
-    /// Removes an ended task and everything that belongs to it. Its trials may be many: they are
-    /// removed by [`Store::tidy`], and until then belong to no task.
+    /// Removes an ended task and everything that belongs to it. Of more than [`TIDY_ROWS`] trials
+    /// the rest is removed by [`Store::tidy`], and until then belongs to no task.
     async fn delete(&self, id: TaskId) -> Result<ControlOutcome, StoreError>;
 
     // ---- trials and events -----------------------------------------------------------------

@@ -97,7 +97,9 @@ pub const RULES: &[(&str, &str)] = &[
         "select cast(r.task_id as text), 'trial ' || r.number || ' is outside the recorded part of unit '
             || r.unit
          from trials r left join units u on u.task_id = r.task_id and u.number = r.unit
-         where u.task_id is null or r.number < u.first or r.number >= u.first + u.recorded",
+            left join deleted_tasks d on d.task_id = r.task_id
+         where d.task_id is null
+            and (u.task_id is null or r.number < u.first or r.number >= u.first + u.recorded)",
     ),
     (
         "recorded_equals_rows",

@@ -73,6 +73,7 @@ fn flush(claim: &Claim, count: u32, end: UnitEnd) -> UnitFlush {
         trials: (claim.first..claim.first + count).map(trial).collect(),
         end,
         result: None,
+        why: None,
     }
 }
 
@@ -135,6 +136,7 @@ async fn what_was_committed_is_there_after_a_restart_and_no_lease_is() {
         pool: "default".to_owned(),
         strategies: vec!["sphere".to_owned()],
         version: "0.1.0".to_owned(),
+        speaks: None,
     };
     store.announce(&card).await.unwrap();
     let claim = claimed(&store, 10, worker).await;
@@ -188,6 +190,7 @@ async fn a_restart_makes_the_workers_of_before_leave() {
         pool: "default".to_owned(),
         strategies: vec![],
         version: "0.1.0".to_owned(),
+        speaks: None,
     };
     store.announce(&card).await.unwrap();
     assert!(store.workers().await.unwrap()[0].live);

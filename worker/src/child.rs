@@ -95,6 +95,12 @@ impl Reply {
         }
     }
 
+    /// Whether it is a completed trial with this one value.
+    pub(crate) fn is_value(&self, expected: f64) -> bool {
+        matches!(&self.answer, Answer::Completed { values, .. }
+            if values.len() == 1 && values[0].to_bits() == expected.to_bits())
+    }
+
     pub(crate) fn into_evaluated(self) -> Evaluated {
         Evaluated {
             outcome: self.answer.into_outcome(),

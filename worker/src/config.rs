@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use trialmill_broker::{AmqpUrls, check_pool, rabbit};
 use trialmill_common::secret::{Secret, masked};
-use trialmill_store::postgres;
+use trialmill_store::{Keep, postgres};
 use trialmill_tls::Trust;
 
 /// Runs trials of Trialmill tasks: takes units from RabbitMQ, writes results to PostgreSQL.
@@ -89,6 +89,12 @@ pub struct Settings {
     /// MiB of address space of the worker itself; default: no limit.
     #[arg(long, global = true, env = "TRIALMILL_MEMORY_MB")]
     pub memory_mb: Option<String>,
+    /// Days that the events of a task are kept after its end; default: 30. The last one stays.
+    #[arg(long, global = true, env = "TRIALMILL_KEEP_EVENTS_DAYS")]
+    pub keep_events_days: Option<String>,
+    /// Days that tasks are kept after their end, with their trials and results; default: for ever.
+    #[arg(long, global = true, env = "TRIALMILL_KEEP_TASKS_DAYS")]
+    pub keep_tasks_days: Option<String>,
     /// Where the worker writes its status for `healthcheck`, one file per worker; default:
     /// trialmill-worker.status in the folder for temporary files.
     #[arg(long, global = true, env = "TRIALMILL_STATUS_FILE")]
@@ -120,6 +126,8 @@ pub struct Config {
     pub memory_bytes: Option<u64>,
     /// How to work.
     pub worker: WorkerOptions,
+    /// How long what ended is kept.
+    pub keep: Keep,
 }
 
 /// Secrets are left out.
@@ -132,6 +140,7 @@ impl fmt::Debug for Config {
             .field("amqp_trust", &self.amqp_trust)
             .field("memory_bytes", &self.memory_bytes)
             .field("worker", &self.worker)
+            .field("keep", &self.keep)
             .finish()
     }
 }
@@ -284,6 +293,12 @@ impl Settings {
                  must be written at least twice per lease"
             ));
         }
+        let (events, tasks) = (&self.keep_events_days, &self.keep_tasks_days);
+        let keep = Keep::of_days(events.as_deref(), tasks.as_deref());
+        let keep = keep.unwrap_or_else(|faults| {
+            check.faults.extend(faults);
+            Keep::default()
+        });
         let database = database_url.zip(database_trust);
         let amqp = amqp_urls.zip(amqp_trust);
         match (database, amqp) {
@@ -298,6 +313,7 @@ impl Settings {
                     amqp_trust,
                     memory_bytes,
                     worker,
+                    keep,
                 })
             }
             _ => Err(ConfigFaults(check.faults)),

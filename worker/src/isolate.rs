@@ -5,11 +5,13 @@ use crate::backoff::Backoff;
 use crate::child::{Ask, CHILD_VARIABLE, Reply, Setup, Started};
 use crate::cpu::Lane;
 use crate::job::Evaluated;
+use crate::options::WorkerOptions;
 use crate::running::{Phase, Shared};
+use crate::selftest;
 use crate::slot::{read_history, start_trial};
 use crate::stop::Signal;
 use crate::trials::{Batch, Halt, Next};
-use crate::unit::HeldUnit;
+use crate::unit::{Cannot, HeldUnit};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
@@ -29,7 +31,7 @@ pub(crate) struct Isolated<'a> {
 }
 
 /// A living child.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     asks: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
@@ -96,6 +98,12 @@ impl<'a> Isolated<'a> {
                     // the worker leaves is handed back, not charged.
                     Attempt::Died(_) if *self.shared.phase.borrow() > Phase::Running => break None,
                     Attempt::Died(how) => {
+                        // Where no child lives, its death says nothing about the trial.
+                        if let Err(fault) = selftest::child(&self.shared.options).await {
+                            let why = format!("an isolated trial died {how}, but {fault}");
+                            self.batch.unit.cannot_run(Cannot::here(&self.shared, &why));
+                            break None;
+                        }
                         tracing::warn!(trial.number = trial.number, how, "an isolated trial died");
                         match self.charge(&trial).await {
                             Some(crashes) if crashes >= MAX_TRIAL_CRASHES => {
@@ -168,52 +176,27 @@ impl<'a> Isolated<'a> {
 
     /// Starts a child and waits until it is ready, unless the unit is to be left before.
     async fn start_child(&mut self) -> Result<(), Attempt> {
-        let mut running = match self.spawn() {
+        let mut running = match spawn(&self.shared.options) {
             Ok(running) => running,
-            Err(error) => return Err(self.cannot_start(&error.to_string()).await),
+            Err(error) => return Err(self.cannot_start(&error.to_string())),
         };
         let setup = self.setup();
         let unit = Arc::clone(&self.batch.unit);
         let started = tokio::select! {
             biased;
-            started = set_up(&mut running, setup) => Some(started),
+            started = ready(&mut running, setup) => Some(started),
             // Its trial has not begun, so any signal is reason enough.
             () = raised(&unit, Signal::HandBack) => return Err(Attempt::Interrupted),
             () = tokio::time::sleep(SETUP_LIMIT) => None,
         };
         self.child = Some(running);
         let why = match started {
-            Some(Ok(Some(Started::Ready))) => return Ok(()),
-            Some(Ok(Some(Started::Failed(why)))) => why,
-            Some(Ok(None)) => "it ended during its setup".to_owned(),
-            Some(Err(error)) => error.to_string(),
+            Some(Ok(())) => return Ok(()),
+            Some(Err(why)) => why,
             None => format!("its setup took longer than {} s", SETUP_LIMIT.as_secs()),
         };
         let end = self.end_child().await.map_or_else(unknown_end, told);
-        Err(self.cannot_start(&format!("{why}; it ended {end}")).await)
-    }
-
-    fn spawn(&self) -> io::Result<Running> {
-        let options = &self.shared.options;
-        let program = match &options.child_program {
-            Some(program) => program.clone(),
-            None => std::env::current_exe()?,
-        };
-        let mut child = Command::new(program)
-            .env(CHILD_VARIABLE, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            // Ctrl-C at a terminal is for the worker, which decides what becomes of its children.
-            .process_group(0)
-            .spawn()?;
-        let asks = child.stdin.take().expect("piped above");
-        let answers = BufReader::new(child.stdout.take().expect("piped above")).lines();
-        Ok(Running {
-            child,
-            asks,
-            answers,
-        })
+        Err(self.cannot_start(&format!("{why}; it ended {end}")))
     }
 
     /// What the child is told first: the line of the setup, and the bars.
@@ -230,17 +213,14 @@ impl<'a> Isolated<'a> {
         (setup, series)
     }
 
-    /// This process cannot start children now (no memory, no processes): not the trial's fault.
-    async fn cannot_start(&self, why: &str) -> Attempt {
-        tracing::error!(
-            why,
-            "no isolated child can be started; handing the unit back"
+    /// This process cannot start children now (no memory, no processes), or not for this task (its
+    /// bars do not fit): no trial's fault.
+    fn cannot_start(&self, why: &str) -> Attempt {
+        let limit = self.shared.options.trial_memory_bytes >> 20;
+        let why = format!(
+            "no isolated child can be started for it: {why}; TRIALMILL_TRIAL_MEMORY_MB is {limit}"
         );
-        tokio::select! {
-            () = tokio::time::sleep(CANNOT_START_PAUSE) => {}
-            () = raised(&self.batch.unit, Signal::HandBack) => {}
-        }
-        self.batch.unit.raise(Signal::HandBack);
+        self.batch.unit.cannot_run(Cannot::here(&self.shared, &why));
         Attempt::Interrupted
     }
 
@@ -275,10 +255,47 @@ impl<'a> Isolated<'a> {
 
 /// How long a child whose pipe has ended may take to die by itself.
 const END_PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
-/// How long a unit is kept when no child can be started.
-const CANNOT_START_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
 /// How long a child may take to read its bars and make its objective ready.
 const SETUP_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Starts the program of the children.
+pub(crate) fn spawn(options: &WorkerOptions) -> io::Result<Running> {
+    let program = match &options.child_program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()?,
+    };
+    let mut child = Command::new(program)
+        .env(CHILD_VARIABLE, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        // Ctrl-C at a terminal is for the worker, which decides what becomes of its children.
+        .process_group(0)
+        .spawn()?;
+    let asks = child.stdin.take().expect("piped above");
+    let answers = BufReader::new(child.stdout.take().expect("piped above")).lines();
+    Ok(Running {
+        child,
+        asks,
+        answers,
+    })
+}
+
+/// Gives a child its setup and waits until it is ready.
+///
+/// # Errors
+/// Why it is not, in words.
+pub(crate) async fn ready(
+    running: &mut Running,
+    setup: (Setup, Vec<Vec<u8>>),
+) -> Result<(), String> {
+    match set_up(running, setup).await {
+        Ok(Some(Started::Ready)) => Ok(()),
+        Ok(Some(Started::Failed(why))) => Err(why),
+        Ok(None) => Err("it ended during its setup".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
 
 /// Waits until the unit's signal is at least `signal`.
 async fn raised(unit: &HeldUnit, signal: Signal) {
@@ -311,7 +328,7 @@ async fn set_up(
         .map_err(io::Error::other)
 }
 
-async fn exchange(running: &mut Running, ask: &Ask) -> io::Result<Option<Reply>> {
+pub(crate) async fn exchange(running: &mut Running, ask: &Ask) -> io::Result<Option<Reply>> {
     running.asks.write_all(&line(ask)).await?;
     running.asks.flush().await?;
     let Some(text) = running.answers.next_line().await? else {

@@ -7,8 +7,9 @@
 //! - tokio tasks wait, threads compute: one slot has one task (`slot`) and one thread (`cpu`);
 //! - leases are renewed (`renew`) and results written (`flush`) on tasks of their own, which wait
 //!   for no computation;
-//! - trials that killed a worker run in a child process ([`child`]).
-//!
+//! - trials that killed a worker run in a child process ([`child`]);
+//! - a worker that fails for reasons of its own takes no units until it has tested itself
+//!   (`quarantine`);
 //! - samplers that look at history are shown it by `history`, which keeps it and bounds how much
 //!   of it may be unseen.
 //!
@@ -25,9 +26,11 @@ mod job;
 pub mod objective;
 mod options;
 pub mod preflight;
+mod quarantine;
 mod renew;
 mod run;
 mod running;
+mod selftest;
 mod slot;
 pub mod status;
 mod stop;

@@ -143,13 +143,17 @@ async fn work(config: &Config, settings: &Settings) -> anyhow::Result<()> {
         store,
         Arc::clone(&broker),
         config.worker.pool.clone(),
-        Pace::for_lease(config.worker.lease),
+        Pace {
+            keep: config.keep,
+            ..Pace::for_lease(config.worker.lease)
+        },
         shutdown.clone(),
     ));
     let beats = tokio::spawn(write_status(
         StatusFile::new(settings.status_file(), config.worker.lease),
         worker.card().clone(),
         worker.beat(),
+        worker.quarantine(),
     ));
     let mut relay_ended = false;
     let fault: Option<anyhow::Error> = tokio::select! {
@@ -212,13 +216,19 @@ async fn write_status(
     file: StatusFile,
     card: trialmill_common::worker::WorkerCard,
     mut beat: tokio::sync::watch::Receiver<trialmill_worker::Beat>,
+    mut quarantine: tokio::sync::watch::Receiver<Option<String>>,
 ) {
     loop {
         let now = *beat.borrow_and_update();
-        if let Err(error) = file.write(&card, now) {
+        let why = quarantine.borrow_and_update().clone();
+        if let Err(error) = file.write(&card, now, why.as_deref()) {
             tracing::warn!(%error, "the status file cannot be written; healthcheck will fail");
         }
-        if beat.changed().await.is_err() {
+        let changed = tokio::select! {
+            changed = beat.changed() => changed,
+            changed = quarantine.changed() => changed,
+        };
+        if changed.is_err() {
             return;
         }
     }

@@ -88,6 +88,14 @@ impl Subject {
         TestFunction::named(&self.strategy_name).is_none()
     }
 
+    /// What this build has not got of it, in words: its strategy may be of a newer one.
+    #[must_use]
+    pub fn missing_here(&self) -> Option<String> {
+        let name = &self.strategy_name;
+        let known = TestFunction::named(name).is_some() || strategy::find(name).is_some();
+        (!known).then(|| format!("this build has no strategy named {name}; a newer one may"))
+    }
+
     /// The time limit of one evaluation.
     #[must_use]
     pub fn time_limit(&self) -> Duration {

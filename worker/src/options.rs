@@ -39,6 +39,9 @@ pub struct WorkerOptions {
     pub unrecorded_bytes: usize,
     /// Limit of the address space of an isolated child, in bytes. 2 GiB.
     pub trial_memory_bytes: u64,
+    /// How long after a run of failures of its own a worker tests itself for the first time; later
+    /// pauses are longer. 5 s.
+    pub quarantine: Duration,
     /// The program run as an isolated child: one whose `main` begins with
     /// [`crate::child::main_if_child`]. None: this process's own.
     pub child_program: Option<PathBuf>,
@@ -62,6 +65,7 @@ impl WorkerOptions {
             history_bytes: 256 << 20,
             unrecorded_bytes: 4 << 20,
             trial_memory_bytes: 2 << 30,
+            quarantine: Duration::from_secs(5),
             child_program: None,
         }
     }

@@ -5,6 +5,7 @@ use crate::flush::{self, FlushNow};
 use crate::history::Histories;
 use crate::objective;
 use crate::options::WorkerOptions;
+use crate::quarantine::{self, Health};
 use crate::renew;
 use crate::slot::Slot;
 use crate::stop::Signal;
@@ -15,11 +16,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use trialmill_broker::{Broker, BrokerError};
+use trialmill_broker::{Broker, BrokerError, check_pool};
 use trialmill_common::failpoints::{FailPoint, reach};
+use trialmill_common::message::SCHEMA_VERSION;
+use trialmill_common::spec::FORM_VERSION;
 use trialmill_common::state::WorkerId;
-use trialmill_common::worker::WorkerCard;
-use trialmill_store::{Store, StoreError};
+use trialmill_common::worker::{Speaks, WorkerCard};
+use trialmill_store::{Store, StoreError, schema_version};
 use uuid::Uuid;
 
 /// Why a worker did not start.
@@ -86,6 +89,8 @@ pub struct Beat {
 /// What the parts of a worker share.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) health: Health,
     pub(crate) options: WorkerOptions,
     pub(crate) card: WorkerCard,
     pub(crate) held: HeldUnits,
@@ -133,6 +138,7 @@ pub struct RunningWorker {
     flusher: JoinHandle<()>,
     slots_ended: watch::Sender<bool>,
     renewal: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
 }
 
 impl RunningWorker {
@@ -166,12 +172,16 @@ impl RunningWorker {
             pool: options.pool.clone(),
             strategies: objective::names(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            speaks: Some(speaks()),
         };
+        check_pool(&card.pool)?;
         store.announce(&card).await?;
         let shared = Arc::new(Shared {
             tasks: TaskCache::new(Arc::clone(&store), options.cache_bytes),
             histories: Histories::new(options.history_bytes),
             store,
+            broker,
+            health: Health::new(),
             options,
             card,
             held: HeldUnits::default(),
@@ -188,12 +198,12 @@ impl RunningWorker {
         let mut slots = JoinSet::new();
         for number in 0..shared.options.slots {
             let tag = format!("trialmill-worker.{host}.{short}.slot-{number:02}");
-            let consumer = broker.consume(&shared.options.pool, &tag).await?;
-            slots.spawn(Slot::new(Arc::clone(&shared), number)?.run(consumer));
+            slots.spawn(Slot::new(Arc::clone(&shared), number, tag)?.run());
         }
         let slots_ended = watch::Sender::new(false);
         let flusher = tokio::spawn(flush::run(Arc::clone(&shared), slots_ended.subscribe()));
         let renewal = tokio::spawn(renew::run(Arc::clone(&shared)));
+        let upkeep = tokio::spawn(quarantine::run(Arc::clone(&shared)));
         let (slots_number, pool) = (shared.options.slots, &shared.options.pool);
         tracing::info!(worker.id = %shared.card.id, slots = slots_number, pool, "worker started");
         Ok(Self {
@@ -202,6 +212,7 @@ impl RunningWorker {
             flusher,
             slots_ended,
             renewal,
+            upkeep,
         })
     }
 
@@ -215,6 +226,13 @@ impl RunningWorker {
     #[must_use]
     pub fn beat(&self) -> watch::Receiver<Beat> {
         self.shared.beat.subscribe()
+    }
+
+    /// Why the worker takes no units now, if it does not: after a run of failures of its own it
+    /// tests itself until it passes.
+    #[must_use]
+    pub fn quarantine(&self) -> watch::Receiver<Option<String>> {
+        self.shared.health.quarantine()
     }
 
     /// Waits until the worker cannot go on: drain it then, and restart the process. Cancel safe.
@@ -270,6 +288,7 @@ impl RunningWorker {
             tracing::warn!("the last results could not be written; their trials run again");
         }
         self.renewal.abort();
+        self.upkeep.abort();
         reach(FailPoint::HandedBack);
         let leave = shared.store.leave(shared.card.id);
         match tokio::time::timeout(GIVING_UP, leave).await {
@@ -287,6 +306,15 @@ impl RunningWorker {
     }
 }
 
+/// The versions of what this build reads.
+fn speaks() -> Speaks {
+    Speaks {
+        schema: schema_version(),
+        form: FORM_VERSION,
+        message: u32::try_from(SCHEMA_VERSION).expect("versions are small and positive"),
+    }
+}
+
 /// How long the last steps of a drain may take each.
 const GIVING_UP: Duration = Duration::from_secs(2);
 
@@ -294,6 +322,7 @@ impl Drop for RunningWorker {
     fn drop(&mut self) {
         self.flusher.abort();
         self.renewal.abort();
+        self.upkeep.abort();
         // The threads of the CPU pool end with their current trial.
         for unit in self.shared.held.all() {
             unit.raise(Signal::Lost);

@@ -9,13 +9,13 @@ use crate::backoff::Backoff;
 use crate::cpu::Lane;
 use crate::isolate::Isolated;
 use crate::job::Job;
+use crate::quarantine::count_own_failure;
 use crate::running::{Phase, Shared, WorkerFault};
 use crate::stop::Signal;
 use crate::task::{PrepareError, PreparedTask};
 use crate::trials::{Announced, Batch, Halt, Limits};
-use crate::unit::{HeldUnit, Settled};
+use crate::unit::{Cannot, HeldUnit, Settled};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tracing::Instrument;
@@ -27,10 +27,6 @@ use trialmill_common::trial::RunningTrial;
 use trialmill_store::StoreError;
 use trialmill_store::rows::{Claim, UnitRef};
 
-/// How long a unit that this build cannot read is kept before it is handed back: a worker of
-/// another build may take it, and the two do not toss it between them.
-const UNREADABLE_PAUSE: Duration = Duration::from_secs(5);
-
 /// One slot of a worker.
 pub(crate) struct Slot {
     shared: Arc<Shared>,
@@ -38,32 +34,73 @@ pub(crate) struct Slot {
     number: u32,
     /// `host:pid/slot-07`, for failures.
     worker: Arc<str>,
+    /// Names its consumer at the broker.
+    tag: String,
     phase: watch::Receiver<Phase>,
+    quarantine: watch::Receiver<Option<String>>,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// It is acknowledged.
+    Done,
+    /// It is given back: the worker takes no units now.
+    GivenBack,
 }
 
 impl Slot {
-    pub(crate) fn new(shared: Arc<Shared>, number: u32) -> std::io::Result<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, number: u32, tag: String) -> std::io::Result<Self> {
         let lane = Lane::spawn(number)?;
         let worker = format!("{}/slot-{number:02}", shared.card.name).into();
         let phase = shared.phase.subscribe();
+        let quarantine = shared.health.quarantine();
         Ok(Self {
             shared,
             lane,
             number,
             worker,
+            tag,
             phase,
+            quarantine,
         })
     }
 
-    /// Works until the worker drains.
-    pub(crate) async fn run(mut self, mut consumer: Box<dyn Consumer>) {
+    /// Works until the worker drains, and not while it is in quarantine.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let healthy = async {
+                let quarantine = &mut self.quarantine;
+                let _ = quarantine.wait_for(Option::is_none).await;
+            };
+            tokio::select! {
+                biased;
+                _ = self.phase.wait_for(|phase| *phase > Phase::Running) => return,
+                () = healthy => {}
+            }
+            let pool = &self.shared.options.pool;
+            let consumer = match self.shared.broker.consume(pool, &self.tag).await {
+                Ok(consumer) => consumer,
+                Err(error) => {
+                    // Only for names that were checked when the worker started.
+                    let fault = WorkerFault::SlotEnded(error.to_string());
+                    return self.shared.fail(fault);
+                }
+            };
+            self.consume(consumer).await;
+        }
+    }
+
+    /// Takes messages until the worker drains or goes into quarantine.
+    async fn consume(&mut self, mut consumer: Box<dyn Consumer>) {
         loop {
             let delivery = tokio::select! {
                 biased;
                 _ = self.phase.wait_for(|phase| *phase > Phase::Running) => break,
+                _ = self.quarantine.wait_for(Option::is_some) => break,
                 delivery = consumer.next() => delivery,
             };
-            if !self.take(consumer.as_mut(), &delivery).await {
+            if self.take(consumer.as_mut(), &delivery).await == Taken::GivenBack {
                 break;
             }
         }
@@ -71,8 +108,7 @@ impl Slot {
         consumer.close().await;
     }
 
-    /// One message. False: the worker leaves, and the message is given back.
-    async fn take(&mut self, consumer: &mut dyn Consumer, delivery: &Delivery) -> bool {
+    async fn take(&mut self, consumer: &mut dyn Consumer, delivery: &Delivery) -> Taken {
         let unit = UnitRef {
             task: TaskId(delivery.message.task),
             unit: delivery.message.unit,
@@ -86,11 +122,11 @@ impl Slot {
                 reach(FailPoint::UnitSettled);
             }
             Claimed::Nothing => {}
-            Claimed::Leaving => return false,
+            Claimed::Leaving => return Taken::GivenBack,
         }
         consumer.ack().await;
         reach(FailPoint::SlotAcknowledged);
-        true
+        Taken::Done
     }
 
     /// Claims, however long the store is away.
@@ -117,6 +153,9 @@ impl Slot {
             Phase::Finishing => unit.raise(Signal::HandBack),
             Phase::Interrupting | Phase::GivingUp => unit.raise(Signal::Interrupt),
         }
+        if self.shared.health.is_quarantined() {
+            unit.raise(Signal::HandBack);
+        }
         tracing::debug!(
             first = claim.first,
             count = claim.count,
@@ -127,6 +166,12 @@ impl Slot {
             Some((task, announced)) => self.work(consumer, claim, &unit, task, announced).await,
             None => UnitEnd::HandBack,
         };
+        let own = unit.cannot().and_then(Cannot::own);
+        match own {
+            Some(why) => count_own_failure(&self.shared, why),
+            None if unit.has_ended_trials() => self.shared.health.worked(),
+            None => {}
+        }
         if unit.signal.get() == Signal::Lost {
             self.shared.held.remove(unit.lease);
             return;
@@ -161,20 +206,22 @@ impl Slot {
                 }
                 Err(error) => error,
             };
-            let wait = match &error {
-                PrepareError::Store(cause) if cause.is_transient() => backoff.delay(),
-                _ => {
-                    tracing::error!(%error, "the task cannot be made ready here; handing back");
-                    UNREADABLE_PAUSE
+            match &error {
+                PrepareError::Store(cause) if cause.is_transient() => {}
+                PrepareError::Unreadable(why) => {
+                    unit.cannot_run(Cannot::this_build(&self.shared, why));
                 }
-            };
-            let transient = matches!(&error, PrepareError::Store(cause) if cause.is_transient());
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = unit.changed.notified() => {}
+                PrepareError::Store(_) | PrepareError::Panicked => {
+                    let why = format!("the task cannot be made ready: {error}");
+                    unit.cannot_run(Cannot::here(&self.shared, &why));
+                }
             }
-            if !transient || unit.signal.get() > Signal::Run {
+            if unit.signal.get() > Signal::Run {
                 return None;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.delay()) => {}
+                () = unit.changed.notified() => {}
             }
         }
     }
@@ -214,7 +261,7 @@ impl Slot {
                     running.await
                 }
             };
-            return self.left(&halt, unit).await;
+            return self.left(&halt, unit);
         }
         let mut acked = false;
         let mut started = None;
@@ -250,7 +297,7 @@ impl Slot {
                 Some(Halt::ReadHistory(number)) => {
                     read_history(&self.shared, &self.lane, unit, number).await;
                 }
-                Some(halt) => return self.left(&halt, unit).await,
+                Some(halt) => return self.left(&halt, unit),
                 None => return self.give_thread_up(unit),
             }
         }
@@ -262,14 +309,10 @@ impl Slot {
     }
 
     /// How a unit is left after its loop returned.
-    async fn left(&self, halt: &Halt, unit: &HeldUnit) -> UnitEnd {
+    fn left(&self, halt: &Halt, unit: &HeldUnit) -> UnitEnd {
         if let Halt::NoPoint(why) = halt {
-            // Another build may do better; the two do not toss it between them.
-            tracing::error!(why, "a trial has no point; handing the unit back");
-            tokio::select! {
-                () = tokio::time::sleep(UNREADABLE_PAUSE) => {}
-                () = unit.changed.notified() => {}
-            }
+            let why = format!("a trial has no point: {why}");
+            unit.cannot_run(Cannot::anywhere(&self.shared, &why));
         }
         left(halt, unit)
     }
@@ -283,6 +326,10 @@ impl Slot {
             Err(error) => self.shared.fail(WorkerFault::NoThread(error.to_string())),
         }
         self.shared.count_abandoned_thread();
+        count_own_failure(
+            &self.shared,
+            "a thread was given up to a trial that ignores its deadline",
+        );
         match unit.signal.get() {
             Signal::Stop => UnitEnd::Close,
             Signal::Run | Signal::HandBack | Signal::Interrupt | Signal::Lost => UnitEnd::Isolate,
@@ -368,20 +415,15 @@ pub(crate) async fn read_history(shared: &Shared, lane: &Lane, unit: &HeldUnit, 
             Ok(()) => return unit.history_is_read(number),
             Err(error) => error,
         };
-        let transient = error.is_transient();
-        let wait = if transient {
+        if error.is_transient() {
             tracing::warn!(%error, "the history could not be read yet");
-            backoff.delay()
+            tokio::select! {
+                () = tokio::time::sleep(backoff.delay()) => {}
+                () = unit.changed.notified() => {}
+            }
         } else {
-            tracing::error!(%error, "the history cannot be read; handing the unit back");
-            UNREADABLE_PAUSE
-        };
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = unit.changed.notified() => {}
-        }
-        if !transient {
-            unit.raise(Signal::HandBack);
+            let why = format!("the history cannot be read: {error}");
+            unit.cannot_run(Cannot::anywhere(shared, &why));
         }
         if unit.signal.get() > Signal::Run {
             return;

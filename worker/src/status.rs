@@ -20,6 +20,9 @@ struct Status {
     slots: u32,
     beats: u64,
     database: bool,
+    /// Why it takes no units now: alive all the same, and to be left to itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quarantine: Option<String>,
     /// Older than this, the worker is taken for dead.
     fresh_seconds: u64,
 }
@@ -45,13 +48,14 @@ impl StatusFile {
     ///
     /// # Errors
     /// When the folder is missing or not writable.
-    pub fn write(&self, card: &WorkerCard, beat: Beat) -> io::Result<()> {
+    pub fn write(&self, card: &WorkerCard, beat: Beat, quarantine: Option<&str>) -> io::Result<()> {
         let status = Status {
             worker: card.id.to_string(),
             name: card.name.clone(),
             slots: card.slots,
             beats: beat.turns,
             database: beat.database,
+            quarantine: quarantine.map(str::to_owned),
             fresh_seconds: self.fresh_seconds,
         };
         let text = serde_json::to_string(&status).map_err(io::Error::other)?;
@@ -97,8 +101,12 @@ pub fn check(path: &Path) -> Result<String, String> {
     } else {
         "; the database does not answer"
     };
+    let quarantine = status
+        .quarantine
+        .map(|reason| format!("; it is in quarantine and takes no units: {reason}"))
+        .unwrap_or_default();
     Ok(format!(
-        "worker {} with {} slots is alive{database}",
+        "worker {} with {} slots is alive{database}{quarantine}",
         status.name, status.slots
     ))
 }
@@ -122,6 +130,7 @@ mod tests {
             pool: "default".to_owned(),
             strategies: vec![],
             version: "0".to_owned(),
+            speaks: None,
         };
         file.write(
             &card,
@@ -129,12 +138,14 @@ mod tests {
                 turns: 3,
                 database: false,
             },
+            Some("no child"),
         )
         .unwrap();
-        assert!(
-            check(&path)
-                .unwrap()
-                .contains("host:1 with 2 slots is alive; the database")
+        let said = check(&path).unwrap();
+        assert_eq!(
+            said,
+            "worker host:1 with 2 slots is alive; the database does not answer; it is in \
+             quarantine and takes no units: no child"
         );
         let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
         std::fs::File::options()

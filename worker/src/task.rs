@@ -116,6 +116,7 @@ impl Pace {
 pub(crate) enum PrepareError {
     #[error("{0}")]
     Store(Arc<StoreError>),
+    /// The stored task is of another build, or names what this one has not got.
     #[error("{0}")]
     Unreadable(String),
     /// Only the sampler's part, which the submission has run on the same input; what else panics
@@ -191,6 +192,9 @@ impl TaskCache {
         let job = Job::read(claim.kind, &claim.spec)
             .map_err(|error| PrepareError::Unreadable(error.to_string()))?;
         let subject = job.subject();
+        if let Some(missing) = subject.missing_here() {
+            return Err(PrepareError::Unreadable(missing));
+        }
         let bars = if subject.needs_bars() {
             self.bars(claim, &job.symbols(), lane).await?
         } else {

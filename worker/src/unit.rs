@@ -2,6 +2,7 @@
 
 use crate::history::TaskHistory;
 use crate::run;
+use crate::running::Shared;
 use crate::stop::{Signal, SignalCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use trialmill_common::protocol::Control;
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::state::TaskId;
 use trialmill_common::trial::{EndedTrial, Outcome};
+use trialmill_common::worker::WorkerCard;
 use trialmill_store::UnitFlush;
 use trialmill_store::rows::{Claim, HeldLease};
 
@@ -34,6 +36,8 @@ pub(crate) struct HeldUnit {
     read_before: AtomicU32,
     /// The trial for which history was read again last, since earlier ones were missing.
     read_again: AtomicU32,
+    /// Why it cannot be run here, if it cannot.
+    cannot: OnceLock<Cannot>,
     claimed_at: Instant,
     /// Start of the running trial in nanoseconds after `claimed_at`, plus 1; 0 between trials.
     trial_started: AtomicU64,
@@ -62,6 +66,8 @@ struct Results {
     flushing_bytes: usize,
     /// Set once, by the slot: how the unit is left after the waiting trials.
     end: Option<UnitEnd>,
+    /// Why it is left so.
+    why: Option<String>,
     settled: Option<oneshot::Sender<Settled>>,
     /// The computing thread was given up: what it still brings is ignored.
     abandoned: bool,
@@ -71,6 +77,50 @@ struct Results {
 impl Results {
     fn is_full(&self, bound: usize, share: u32) -> bool {
         self.bytes >= bound || self.unrecorded >= share
+    }
+}
+
+/// Why a unit cannot be run here.
+#[derive(Debug)]
+pub(crate) struct Cannot {
+    /// How it is handed back.
+    end: UnitEnd,
+    /// In words that name the worker.
+    why: String,
+    /// Whether it is a failure of this worker, of which too many in a row are a quarantine.
+    own: bool,
+}
+
+impl Cannot {
+    /// This worker fails; another one may do better.
+    pub(crate) fn here(shared: &Shared, why: &str) -> Self {
+        Self {
+            own: true,
+            ..Self::anywhere(shared, why)
+        }
+    }
+
+    /// The unit, or the store's rows of it, are at fault as far as can be seen from here.
+    pub(crate) fn anywhere(shared: &Shared, why: &str) -> Self {
+        let WorkerCard { name, version, .. } = &shared.card;
+        Self {
+            end: UnitEnd::Unable,
+            why: format!("worker {name} of build {version}: {why}"),
+            own: false,
+        }
+    }
+
+    /// This build cannot read the task; another one may.
+    pub(crate) fn this_build(shared: &Shared, why: &str) -> Self {
+        Self {
+            end: UnitEnd::OtherBuild,
+            ..Self::anywhere(shared, why)
+        }
+    }
+
+    /// The reason, if it is a failure of this worker.
+    pub(crate) fn own(&self) -> Option<&str> {
+        self.own.then_some(self.why.as_str())
     }
 }
 
@@ -95,6 +145,7 @@ impl HeldUnit {
             history: OnceLock::new(),
             read_before: AtomicU32::new(u32::MAX),
             read_again: AtomicU32::new(u32::MAX),
+            cannot: OnceLock::new(),
             claimed_at: Instant::now(),
             trial_started: AtomicU64::new(0),
             results: Mutex::new(Results {
@@ -288,11 +339,38 @@ impl HeldUnit {
         self.results().abandoned = true;
     }
 
-    /// Sets how the unit is left. The flusher answers through the receiver.
+    /// The unit is to be handed back, since it cannot be run here. The first reason stands.
+    pub(crate) fn cannot_run(&self, cannot: Cannot) {
+        tracing::error!(
+            why = cannot.why,
+            "the unit cannot be run here; handing it back"
+        );
+        // A second reason adds nothing to the first.
+        drop(self.cannot.set(cannot));
+        self.raise(Signal::HandBack);
+    }
+
+    /// Why it cannot be run here, if it cannot.
+    pub(crate) fn cannot(&self) -> Option<&Cannot> {
+        self.cannot.get()
+    }
+
+    /// Whether a trial has ended since the claim.
+    pub(crate) fn has_ended_trials(&self) -> bool {
+        self.results().ended > 0
+    }
+
+    /// Sets how the unit is left: handed back as told by [`Self::cannot_run`], if it was. The
+    /// flusher answers through the receiver.
     pub(crate) fn end(&self, end: UnitEnd) -> oneshot::Receiver<Settled> {
         let (sender, receiver) = oneshot::channel();
+        let (end, why) = match (end, self.cannot.get()) {
+            (UnitEnd::HandBack, Some(cannot)) => (cannot.end, Some(cannot.why.clone())),
+            (end, _) => (end, None),
+        };
         let mut results = self.results();
         results.end = Some(end);
+        results.why = why;
         results.settled = Some(sender);
         receiver
     }
@@ -312,6 +390,7 @@ impl HeldUnit {
             trials: std::mem::take(&mut results.waiting),
             end: results.end.unwrap_or(UnitEnd::Keep),
             result: results.document.take(),
+            why: results.why.clone(),
         };
         Some((flush, results.flushing_bytes))
     }

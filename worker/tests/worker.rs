@@ -505,6 +505,7 @@ async fn isolate(mill: &Mill, id: TaskId) {
             trials: vec![],
             end: UnitEnd::Isolate,
             result: None,
+            why: None,
         };
         mill.store.record(id, &[flush]).await.unwrap();
     }

@@ -133,6 +133,7 @@ async fn complete(service: &Service, path: &str, metrics: &[(&str, Result<f64, &
         trials: vec![trial],
         end: UnitEnd::Close,
         result: None,
+        why: None,
     };
     service.store.record(unit.task, &[flush]).await.unwrap();
 }

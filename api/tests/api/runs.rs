@@ -60,6 +60,7 @@ async fn finish(service: &Service, path: &str, result: &Value) {
         trials: vec![trial],
         end: UnitEnd::Close,
         result: Some(result.clone()),
+        why: None,
     };
     service.store.record(unit.task, &[flush]).await.unwrap();
 }

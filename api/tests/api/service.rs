@@ -284,6 +284,7 @@ impl Holder {
             trials: trials.collect(),
             end: if close { UnitEnd::Close } else { UnitEnd::Keep },
             result: None,
+            why: None,
         };
         self.store
             .record(self.claim.lease.unit.task, &[flush])

@@ -146,8 +146,10 @@ async fn tasks(tx: &Transaction<'_>, keep: &Keep, tidied: &mut Tidied) -> Result
         if !trimmed {
             return Ok(true);
         }
-        remove_task(tx, id).await?;
+        let trials = remove_task(tx, id).await?;
+        tidied.trials += trials;
         tidied.tasks += 1;
+        left -= i64::try_from(trials).unwrap_or(left);
         if left <= 0 {
             return Ok(true);
         }
@@ -155,17 +157,25 @@ async fn tasks(tx: &Transaction<'_>, keep: &Keep, tidied: &mut Tidied) -> Result
     Ok(due.len() >= TIDY_TASKS as usize)
 }
 
-/// Removes the row of an ended task and what hangs on it. Its trials are left to [`trials`].
-pub(super) async fn remove_task(tx: &Transaction<'_>, id: TaskId) -> Result<(), PgError> {
+/// Removes the row of an ended task, what hangs on it, and its first trials; how many of these. If
+/// there are more, they are left to [`trials`].
+pub(super) async fn remove_task(tx: &Transaction<'_>, id: TaskId) -> Result<u64, PgError> {
+    let rows = int(TIDY_ROWS);
+    tx.execute(
+        "insert into deleted_tasks (task_id, next_number)
+         select id, $2 from tasks where id = $1 and next_number > $2 on conflict do nothing",
+        &[&id.0, &rows],
+    )
+    .await?;
+    let remove = "delete from trials where task_id = $1 and number < $2";
+    let trials = tx.execute(remove, &[&id.0, &rows]).await?;
     for statement in [
-        "insert into deleted_tasks (task_id)
-         select id from tasks where id = $1 and next_number > 0 on conflict do nothing",
         "delete from idempotency_keys where task_id = $1",
         "delete from tasks where id = $1",
     ] {
         tx.execute(statement, &[&id.0]).await?;
     }
-    Ok(())
+    Ok(trials)
 }
 
 /// Trials of removed tasks. Returns whether there is more.

@@ -94,8 +94,10 @@ pub(super) fn tasks(tx: &Tx, keep: &Keep) -> Result<Tidied, StoreError> {
             trimmed = done;
         }
         if trimmed {
-            remove_task(tx, id)?;
+            let trials = remove_task(tx, id)?;
+            tidied.trials += u64::from(trials);
             tidied.tasks += 1;
+            left = left.saturating_sub(trials);
         }
         if left == 0 || !trimmed {
             tidied.more = true;
@@ -150,23 +152,28 @@ pub(super) fn trim_before_delete(tx: &Tx, id: TaskId) -> Result<bool, StoreError
     Ok(ended && !trim_events(tx, id, TIDY_ROWS)?.1)
 }
 
-/// Removes the row of an ended task and what hangs on it. Its trials are left to [`trials`]; its
-/// snapshot stays, others may pin it.
-pub(super) fn remove_task(tx: &Tx, id: TaskId) -> Result<(), StoreError> {
+/// Removes the row of an ended task, what hangs on it, and its first trials; how many of these. If
+/// there are more, they are left to [`trials`]. Its snapshot stays, others may pin it.
+pub(super) fn remove_task(tx: &Tx, id: TaskId) -> Result<u32, StoreError> {
     let id = id.to_string();
     tx.connection
         .prepare_cached(
-            "insert into deleted_tasks (task_id, deleted_at)
-             select id, ?2 from tasks where id = ?1 and next_number > 0 on conflict do nothing",
+            "insert into deleted_tasks (task_id, next_number, deleted_at)
+             select id, ?2, ?3 from tasks where id = ?1 and next_number > ?2
+             on conflict do nothing",
         )?
-        .execute(params![id, tx.now])?;
+        .execute(params![id, TIDY_ROWS, tx.now])?;
+    let trials = tx
+        .connection
+        .prepare_cached("delete from trials where task_id = ?1 and number < ?2")?
+        .execute(params![id, TIDY_ROWS])?;
     for rows in [
         "delete from idempotency_keys where task_id = ?1",
         "delete from tasks where id = ?1",
     ] {
         tx.connection.execute(rows, [&id])?;
     }
-    Ok(())
+    Ok(u32::try_from(trials).unwrap_or(TIDY_ROWS))
 }
 
 /// Trials of removed tasks.

@@ -108,7 +108,8 @@ impl Database {
     }
 
     /// Changes rows behind the store's back, past its constraints where the database lets us:
-    /// `{now}` stands for a time, `{bytes}` for no bytes. All handles must be dropped before.
+    /// `{now}` stands for a time, `{long_ago}` for one in another year, `{bytes}` for no bytes. All
+    /// handles must be dropped before.
     pub async fn plant(&self, sql: &str) {
         match self {
             Self::Sqlite { folder, store } => {
@@ -117,7 +118,8 @@ impl Database {
                 let connection = rusqlite::Connection::open(path).unwrap();
                 // The thread of the dropped store closes the file when it gets to it.
                 connection.busy_timeout(Duration::from_secs(10)).unwrap();
-                let sql = sql.replace("{now}", "0").replace("{bytes}", "x''");
+                let sql = sql.replace("{now}", "0").replace("{long_ago}", "0");
+                let sql = sql.replace("{bytes}", "x''");
                 connection
                     .execute_batch("pragma foreign_keys = on")
                     .unwrap();
@@ -125,6 +127,7 @@ impl Database {
             }
             Self::Postgres { server, name } => {
                 let sql = sql.replace("{now}", "now()").replace("{bytes}", "''");
+                let sql = sql.replace("{long_ago}", "now() - interval '1 year'");
                 execute(&with_name(server, name), &sql).await;
             }
         }

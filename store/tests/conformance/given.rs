@@ -124,6 +124,7 @@ pub fn card(id: WorkerId, slots: u32, pool: &str) -> WorkerCard {
         pool: pool.to_owned(),
         strategies: vec!["sphere".to_owned()],
         version: "0.1.0".to_owned(),
+        speaks: None,
     }
 }
 
@@ -212,5 +213,6 @@ pub fn flush(claim: &Claim, count: u32, end: UnitEnd) -> UnitFlush {
             .collect(),
         end,
         result: None,
+        why: None,
     }
 }

@@ -15,8 +15,10 @@ mod market;
 mod pages;
 mod planted;
 mod relay;
+mod retention;
 mod runs;
 mod submission;
+mod unable;
 mod upgrade;
 mod walk;
 
@@ -109,6 +111,23 @@ conformance! {
         what_runs_elsewhere_comes_with_the_history,
         history_read_amid_many_workers_misses_nothing,
         a_task_that_is_not_there_has_no_history;
+    unable:
+        a_unit_that_two_workers_cannot_run_fails_its_task_with_the_reason,
+        one_worker_alone_needs_more_failures_to_fail_a_task,
+        a_recorded_trial_starts_the_count_anew,
+        a_unit_that_takes_its_workers_down_before_any_trial_fails_its_task,
+        a_unit_that_wants_another_build_is_told_and_never_fails_its_task,
+        a_unit_that_cannot_be_run_waits_longer_each_time,
+        a_paused_task_is_not_given_up_before_it_is_resumed,
+        a_worker_in_quarantine_has_no_live_slots_and_says_why,
+        a_worker_says_what_it_reads;
+    retention:
+        what_is_kept_is_not_touched,
+        events_of_ended_tasks_are_removed_but_for_the_last,
+        old_keys_and_gone_workers_are_removed,
+        old_tasks_are_removed_with_their_trials_in_batches,
+        a_deleted_task_leaves_its_trials_to_the_tidying,
+        several_that_tidy_at_once_do_no_harm;
     runs:
         a_result_is_recorded_with_its_trial_or_not_at_all,
         a_result_that_is_too_long_is_refused_with_its_flush,

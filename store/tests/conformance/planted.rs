@@ -58,7 +58,7 @@ async fn finds(database: &Arc<Database>, rule: &str, ended: bool, plant: &str) {
     );
     drop(store);
     database
-        .plant("delete from tasks; delete from trials")
+        .plant("delete from tasks; delete from trials; delete from deleted_tasks")
         .await;
 }
 

@@ -5,9 +5,11 @@ use crate::given::{self, Given, SLOTS, trial};
 use std::sync::Arc;
 use trialmill_common::protocol::board::{Board, Flush, LeaseToken, UnitEnd};
 use trialmill_common::protocol::{Ledger, NotAllowed, Tally};
-use trialmill_common::state::{Direction, StopReason, TaskId, TrialEnd, UnitState};
+use trialmill_common::state::{Direction, StopReason, TaskId, TrialEnd, UnitState, WorkerId};
+use trialmill_common::trial::RunningTrial;
 use trialmill_store::UnitFlush;
 use trialmill_store::rows::{ControlOutcome, HeldLease, LeaseOutcome, UnitRef};
+use uuid::Uuid;
 
 const WALKS: u64 = 40;
 const STEPS: u32 = 120;
@@ -36,6 +38,10 @@ struct Walk {
     board: Board,
     /// Every lease that was ever granted, superseded ones too.
     leases: Vec<LeaseToken>,
+    /// Two: what one of them alone cannot run, the other may.
+    workers: [WorkerId; 2],
+    /// Whether units are often given back as ones that cannot be run.
+    unlucky: bool,
     last: Vec<Flush>,
     steps: Steps,
     said: String,
@@ -43,6 +49,10 @@ struct Walk {
 
 pub async fn every_random_walk_ends_where_the_model_ends(database: Arc<Database>) {
     let given = Arc::new(Given::new(database).await);
+    let mut given_up = 0;
+    let other = WorkerId(Uuid::now_v7());
+    let card = given::card(other, 0, "default");
+    given.store.announce(&card).await.unwrap();
     for seed in 0..WALKS {
         let again = Given {
             database: given.database.clone(),
@@ -50,17 +60,25 @@ pub async fn every_random_walk_ends_where_the_model_ends(database: Arc<Database>
             over: given.over.clone(),
             worker: given.worker,
         };
-        Walk::new(again, seed).await.run(seed).await;
+        given_up += u32::from(Walk::new(again, other, seed).await.run(seed).await);
     }
+    assert!(
+        given_up > 0 && u64::from(given_up) < WALKS / 2,
+        "{given_up} walks were given up"
+    );
     given.verify().await;
 }
 
 impl Walk {
-    async fn new(given: Given, seed: u64) -> Self {
+    async fn new(given: Given, other: WorkerId, seed: u64) -> Self {
         let mut steps = Steps(seed);
         let n_trials = 1 + steps.below(60);
         let planned = n_trials - u32::from(steps.below(4) == 0).min(n_trials - 1);
-        let parallelism = [None, Some(1), Some(2), Some(5)][steps.below(4) as usize];
+        let unlucky = seed.is_multiple_of(4);
+        let parallelism = match unlucky {
+            true => Some(1),
+            false => [None, Some(1), Some(2), Some(5)][steps.below(4) as usize],
+        };
         let mut task = given::task(n_trials, parallelism);
         task.planned = planned;
         task.direction = [Direction::Minimize, Direction::Maximize][steps.below(2) as usize];
@@ -69,7 +87,10 @@ impl Walk {
         let id = given.submit(task).await;
         let board = Board::submit(submitted, SLOTS);
         let (leases, last) = (Vec::new(), Vec::new());
+        let workers = [given.worker, other];
         Self {
+            workers,
+            unlucky,
             given,
             id,
             board,
@@ -80,10 +101,12 @@ impl Walk {
         }
     }
 
-    async fn run(mut self, seed: u64) {
+    /// Whether the task was given up.
+    async fn run(mut self, seed: u64) -> bool {
         for number in 0..STEPS {
             self.said = format!("seed {seed}, step {number}: ");
-            match self.steps.below(20) {
+            match self.steps.below(21) {
+                20 => self.announce().await,
                 0..=5 => self.claim().await,
                 6..=10 => self.flush().await,
                 11 => self.repeat().await,
@@ -96,6 +119,7 @@ impl Walk {
             }
             self.compare().await;
         }
+        self.board.ledger.gave_up
     }
 
     fn held(&self, lease: LeaseToken) -> HeldLease {
@@ -111,14 +135,42 @@ impl Walk {
     async fn claim(&mut self) {
         let unit = self.steps.below(self.board.ledger.next_unit + 1);
         self.said += &format!("claim {unit}");
-        let model = self.board.claim(unit);
-        let store = self.given.try_claim(self.id, unit).await;
+        let worker = self.steps.below(2) as usize;
+        let model = self.board.claim(unit, u8::try_from(worker).expect("two"));
+        let of_task = UnitRef {
+            task: self.id,
+            unit,
+        };
+        let claimed = self.given.store.claim(of_task, self.workers[worker]);
+        let store = claimed.await.unwrap();
         if let Some(claimed) = &model {
             self.leases.push(claimed.lease);
         }
         let model = model.map(|c| (self.held(c.lease), c.first, c.count, c.recorded, c.crashes));
         let store = store.map(|c| (c.lease, c.first, c.count, c.recorded, c.crashes));
         assert_eq!(store, model, "{}", self.said);
+    }
+
+    /// A holder announces its next trial.
+    async fn announce(&mut self) {
+        let Some(lease) = self.steps.pick(&self.leases) else {
+            return;
+        };
+        self.said += &format!("announce {lease:?}");
+        let unit = &self.board.units[&lease.unit];
+        if unit.recorded == unit.count {
+            return;
+        }
+        let number = unit.first + unit.recorded;
+        let trial = RunningTrial {
+            number,
+            unit: lease.unit,
+            point: given::point(number),
+            crashes: 0,
+        };
+        let store = self.given.store.start_trial(self.held(lease), &trial).await;
+        let model = self.board.announce(lease);
+        assert_eq!(store.unwrap(), model, "{}", self.said);
     }
 
     /// One or two leases, mostly current ones, write something that a worker could write.
@@ -164,7 +216,9 @@ impl Walk {
             recorded
         };
         let left = count - recorded_before;
-        let trials: Vec<Tally> = (0..self.steps.below(left.min(4) + 1))
+        let nothing = self.unlucky && self.steps.below(8) > 0;
+        let most = if nothing { 0 } else { left.min(4) };
+        let trials: Vec<Tally> = (0..self.steps.below(most + 1))
             .map(|_| match self.steps.below(6) {
                 0 => Tally::Failed,
                 1 => Tally::Pruned,
@@ -174,7 +228,10 @@ impl Walk {
             .collect();
         let done = trials.len() == left as usize;
         let stopping = self.board.ledger.stop_requested.is_some();
-        let end = match self.steps.below(6) {
+        let end = match self.steps.below(8) {
+            6 => UnitEnd::OtherBuild,
+            7 => UnitEnd::Unable,
+            _ if self.unlucky && trials.is_empty() => UnitEnd::Unable,
             _ if done => UnitEnd::Close,
             0 if stopping => UnitEnd::Close,
             0 | 1 => UnitEnd::Split,
@@ -210,6 +267,7 @@ impl Walk {
                         .collect(),
                     end: flush.end,
                     result: None,
+                    why: Some("it has no bars".to_owned()),
                 }
             })
             .collect();
@@ -262,7 +320,14 @@ impl Walk {
             .iter()
             .filter(|unit| unit.task == self.id)
             .count();
+        let gave_up = self.board.ledger.gave_up;
         assert_eq!(ours, self.board.reap(), "{}", self.said);
+        assert_eq!(
+            reaped.given_up.contains(&self.id),
+            self.board.ledger.gave_up && !gave_up,
+            "{}",
+            self.said
+        );
         assert_eq!(
             (reaped.timed_out, reaped.repaired),
             (vec![], vec![]),
@@ -353,14 +418,17 @@ impl Walk {
         let expired = count(units().filter(|u| u.expired).count());
         let open = |state| matches!(state, UnitState::Queued | UnitState::Leased);
         let crashes: u32 = units().filter(|u| open(u.state)).map(|u| u.crashes).sum();
+        let of_open = units().filter(|u| open(u.state));
+        let unable = of_open.map(|u| u.unable.times).max().unwrap_or(0);
         assert_eq!(
             (
                 summary.queued,
                 summary.leased,
                 summary.expired,
-                summary.crashes
+                summary.crashes,
+                summary.unable
             ),
-            (queued, leased, expired, crashes),
+            (queued, leased, expired, crashes, unable),
             "{said}"
         );
         assert_eq!(row.leased_units, leased, "{said}");

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::sync::watch;
 use trialmill_broker::{
-    Broker, BrokerError, BrokerState, Consumer, Emptied, InProcessBroker, PublishError, QueueDepth,
+    Broker, BrokerError, BrokerState, Consumer, DeadLetter, DeadLetters, Emptied, InProcessBroker,
+    PublishError, QueueDepth,
 };
 use trialmill_common::message::UnitMessage;
 
@@ -23,6 +24,22 @@ impl Broker for Doubling {
 
     async fn depth(&self, pool: &str) -> Result<QueueDepth, BrokerError> {
         self.0.depth(pool).await
+    }
+
+    async fn dead(&self, limit: u32) -> Result<DeadLetters, BrokerError> {
+        self.0.dead(limit).await
+    }
+
+    async fn replay_dead(&self, id: &str) -> Result<Option<DeadLetter>, BrokerError> {
+        self.0.replay_dead(id).await
+    }
+
+    async fn discard_dead(&self, id: &str) -> Result<Option<DeadLetter>, BrokerError> {
+        self.0.discard_dead(id).await
+    }
+
+    async fn discard_all_dead(&self, pool: Option<&str>) -> Result<u32, BrokerError> {
+        self.0.discard_all_dead(pool).await
     }
 
     fn state(&self) -> watch::Receiver<BrokerState> {

@@ -21,7 +21,7 @@ use trialmill_store::rows::{
 };
 use trialmill_store::sqlite::SqliteStore;
 use trialmill_store::verify::Violation;
-use trialmill_store::{Leadership, Reaped, Recorded, Store, StoreError, UnitFlush};
+use trialmill_store::{Keep, Leadership, Reaped, Recorded, Store, StoreError, Tidied, UnitFlush};
 
 pub struct Flaky {
     store: Arc<SqliteStore>,
@@ -272,6 +272,14 @@ impl Store for Flaky {
 
     async fn reap(&self) -> Result<Reaped, StoreError> {
         self.line()?.reap().await
+    }
+
+    async fn tidy(&self, keep: &Keep) -> Result<Tidied, StoreError> {
+        self.line()?.tidy(keep).await
+    }
+
+    async fn quarantine(&self, worker: WorkerId, reason: Option<&str>) -> Result<(), StoreError> {
+        self.line()?.quarantine(worker, reason).await
     }
 
     async fn announce(&self, card: &WorkerCard) -> Result<(), StoreError> {
