@@ -540,6 +540,10 @@ pub struct UnitCounts {
     pub capable_slots: u32,
     /// Those that hold a lease now.
     pub busy_slots: u32,
+    /// Slots of the pool whose workers are heard of, but in quarantine.
+    pub quarantined_slots: u32,
+    /// How often in a row a unit could not be run by the workers that had it.
+    pub unable: u32,
 }
 
 /// A worker process.
@@ -565,6 +569,70 @@ pub struct WorkerAnswer {
     pub started_at: DateTime<Utc>,
     /// Last heard of.
     pub seen_at: DateTime<Utc>,
+    /// Since when and why it takes no units; null when it takes some. It tests itself, and its slots
+    /// do not count as live meanwhile.
+    pub quarantine: Option<QuarantineAnswer>,
+    /// Versions of what it reads; null for a build that does not say.
+    pub speaks: Option<SpeaksAnswer>,
+}
+
+/// The quarantine of a worker.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct QuarantineAnswer {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Why, in the worker's words.
+    pub reason: String,
+}
+
+/// Versions of what a worker reads.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct SpeaksAnswer {
+    /// Schema of the database.
+    pub schema: u32,
+    /// Newest stored form of a task.
+    pub form: u32,
+    /// Newest wire form of a message.
+    pub message: u32,
+}
+
+/// A message that nobody could use.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct DeadLetterAnswer {
+    /// Its identity as long as it is dead.
+    pub id: String,
+    /// The kind of reason, such as `malformed`, `unknown_schema` or `delivery_limit`.
+    pub code: String,
+    /// Why it is dead.
+    pub reason: String,
+    /// The pool whose queue it came from; null when it does not say.
+    pub pool: Option<String>,
+    /// The task it names; null when this build cannot read it.
+    pub task_id: Option<Uuid>,
+    /// The unit it names; null when this build cannot read it.
+    pub unit: Option<u32>,
+    /// Version of its wire form; null when it has none.
+    pub schema: Option<i64>,
+    /// Its body as text, cut at 4,096 bytes.
+    pub body: String,
+    /// Length of the whole body, in bytes.
+    pub bytes: u64,
+}
+
+/// Dead letters, oldest first.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct DeadList {
+    /// Those that were looked at, of the pool that was asked for.
+    pub items: Vec<DeadLetterAnswer>,
+    /// How many there are of all pools, as the broker counts them.
+    pub total: u32,
+}
+
+/// How many dead letters were removed.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Discarded {
+    /// How many.
+    pub discarded: u32,
 }
 
 /// Workers seen within the last day, live ones first.

@@ -152,6 +152,49 @@ impl OperationInput for SymbolPath {
     }
 }
 
+/// The dead letter that a path names.
+#[derive(Debug, Clone)]
+pub(crate) struct DeadPath(pub String);
+
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read by the schema generator only")]
+struct DeadPathSchema {
+    /// The id of a dead letter: 32 hexadecimal digits.
+    id: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for DeadPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = path_part(parts, state, "id").await?;
+        if text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(Self(text.to_ascii_lowercase()));
+        }
+        let detail =
+            "a dead letter is named by 32 hexadecimal digits, as GET /api/v1/dead shows them";
+        let fault = Fault::new("{id}", "not_an_id", detail).value(&text.into());
+        Err(Problem::invalid(vec![fault]))
+    }
+}
+
+impl OperationInput for DeadPath {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        Path::<DeadPathSchema>::operation_input(ctx, operation);
+    }
+}
+
+/// Query of the dead letters.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeadQuery {
+    /// Only those of this pool.
+    pub pool: Option<String>,
+    /// How many are looked at, 1 to 1,000; 100 when absent.
+    #[schemars(with = "Option<u32>")]
+    pub limit: Option<String>,
+}
+
 async fn path_part<S: Send + Sync>(
     parts: &mut Parts,
     state: &S,

@@ -12,6 +12,7 @@ pub mod answer;
 mod body;
 mod catalogue;
 pub mod config;
+mod dead;
 mod docs;
 mod extract;
 pub mod health;

@@ -1,7 +1,8 @@
 //! What operators look at: health, workers, queues.
 
 use crate::answer::{
-    BrokerAnswer, Health, QueueAnswer, QueueList, Readiness, WorkerAnswer, WorkerList,
+    BrokerAnswer, Health, QuarantineAnswer, QueueAnswer, QueueList, Readiness, SpeaksAnswer,
+    WorkerAnswer, WorkerList,
 };
 use crate::docs::{open, operation};
 use crate::problem::Problem;
@@ -106,6 +107,15 @@ fn worker(row: WorkerRow) -> WorkerAnswer {
         version: row.card.version,
         started_at: row.started_at,
         seen_at: row.seen_at,
+        quarantine: row.quarantine.map(|quarantine| QuarantineAnswer {
+            since: quarantine.since,
+            reason: quarantine.reason,
+        }),
+        speaks: row.card.speaks.map(|speaks| SpeaksAnswer {
+            schema: speaks.schema,
+            form: speaks.form,
+            message: speaks.message,
+        }),
     }
 }
 
@@ -131,7 +141,7 @@ async fn queue(
     let live = || {
         workers
             .iter()
-            .filter(|row| row.live && row.card.pool == pool)
+            .filter(|row| row.live && row.quarantine.is_none() && row.card.pool == pool)
     };
     let due = state.store.next_due(pool).await?;
     let depth = state.broker.depth(pool).await;

@@ -4,7 +4,7 @@ use crate::extract::{OPTIMIZATION_TASKS, TASKS};
 use crate::limits::{MAX_HEADER_BYTES, REQUEST_TIME};
 use crate::problem::{self, Class, Problem};
 use crate::state::AppState;
-use crate::{catalogue, docs, key, market_data, operations, tasks};
+use crate::{catalogue, dead, docs, key, market_data, operations, tasks};
 use aide::axum::ApiRouter;
 use aide::openapi::OpenApi;
 use axum::extract::Request;
@@ -21,6 +21,7 @@ fn routes() -> ApiRouter<AppState> {
         .merge(catalogue::routes())
         .merge(market_data::routes())
         .merge(operations::routes())
+        .merge(dead::routes())
         .merge(docs::routes())
 }
 

@@ -68,6 +68,9 @@ pub enum Command {
     /// List the workers seen within the last day
     #[command(after_help = API_HELP)]
     Workers(Api),
+    /// Messages that nobody could use: list, replay, discard
+    #[command(subcommand)]
+    Dead(Dead),
     /// Bars: import, list, check and generate
     #[command(subcommand)]
     Data(Data),
@@ -231,6 +234,50 @@ pub struct Doctor {
     /// The API.
     #[command(flatten)]
     pub api: Api,
+}
+
+/// The commands on dead letters.
+#[derive(Debug, Subcommand)]
+pub enum Dead {
+    /// List them with their reasons, oldest first
+    #[command(after_help = API_HELP)]
+    List {
+        /// Only those of this pool
+        #[arg(long, value_name = "POOL")]
+        pool: Option<String>,
+        /// Look at no more than this many
+        #[arg(long, value_name = "N", default_value_t = 100,
+            value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// The API.
+        #[command(flatten)]
+        api: Api,
+    },
+    /// Put one back into its queue; what still cannot be read comes back
+    #[command(after_help = API_HELP)]
+    Replay {
+        /// Its id
+        id: String,
+        /// The API.
+        #[command(flatten)]
+        api: Api,
+    },
+    /// Remove one, or all; their units are in the database and are published again
+    #[command(after_help = API_HELP)]
+    Discard {
+        /// Its id
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<String>,
+        /// All of them
+        #[arg(long)]
+        all: bool,
+        /// With --all: only those of this pool
+        #[arg(long, value_name = "POOL", requires = "all")]
+        pool: Option<String>,
+        /// The API.
+        #[command(flatten)]
+        api: Api,
+    },
 }
 
 /// The commands on bars.

@@ -265,6 +265,14 @@ impl Client {
         Ok(self.answer(self.request(Method::POST, path)).await?.body)
     }
 
+    /// Asks for something to be removed.
+    ///
+    /// # Errors
+    /// When there is no answer, or it is a refusal.
+    pub async fn delete(&self, path: &str) -> Result<Value, CallError> {
+        Ok(self.answer(self.request(Method::DELETE, path)).await?.body)
+    }
+
     /// Sends a JSON document as it is.
     ///
     /// # Errors

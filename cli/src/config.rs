@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use trialmill_store::Keep;
 
 /// Where the API is when nobody says.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -47,6 +48,10 @@ pub const FULL_HELP: &str = "Environment:
   TRIALMILL_LISTEN        where `up` listens [default: 127.0.0.1:8080]
   TRIALMILL_SLOTS         trials that `up` runs at a time [default: one per processor]
   TRIALMILL_LEASE_SECONDS how long a lease of `up` lasts, the same in every process [default: 30]
+  TRIALMILL_KEEP_EVENTS_DAYS
+                          days that `up` keeps the events of a task after its end [default: 30]
+  TRIALMILL_KEEP_TASKS_DAYS
+                          days that `up` keeps ended tasks and their results [default: for ever]
   TRIALMILL_URL           address of the API for client commands [default: http://127.0.0.1:8080]
   TRIALMILL_DATA_DIR      folder of the embedded database, used without DATABASE_URL and AMQP_URL
                           [default: trialmill-data]
@@ -54,7 +59,7 @@ pub const FULL_HELP: &str = "Environment:
   NO_COLOR                no colours";
 
 /// Variables that this program reads; those of secrets also as `*_FILE`.
-const OWN: [&str; 13] = [
+const OWN: [&str; 15] = [
     "TRIALMILL_API_KEY",
     "TRIALMILL_API_KEY_FILE",
     "TRIALMILL_DATABASE_CA_FILE",
@@ -65,6 +70,8 @@ const OWN: [&str; 13] = [
     "TRIALMILL_LISTEN",
     "TRIALMILL_SLOTS",
     "TRIALMILL_LEASE_SECONDS",
+    "TRIALMILL_KEEP_EVENTS_DAYS",
+    "TRIALMILL_KEEP_TASKS_DAYS",
     "TRIALMILL_URL",
     "TRIALMILL_DATA_DIR",
     "TRIALMILL_LOG",
@@ -95,6 +102,8 @@ pub struct Settings {
     pub slots: Option<u32>,
     /// Seconds that a lease of `up` lasts.
     pub lease_seconds: Option<u32>,
+    /// How long `up` keeps what ended.
+    pub keep: Keep,
     /// The address of the API.
     pub url: Option<String>,
     /// Folder of the embedded database.
@@ -175,6 +184,13 @@ impl Settings {
         };
         let slots = number("TRIALMILL_SLOTS", 1, 256);
         let lease_seconds = number("TRIALMILL_LEASE_SECONDS", 1, 3600);
+        let [events, tasks] =
+            ["TRIALMILL_KEEP_EVENTS_DAYS", "TRIALMILL_KEEP_TASKS_DAYS"].map(plain);
+        let keep = Keep::of_days(events.as_deref(), tasks.as_deref());
+        let keep = keep.unwrap_or_else(|faults| {
+            mistakes.extend(faults);
+            Keep::default()
+        });
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
@@ -192,6 +208,7 @@ impl Settings {
             listen: plain("TRIALMILL_LISTEN"),
             slots,
             lease_seconds,
+            keep,
             url: plain("TRIALMILL_URL"),
             data_dir: path("TRIALMILL_DATA_DIR"),
             log: plain("TRIALMILL_LOG"),

@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod data;
 mod database;
+mod dead;
 mod demo;
 mod doctor;
 mod example;
@@ -74,6 +75,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Replay(options) => task::replay(&options, &settings).await,
         Command::Backtest(options) => reference::run(&options),
         Command::Workers(api) => task::workers(&api, &settings).await,
+        Command::Dead(command) => dead::run(command, &settings).await,
         Command::Verify(options) => verify::run(&options, &settings).await,
         Command::Migrate => database::migrate(&settings).await,
         Command::Doctor(options) => doctor::run(&options, &settings).await,

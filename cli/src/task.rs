@@ -491,15 +491,19 @@ pub async fn workers(api: &Api, settings: &Settings) -> Result<(), Failure> {
     if api.json {
         return Ok(output::document(&answer)?);
     }
-    let head = ["NAME", "STATE", "SLOTS", "UNITS", "POOL", "VERSION", "SEEN"];
+    let head = [
+        "NAME", "STATE", "SLOTS", "UNITS", "POOL", "VERSION", "SEEN", "WHY",
+    ];
     let head = head.map(str::to_owned).to_vec();
     let row = |worker: &Value| {
         let text = |name: &str| figures::value(&worker[name]);
-        let state = if worker["live"] == json!(true) {
-            "live"
-        } else {
-            "gone"
+        let quarantine = &worker["quarantine"];
+        let state = match worker["live"] == json!(true) {
+            true if quarantine.is_object() => "quarantine",
+            true => "live",
+            false => "gone",
         };
+        let why = quarantine["reason"].as_str().unwrap_or_default().to_owned();
         let state = state.to_owned();
         let [name, slots, units, pool, version, seen] = [
             "name",
@@ -510,7 +514,7 @@ pub async fn workers(api: &Api, settings: &Settings) -> Result<(), Failure> {
             "seen_at",
         ]
         .map(text);
-        vec![name, state, slots, units, pool, version, seen]
+        vec![name, state, slots, units, pool, version, seen, why]
     };
     let workers = answer["items"].as_array().map_or(&[][..], Vec::as_slice);
     let rows: Vec<_> = std::iter::once(head)

@@ -80,7 +80,10 @@ pub async fn run(options: &Up, settings: &Settings) -> Result<(), Failure> {
         Arc::clone(&store),
         Arc::clone(&broker),
         DEFAULT_POOL.to_owned(),
-        Pace::for_lease(plan.timing.lease),
+        Pace {
+            keep: settings.keep,
+            ..Pace::for_lease(plan.timing.lease)
+        },
         shutdown.clone(),
     ));
     let closing = CancellationToken::new();

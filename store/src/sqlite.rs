@@ -404,7 +404,7 @@ impl Store for SqliteStore {
             keys: keys.keys,
             workers: keys.workers,
             tasks: tasks.tasks,
-            trials: trials.trials,
+            trials: tasks.trials + trials.trials,
             more: keys.more || events.more || tasks.more || trials.more,
         })
     }

@@ -37,7 +37,9 @@ pub(super) fn describe(op: TransformOperation<'_>) -> TransformOperation<'_> {
          started, trials, paused, resumed, stopping, unit_lost, ended) and a JSON object as \
          `data`, with `seq`, `at` and the fields of the type. With `Last-Event-ID` it goes on \
          after that event. It ends after `ended`; asked again after that, it answers 204, which \
-         tells a browser not to come back.",
+         tells a browser not to come back. Events are removed some time after the end \
+         (TRIALMILL_KEEP_EVENTS_DAYS), but for the last: an event `trimmed`, with the numbers `from` \
+         and `to`, stands for those that are gone.",
     )
     .response_with::<204, (), _>(|r| r.description("The last event was seen already."));
     let mut events = ApiResponse {
@@ -91,8 +93,8 @@ pub(super) async fn stream(
         _permit: permit,
     };
     let events = stream::unfold(watcher, |mut watcher| async move {
-        let event = watcher.next().await?;
-        Some((Ok::<_, Infallible>(to_sse(&event)), watcher))
+        let told = watcher.next().await?;
+        Some((Ok::<_, Infallible>(told.into_sse()), watcher))
     });
     let mut response = Stream::new(events)
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
@@ -111,6 +113,33 @@ fn last_seen(headers: &HeaderMap) -> Result<i64, Problem> {
     headers.get(LAST_EVENT_ID).map_or(Ok(0), |value| {
         last_event_id(value.as_bytes()).map_err(|fault| Problem::invalid(vec![fault]))
     })
+}
+
+/// What a watcher is told.
+enum Told {
+    /// An event.
+    Event(EventRow),
+    /// The events of these numbers, both included, are no longer kept.
+    Trimmed { from: i64, to: i64 },
+}
+
+impl Told {
+    fn into_sse(self) -> Sse {
+        match self {
+            Self::Event(row) => to_sse(&row),
+            Self::Trimmed { from, to } => {
+                let data = serde_json::json!({
+                    "type": "trimmed", "from": from, "to": to,
+                    "detail": "the task ended long ago: these events are no longer kept; its \
+                               trials and its result are",
+                });
+                Sse::default()
+                    .id(to.to_string())
+                    .event("trimmed")
+                    .data(data.to_string())
+            }
+        }
+    }
 }
 
 fn to_sse(row: &EventRow) -> Sse {
@@ -142,15 +171,21 @@ struct Watcher {
 
 impl Watcher {
     /// The next event; nothing after the last one, when the task is deleted, or at shutdown.
-    async fn next(&mut self) -> Option<EventRow> {
+    async fn next(&mut self) -> Option<Told> {
         loop {
             if self.over || self.closing.as_ref().is_some_and(Closing::has_begun) {
                 return None;
             }
+            // Numbers are dense, so a gap is what was removed.
+            if let Some(row) = self.page.front().filter(|row| row.seq > self.after + 1) {
+                let (from, to) = (self.after + 1, row.seq - 1);
+                self.after = to;
+                return Some(Told::Trimmed { from, to });
+            }
             if let Some(row) = self.page.pop_front() {
                 self.after = row.seq;
                 self.over = matches!(row.event, Event::Ended { .. });
-                return Some(row);
+                return Some(Told::Event(row));
             }
             // Seen before reading: what is committed while we read wakes us again.
             self.changed.mark_unchanged();

@@ -8,6 +8,7 @@ use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use trialmill_broker::BrokerState;
+use trialmill_common::protocol::unable::{MOST_UNABLE, MOST_UNABLE_BY_ONE};
 use trialmill_common::state::TaskState;
 use trialmill_store::StoreError;
 use trialmill_store::rows::{TaskRow, UnitSummary};
@@ -164,6 +165,21 @@ fn obstacles(now: &Situation<'_>) -> Vec<Reason> {
                 .to_owned(),
         ));
     }
+    if let Some(why) = &units.unable_reason {
+        found.push(unable(units.unable, why));
+    }
+    if units.quarantined_slots > 0 {
+        found.push(reason(
+            "workers_in_quarantine",
+            format!(
+                "workers with {} slots of pool {pool} take no units, after a run of failures of \
+                 their own",
+                units.quarantined_slots
+            ),
+            "see /api/v1/workers for their reasons; each tests itself and comes back when it passes"
+                .to_owned(),
+        ));
+    }
     if units.live_slots == 0 {
         found.push(reason(
             "no_live_worker",
@@ -246,6 +262,27 @@ fn obstacles(now: &Situation<'_>) -> Vec<Reason> {
     found
 }
 
+/// A unit was given back by a worker that could not run it.
+fn unable(times: u32, why: &str) -> Reason {
+    if times == 0 {
+        return reason(
+            "needs_another_build",
+            format!("a unit waits for a worker of another build: {why}"),
+            "start a worker of the build that accepted the task; /api/v1/workers lists what each \
+             one reads"
+                .to_owned(),
+        );
+    }
+    reason(
+        "unit_cannot_be_run",
+        format!("a unit could not be run {times} times in a row, the last time: {why}"),
+        format!(
+            "see to the reason; the unit is tried again, later each time, and after {MOST_UNABLE} \
+             failures by two workers or more ({MOST_UNABLE_BY_ONE} by one) the task fails with it"
+        ),
+    )
+}
+
 fn counts(units: &UnitSummary) -> UnitCounts {
     UnitCounts {
         queued: units.queued,
@@ -258,5 +295,7 @@ fn counts(units: &UnitSummary) -> UnitCounts {
         live_slots: units.live_slots,
         capable_slots: units.capable_slots,
         busy_slots: units.busy_slots,
+        quarantined_slots: units.quarantined_slots,
+        unable: units.unable,
     }
 }

@@ -21,7 +21,7 @@ const OF_A_TASK: [(&str, &str); 13] = [
     ("POST", "/{id}/pause"),
 ];
 
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 13] = [
     "/",
     "/healthz",
     "/readyz",
@@ -32,6 +32,7 @@ const OTHERS: [&str; 12] = [
     "/api/v1/metrics-catalogue",
     "/api/v1/workers",
     "/api/v1/queues",
+    "/api/v1/dead",
     "/api/v1/market-data",
     "/api/v1/market-data/{symbol}",
 ];
@@ -46,7 +47,13 @@ fn expected() -> BTreeSet<(String, String)> {
     let others = OTHERS
         .into_iter()
         .map(|path| ("GET".to_owned(), path.to_owned()));
-    of_tasks.chain(others).collect()
+    let of_dead = [
+        ("DELETE", "/api/v1/dead"),
+        ("DELETE", "/api/v1/dead/{id}"),
+        ("POST", "/api/v1/dead/{id}/replay"),
+    ];
+    let of_dead = of_dead.map(|(method, path)| (method.to_owned(), path.to_owned()));
+    of_tasks.chain(others).chain(of_dead).collect()
 }
 
 #[tokio::test]

@@ -104,3 +104,43 @@ async fn a_watcher_of_a_deleted_task_is_let_go() {
     let text = timeout(LIMIT, stream.text()).await.unwrap().unwrap();
     assert_eq!(parse(&text), []);
 }
+
+#[tokio::test]
+async fn a_watcher_is_told_which_events_are_no_longer_kept() {
+    let service = Service::start().await;
+    let path = service.accepted(&sphere(4)).await;
+    Holder::claim(&service.store, &path)
+        .await
+        .record(4, &[], true)
+        .await;
+    let keep = trialmill_store::Keep {
+        events: Duration::ZERO,
+        tasks: None,
+    };
+    // What ended within this very millisecond is not older than nothing.
+    while trialmill_store::Store::tidy(&service.store, &keep)
+        .await
+        .unwrap()
+        .events
+        == 0
+    {}
+    for (last, from) in [(None, 1), (Some(1), 2)] {
+        let stream = watch(&service, &path, last).await;
+        let text = timeout(LIMIT, stream.text()).await.unwrap().unwrap();
+        let events = parse(&text);
+        let told: Vec<_> = events
+            .iter()
+            .map(|(id, name, _)| (*id, name.as_str()))
+            .collect();
+        assert_eq!(told, [(3, "trimmed"), (4, "ended")]);
+        assert_eq!(
+            (&events[0].2["from"], &events[0].2["to"]),
+            (&from.into(), &3.into())
+        );
+    }
+    // Whoever saw the last one before it is told of nothing that it missed.
+    let text = watch(&service, &path, Some(3)).await.text();
+    let text = timeout(LIMIT, text).await.unwrap().unwrap();
+    assert_eq!(parse(&text).len(), 1);
+    assert_eq!(watch(&service, &path, Some(4)).await.status(), 204);
+}

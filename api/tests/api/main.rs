@@ -1,5 +1,6 @@
 //! The API as a client sees it, over a real connection.
 
+mod dead;
 mod description;
 mod events;
 mod evidence;

@@ -215,6 +215,7 @@ pub async fn announce(store: &SqliteStore, strategies: &[&str]) -> WorkerId {
         pool: DEFAULT_POOL.to_owned(),
         strategies: strategies.iter().map(|name| (*name).to_owned()).collect(),
         version: "test".to_owned(),
+        speaks: None,
     };
     store.announce(&card).await.unwrap();
     id

@@ -1,4 +1,5 @@
-//! A database of the version before, with rows in it, becomes one of this version and goes on.
+//! A database of a version before, with rows in it, becomes one of this version and goes on; builds
+//! of several versions share one schema.
 
 use crate::database::{Database, empty_postgresql};
 use crate::given::{Given, flush};
@@ -7,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use tokio_postgres::NoTls;
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::state::{TaskId, TaskState, TrialEnd};
-use trialmill_store::postgres::PgStore;
+use trialmill_store::postgres::{PgOptions, PgStore};
+use trialmill_store::sqlite::SqliteStore;
+use trialmill_store::{StoreError, Timing, schema_version};
 use uuid::Uuid;
 
 mod on_postgres {
@@ -77,38 +80,126 @@ async fn what_was_there_is_there_and_goes_on(database: Arc<Database>) {
     given.verify().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sqlite_file_of_the_version_before_goes_on() {
+/// Versions of the schema that had landed before this one.
+const BEFORE: [u32; 2] = [1, 2];
+
+async fn sqlite_at(version: Option<u32>) -> Database {
     let folder = tempfile::tempdir().unwrap();
     let mut old = rusqlite::Connection::open(folder.path().join("test.db")).unwrap();
+    let target = version.map_or(Target::Latest, |v| {
+        Target::Version(i32::try_from(v).unwrap())
+    });
     on_sqlite::migrations::runner()
-        .set_target(Target::Version(1))
+        .set_target(target)
         .run(&mut old)
         .unwrap();
     drop(old);
-    let database = Database::Sqlite {
+    Database::Sqlite {
         folder,
         store: Mutex::new(None),
-    };
-    database.plant(&rows("[]")).await;
-    what_was_there_is_there_and_goes_on(Arc::new(database)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_postgresql_database_of_the_version_before_goes_on() {
-    empty_postgresql(|database: Arc<Database>, url: String| async move {
-        let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-        let connection = tokio::spawn(connection);
-        on_postgres::migrations::runner()
-            .set_target(Target::Version(1))
-            .run_async(&mut client)
-            .await
-            .unwrap();
-        drop(client);
-        connection.await.unwrap().unwrap();
-        database.plant(&rows("{}")).await;
+async fn a_sqlite_file_of_a_version_before_goes_on() {
+    for version in BEFORE {
+        let database = sqlite_at(Some(version)).await;
+        database.plant(&rows("[]")).await;
+        what_was_there_is_there_and_goes_on(Arc::new(database)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgresql_database_of_a_version_before_goes_on() {
+    for version in BEFORE {
+        empty_postgresql(async move |database: Arc<Database>, url: String| {
+            let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+            let connection = tokio::spawn(connection);
+            on_postgres::migrations::runner()
+                .set_target(Target::Version(i32::try_from(version).unwrap()))
+                .run_async(&mut client)
+                .await
+                .unwrap();
+            drop(client);
+            connection.await.unwrap().unwrap();
+            database.plant(&rows("{}")).await;
+            PgStore::migrate(&url).await.unwrap();
+            what_was_there_is_there_and_goes_on(database).await;
+        })
+        .await;
+    }
+}
+
+/// Rows as a build of V1 writes them, which knows nothing of the columns since, and which goes on
+/// beside this one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_build_writes_rows_that_this_one_goes_on_with() {
+    let database = sqlite_at(None).await;
+    database.plant(&rows("[]")).await;
+    what_was_there_is_there_and_goes_on(Arc::new(database)).await;
+    empty_postgresql(async |database: Arc<Database>, url: String| {
         PgStore::migrate(&url).await.unwrap();
+        database.plant(&rows("{}")).await;
         what_was_there_is_there_and_goes_on(database).await;
+    })
+    .await;
+}
+
+/// A schema of the future: two versions further, for builds from `oldest` on.
+fn of_the_future(oldest: u32) -> String {
+    let future = schema_version() + 2;
+    format!(
+        "insert into refinery_schema_history (version, name, applied_on, checksum)
+         values ({future}, 'of_the_future', '2030-01-01T00:00:00Z', '1');
+         update schema_compatibility set oldest_build = {oldest}, reason = 'a test';"
+    )
+}
+
+fn assert_refused(refused: &StoreError) {
+    let StoreError::Schema {
+        found,
+        needed,
+        remedy,
+    } = refused
+    else {
+        panic!("refused for another reason: {refused}");
+    };
+    assert_eq!((*found, *needed), (schema_version() + 2, schema_version()));
+    let wanted = format!(
+        "install one that needs {} or a later one",
+        schema_version() + 1
+    );
+    assert!(remedy.contains(&wanted), "{remedy}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_schema_is_used_unless_it_says_that_this_build_is_too_old() {
+    let database = sqlite_at(None).await;
+    database.plant(&of_the_future(schema_version())).await;
+    drop(database.store(Timing::default()).await);
+    let raise = format!(
+        "update schema_compatibility set oldest_build = {}",
+        schema_version() + 1
+    );
+    database.plant(&raise).await;
+    let Database::Sqlite { folder, .. } = &database else {
+        panic!("it is a file");
+    };
+    let refused = SqliteStore::open(folder.path().join("test.db"), Timing::default());
+    assert_refused(&refused.map(drop).unwrap_err());
+
+    empty_postgresql(async |database: Arc<Database>, url: String| {
+        PgStore::migrate(&url).await.unwrap();
+        database.plant(&of_the_future(schema_version())).await;
+        let connect =
+            async || PgStore::connect(&url, PgOptions::default(), Timing::default()).await;
+        drop(connect().await.unwrap());
+        let raise = format!(
+            "update schema_compatibility set oldest_build = {}",
+            schema_version() + 1
+        );
+        database.plant(&raise).await;
+        assert_refused(&connect().await.map(drop).unwrap_err());
     })
     .await;
 }
