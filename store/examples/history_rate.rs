@@ -16,7 +16,7 @@ use trialmill_search::{ParamValue, Point};
 use trialmill_store::postgres::{PgOptions, PgStore};
 use trialmill_store::rows::{NewTask, UnitRef};
 use trialmill_store::sqlite::SqliteStore;
-use trialmill_store::{Store, Timing, UnitFlush};
+use trialmill_store::{Keep, Store, Timing, UnitFlush};
 use uuid::Uuid;
 
 fn task(n_trials: u32) -> NewTask {
@@ -134,5 +134,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("nothing new: {micros} us");
     }
     store.delete(id).await?;
+    while store.tidy(&Keep::default()).await?.more {}
     Ok(())
 }
