@@ -9,6 +9,7 @@ pub mod draft;
 pub mod environment;
 pub mod failpoints;
 pub mod fault;
+pub mod key;
 pub mod message;
 pub mod objective;
 pub mod protocol;

@@ -196,6 +196,18 @@ named! {
     }
 }
 
+named! {
+    /// What a key of the API may do; each includes what stands before it.
+    "scope" KeyScope {
+        /// Look at everything.
+        Read = "read",
+        /// Submit tasks, and pause, resume and cancel them.
+        Submit = "submit",
+        /// Delete, and manage keys.
+        Admin = "admin",
+    }
+}
+
 impl Priority {
     /// The value of the column: 0 is first.
     #[must_use]

@@ -11,6 +11,7 @@
 
 mod error;
 mod keep;
+pub mod keys;
 mod migrate;
 mod pack;
 pub mod postgres;
@@ -23,6 +24,7 @@ pub use keep::{KEY_AGE, Keep, TIDY_ROWS, Tidied, WORKER_AGE};
 pub use migrate::schema_version;
 
 use async_trait::async_trait;
+use keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use rows::{
     Claim, ControlOutcome, DueUnit, EventRow, HeldLease, HistoryPage, Idempotency, LeaseOutcome,
     MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow,
@@ -32,6 +34,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::watch;
 use trialmill_backtest::bars::BarSeries;
+use trialmill_common::key::Quota;
 use trialmill_common::protocol::Control;
 use trialmill_common::protocol::board::{UnitEnd, Written};
 use trialmill_common::state::{StopReason, TaskId, WorkerId};
@@ -112,12 +115,24 @@ pub trait Leadership: Send + Sync {
 pub trait Store: Send + Sync + 'static {
     // ---- tasks -----------------------------------------------------------------------------
 
-    /// Stores a task with its first units, its idempotency key and its first event.
+    /// Stores a task with its first units, its idempotency key, its first event and that of the
+    /// audit, unless its key (`submitted_by`) would have more in work than `quota` allows.
+    /// Submissions that race are counted one after the other. A repeated one is answered first.
+    async fn submit_within(
+        &self,
+        task: NewTask,
+        idempotency: Option<Idempotency>,
+        quota: Quota,
+    ) -> Result<Submitted, StoreError>;
+
+    /// The same without any bound.
     async fn submit(
         &self,
         task: NewTask,
         idempotency: Option<Idempotency>,
-    ) -> Result<Submitted, StoreError>;
+    ) -> Result<Submitted, StoreError> {
+        self.submit_within(task, idempotency, Quota::NONE).await
+    }
 
     /// What an idempotency key made within a day: the hash of its body and the task, if that is
     /// still there. A repeated request is answered with it before anything of it is checked.
@@ -281,6 +296,38 @@ pub trait Store: Send + Sync + 'static {
         &self,
         id: [u8; 32],
     ) -> Result<Option<BTreeMap<String, [u8; 32]>>, StoreError>;
+
+    // ---- keys ------------------------------------------------------------------------------
+
+    /// Stores a key and its event of the audit. Nothing: another key that is not revoked has its
+    /// name.
+    async fn create_key(&self, key: NewKey) -> Result<Option<KeyRow>, StoreError>;
+
+    /// The keys, revoked ones too.
+    async fn keys(&self) -> Result<KeyPage, StoreError>;
+
+    /// Revokes the key of this name, with its event of the audit; `by` did it. Nothing: no key
+    /// that is not revoked has the name.
+    async fn revoke_key(&self, name: &str, by: &str) -> Result<Option<KeyRow>, StoreError>;
+
+    /// The key with this SHA-256, if it is neither revoked nor expired.
+    async fn key_by_hash(&self, hash: [u8; 32]) -> Result<Option<KeyRow>, StoreError>;
+
+    /// How many keys there are.
+    async fn key_census(&self) -> Result<KeyCensus, StoreError>;
+
+    /// The key is used now.
+    async fn touch_key(&self, id: i64) -> Result<(), StoreError>;
+
+    /// Writes events of the audit.
+    async fn audit(&self, events: &[AuditEvent]) -> Result<(), StoreError>;
+
+    /// Events of the audit with a lower number than `before`, latest first, at most `limit`.
+    async fn audit_page(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError>;
 
     // ---- operations ------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ mod checks;
 mod control;
 mod history;
 mod link;
+mod keys;
 mod market;
 mod reads;
 mod record;
@@ -21,6 +22,7 @@ mod units;
 mod workers;
 
 use crate::error::StoreError;
+use crate::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use crate::rows::{
     Claim, ControlOutcome, DueUnit, EventRow, HeldLease, HistoryPage, Idempotency, LeaseOutcome,
     MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow,
@@ -40,6 +42,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_postgres::error::SqlState;
 use trialmill_backtest::bars::BarSeries;
+use trialmill_common::key::Quota;
 use trialmill_common::protocol::Control;
 use trialmill_common::state::{StopReason, TaskId, WorkerId};
 use trialmill_common::trial::RunningTrial;
@@ -346,16 +349,18 @@ fn store_error(e: tokio_postgres::Error) -> StoreError {
 
 #[async_trait]
 impl Store for PgStore {
-    async fn submit(
+    async fn submit_within(
         &self,
         task: NewTask,
         idempotency: Option<Idempotency>,
+        quota: Quota,
     ) -> Result<Submitted, StoreError> {
         let lease = self.timing.lease;
         let answer = run!(self, |client| submit::submit(
             client,
             &task,
             idempotency.as_ref(),
+            quota,
             lease
         ))?;
         self.committed();
@@ -554,6 +559,42 @@ impl Store for PgStore {
         id: [u8; 32],
     ) -> Result<Option<BTreeMap<String, [u8; 32]>>, StoreError> {
         run!(self, |client| market::snapshot(client, id))
+    }
+
+    async fn create_key(&self, key: NewKey) -> Result<Option<KeyRow>, StoreError> {
+        run!(self, |client| keys::create(client, &key))
+    }
+
+    async fn keys(&self) -> Result<KeyPage, StoreError> {
+        run!(self, |client| keys::list(client))
+    }
+
+    async fn revoke_key(&self, name: &str, by: &str) -> Result<Option<KeyRow>, StoreError> {
+        run!(self, |client| keys::revoke(client, name, by))
+    }
+
+    async fn key_by_hash(&self, hash: [u8; 32]) -> Result<Option<KeyRow>, StoreError> {
+        run!(self, |client| keys::by_hash(client, &hash))
+    }
+
+    async fn key_census(&self) -> Result<KeyCensus, StoreError> {
+        run!(self, |client| keys::census(client))
+    }
+
+    async fn touch_key(&self, id: i64) -> Result<(), StoreError> {
+        run!(self, |client| keys::touch(client, id))
+    }
+
+    async fn audit(&self, events: &[AuditEvent]) -> Result<(), StoreError> {
+        run!(self, |client| keys::write_events(&*client, events))
+    }
+
+    async fn audit_page(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        run!(self, |client| keys::events(client, before, limit))
     }
 
     async fn verify(&self) -> Result<Vec<Violation>, StoreError> {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use std::collections::BTreeMap;
 use trialmill_common::fault::Warning;
+use trialmill_common::key::OverQuota;
 use trialmill_common::protocol::{Control, Event, Ledger, NotAllowed, Plan, unit_kind};
 pub use trialmill_common::state::Priority;
 use trialmill_common::state::{Direction, TaskId, TaskKind, TaskState, TrialEnd, WorkerId};
@@ -111,6 +112,8 @@ pub enum Submitted {
     Repeated(Box<TaskRow>),
     /// The key was used with another body.
     KeyConflict,
+    /// Nothing was stored: its API key has too much in work.
+    OverQuota(OverQuota),
 }
 
 /// What an idempotency key made: the hash of the body it came with, and the task.

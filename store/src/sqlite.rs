@@ -11,6 +11,7 @@ mod columns;
 mod file;
 mod flush;
 mod holder;
+mod keys;
 mod market;
 mod read;
 mod relay;
@@ -20,6 +21,7 @@ mod timers;
 mod workers;
 
 use crate::error::StoreError;
+use crate::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use crate::rows::{
     Claim, ControlOutcome, DueUnit, EventRow, HeldLease, HistoryPage, Idempotency, LeaseOutcome,
     MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow,
@@ -37,6 +39,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use trialmill_backtest::bars::BarSeries;
+use trialmill_common::key::Quota;
 use trialmill_common::protocol::Control;
 use trialmill_common::state::{StopReason, TaskId, WorkerId};
 use trialmill_common::trial::RunningTrial;
@@ -248,12 +251,13 @@ impl Drop for Led {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn submit(
+    async fn submit_within(
         &self,
         task: NewTask,
         idempotency: Option<Idempotency>,
+        quota: Quota,
     ) -> Result<Submitted, StoreError> {
-        self.write(move |tx| tasks::submit(tx, &task, idempotency.as_ref()))
+        self.write(move |tx| tasks::submit(tx, &task, idempotency.as_ref(), quota))
             .await
     }
 
@@ -464,6 +468,44 @@ impl Store for SqliteStore {
         id: [u8; 32],
     ) -> Result<Option<BTreeMap<String, [u8; 32]>>, StoreError> {
         self.read(move |tx| market::snapshot(tx, &id)).await
+    }
+
+    async fn create_key(&self, key: NewKey) -> Result<Option<KeyRow>, StoreError> {
+        self.write(move |tx| keys::create(tx, &key)).await
+    }
+
+    async fn keys(&self) -> Result<KeyPage, StoreError> {
+        self.read(keys::list).await
+    }
+
+    async fn revoke_key(&self, name: &str, by: &str) -> Result<Option<KeyRow>, StoreError> {
+        let (name, by) = (name.to_owned(), by.to_owned());
+        self.write(move |tx| keys::revoke(tx, &name, &by)).await
+    }
+
+    async fn key_by_hash(&self, hash: [u8; 32]) -> Result<Option<KeyRow>, StoreError> {
+        self.read(move |tx| keys::by_hash(tx, hash)).await
+    }
+
+    async fn key_census(&self) -> Result<KeyCensus, StoreError> {
+        self.read(keys::census).await
+    }
+
+    async fn touch_key(&self, id: i64) -> Result<(), StoreError> {
+        self.write(move |tx| keys::touch(tx, id)).await
+    }
+
+    async fn audit(&self, events: &[AuditEvent]) -> Result<(), StoreError> {
+        let events = events.to_vec();
+        self.write(move |tx| keys::write_events(tx, &events)).await
+    }
+
+    async fn audit_page(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        self.read(move |tx| keys::events(tx, before, limit)).await
     }
 
     async fn verify(&self) -> Result<Vec<Violation>, StoreError> {

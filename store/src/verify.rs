@@ -160,4 +160,18 @@ pub const RULES: &[(&str, &str)] = &[
          where t.id is null and d.task_id is null
          group by r.task_id",
     ),
+    (
+        "key_loads_equal_rows",
+        "select coalesce(t.one, '00000000-0000-0000-0000-000000000000'),
+            'key ' || coalesce(l.key, t.key) || ' has ' || coalesce(l.active_tasks, 0)
+            || ' active tasks with ' || coalesce(l.planned_trials, 0) || ' trials, rows say '
+            || coalesce(t.active, 0) || ' and ' || coalesce(t.planned, 0)
+         from key_loads l full join (
+            select coalesce(submitted_by, '') as key, count(*) as active, sum(planned) as planned,
+                max(cast(id as text)) as one
+            from tasks where state in ('queued', 'running', 'paused')
+            group by coalesce(submitted_by, '')) t on t.key = l.key
+         where coalesce(l.active_tasks, 0) <> coalesce(t.active, 0)
+            or coalesce(l.planned_trials, 0) <> coalesce(t.planned, 0)",
+    ),
 ];

@@ -1,13 +1,15 @@
 //! Submission: task, first units, snapshot, idempotency key and event in one transaction.
 
-use super::PgError;
 use super::task::{self, int};
+use super::{PgError, keys};
+use crate::keys::submitted;
 use crate::pack::{hex, snapshot_id};
 use crate::rows::{Idempotency, MadeBefore, NewTask, Submitted, TaskRow};
 use deadpool_postgres::{Object, Transaction};
 use std::time::Duration;
 use tokio_postgres::types::Json;
 use trialmill_common::failpoints::{FailPoint, reach};
+use trialmill_common::key::Quota;
 use trialmill_common::protocol::Ledger;
 use trialmill_common::state::TaskId;
 
@@ -15,6 +17,7 @@ pub(super) async fn submit(
     client: &mut Object,
     new: &NewTask,
     idempotency: Option<&Idempotency>,
+    quota: Quota,
     lease: Duration,
 ) -> Result<Submitted, PgError> {
     let tx = client.transaction().await?;
@@ -34,6 +37,11 @@ pub(super) async fn submit(
     task::insert_units(&tx, new.id, &effects, new.not_before).await?;
     task::insert_events(&tx, new.id, 0, &effects).await?;
     let row = own_row(&tx, new.id).await?;
+    keys::write_events(&tx, &[submitted(new)]).await?;
+    // Last, since it locks what all submissions of the key share. Without a commit nothing was done.
+    if let Some(over) = keys::over_quota(&tx, new, quota).await? {
+        return Ok(Submitted::OverQuota(over));
+    }
     reach(FailPoint::SubmitCommitting);
     tx.commit().await?;
     reach(FailPoint::SubmitCommitted);

@@ -1,13 +1,15 @@
 //! The task row: its ledger, submission, and what users ask of a task.
 
 use super::columns::{json, maybe_named, micros, named, seconds, to_json};
-use super::{Tx, read, tidy, workers};
+use super::{Tx, keys, read, tidy, workers};
 use crate::error::StoreError;
 use crate::keep::KEY_AGE;
+use crate::keys::submitted;
 use crate::pack::{hex, snapshot_id};
 use crate::rows::{ControlOutcome, Idempotency, MadeBefore, NewTask, Submitted, TaskError};
 use rusqlite::{OptionalExtension, Row, named_params, params};
 use std::collections::BTreeMap;
+use trialmill_common::key::Quota;
 use trialmill_common::protocol::{Best, Effects, Ledger, NotAllowed, unit_kind};
 use trialmill_common::state::{StopReason, TaskId, TaskState};
 
@@ -187,6 +189,7 @@ pub(super) fn submit(
     tx: &Tx,
     task: &NewTask,
     idempotency: Option<&Idempotency>,
+    quota: Quota,
 ) -> Result<Submitted, StoreError> {
     tx.connection
         .prepare_cached("delete from idempotency_keys where created_at <= ?1")?
@@ -195,6 +198,11 @@ pub(super) fn submit(
         if let Some(answer) = repeated(tx, key)? {
             return Ok(answer);
         }
+    }
+    if let Some(over) = keys::over_quota(tx, task, quota)? {
+        return Ok(Submitted::OverQuota(over));
+    }
+    if let Some(key) = idempotency {
         tx.connection
             .prepare_cached(
                 "insert into idempotency_keys (scope, key, body_hash, task_id, created_at)
@@ -225,6 +233,7 @@ pub(super) fn submit(
     let live_slots = workers::live_slots(tx, &task.pool)?;
     let (ledger, effects) = Ledger::submitted(task.plan(), live_slots);
     insert(tx, task, snapshot, &ledger)?;
+    keys::write_events(tx, &[submitted(task)])?;
     let not_before = task
         .not_before
         .map_or(tx.now, |time| time.timestamp_micros());

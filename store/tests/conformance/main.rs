@@ -10,6 +10,7 @@ mod control;
 mod database;
 mod given;
 mod history;
+mod keys;
 mod leases;
 mod market;
 mod pages;
@@ -132,6 +133,14 @@ conformance! {
         a_result_is_recorded_with_its_trial_or_not_at_all,
         a_result_that_is_too_long_is_refused_with_its_flush,
         a_result_goes_with_its_task;
+    keys:
+        a_key_is_found_by_its_hash_until_it_is_revoked,
+        a_name_is_free_again_once_its_key_is_revoked,
+        an_expired_key_is_not_found_and_still_counts_as_kept,
+        submissions_that_race_do_not_pass_the_bound_of_their_key,
+        what_has_ended_makes_room_for_a_key,
+        a_submission_that_is_refused_leaves_its_idempotency_key_free,
+        the_audit_is_read_page_by_page_latest_first;
     planted:
         every_rule_finds_its_violation;
 }

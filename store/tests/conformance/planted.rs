@@ -58,7 +58,9 @@ async fn finds(database: &Arc<Database>, rule: &str, ended: bool, plant: &str) {
     );
     drop(store);
     database
-        .plant("delete from tasks; delete from trials; delete from deleted_tasks")
+        .plant(
+            "delete from tasks; delete from trials; delete from deleted_tasks; delete from key_loads",
+        )
         .await;
 }
 
@@ -141,6 +143,11 @@ pub async fn every_rule_finds_its_violation(database: Arc<Database>) {
             "delete from task_events where seq = 1",
         ),
         ("trials_have_a_task", true, "delete from tasks"),
+        (
+            "key_loads_equal_rows",
+            false,
+            "update key_loads set planned_trials = planned_trials + 1",
+        ),
     ];
     for (rule, ended, plant) in planted {
         finds(&database, rule, ended, plant).await;

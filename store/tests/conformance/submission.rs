@@ -132,7 +132,7 @@ pub async fn one_key_sent_many_times_at_once_makes_one_task(database: Arc<Databa
         match send.await.unwrap() {
             Submitted::Created(row) => created.push(row.id),
             Submitted::Repeated(row) => repeated.push(row.id),
-            Submitted::KeyConflict => panic!("the bodies are the same"),
+            other => panic!("the bodies are the same: {other:?}"),
         }
     }
     assert_eq!((created.len(), repeated.len()), (1, 15));
