@@ -1,5 +1,9 @@
 //! The bodies of answers: wire types, apart from the domain, with their schemas.
 
+mod access;
+
+pub use access::{AuditAnswer, AuditList, KeyAnswer, KeyCreated, KeyList};
+
 use chrono::{DateTime, NaiveDate, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;

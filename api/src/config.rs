@@ -1,7 +1,8 @@
 //! The environment and the arguments of `trialmill-api`, read once and checked as a whole.
 
+use crate::access::RateLimit;
 use crate::key::ApiKey;
-use crate::limits::MIN_KEY_CHARS;
+use crate::limits::{DEFAULT_RATE_BURST, DEFAULT_RATE_PER_SECOND, MAX_RATE};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -9,6 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use trialmill_broker::{AmqpUrls, rabbit};
+use trialmill_common::key::{
+    DEFAULT_MAX_ACTIVE_TASKS, DEFAULT_MAX_BACKLOG_TRIALS, MAX_QUOTA, Quota,
+};
 use trialmill_store::{Keep, postgres};
 use trialmill_tls::{ServerIdentity, Trust};
 
@@ -43,7 +47,8 @@ pub enum Command {
 /// are told at once.
 #[derive(Args, Default, Clone)]
 pub struct Settings {
-    /// Address and port to listen on; beyond loopback an API key is needed.
+    /// Address and port to listen on; beyond loopback TRIALMILL_API_KEY is needed, or a key with the
+    /// scope admin in the database.
     #[arg(long, env = "TRIALMILL_LISTEN", default_value = DEFAULT_LISTEN)]
     pub listen: String,
     /// PostgreSQL, such as postgres://user:password@host:5432/trialmill.
@@ -65,7 +70,8 @@ pub struct Settings {
     /// PEM file with the authorities of RabbitMQ's certificate (amqps://), instead of the system's.
     #[arg(long, env = "TRIALMILL_AMQP_CA_FILE")]
     pub amqp_ca_file: Option<PathBuf>,
-    /// Key that requests carry as `Authorization: Bearer KEY`, at least 32 characters.
+    /// Key that may do everything, sent as `Authorization: Bearer KEY`, at least 32 characters;
+    /// others are made with `trialmill keys create`.
     #[arg(long, env = "TRIALMILL_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
     /// File that holds TRIALMILL_API_KEY.
@@ -78,6 +84,20 @@ pub struct Settings {
     /// PEM file with the private key of that certificate, without a passphrase.
     #[arg(long, env = "TRIALMILL_TLS_KEY_FILE")]
     pub tls_key_file: Option<PathBuf>,
+    /// Requests per second that one key may send, or one address without a key; 0: no limit.
+    /// Default 500.
+    #[arg(long, env = "TRIALMILL_RATE_PER_SECOND")]
+    pub rate_per_second: Option<String>,
+    /// Requests that may come at once before the rate counts. Default 1000.
+    #[arg(long, env = "TRIALMILL_RATE_BURST")]
+    pub rate_burst: Option<String>,
+    /// Tasks of one key that have not ended, unless the key has a limit of its own; 0: no limit.
+    /// Default 200000.
+    #[arg(long, env = "TRIALMILL_MAX_ACTIVE_TASKS")]
+    pub max_active_tasks: Option<String>,
+    /// Trials of these tasks that have not ended; 0: no limit. Default 100000000.
+    #[arg(long, env = "TRIALMILL_MAX_BACKLOG_TRIALS")]
+    pub max_backlog_trials: Option<String>,
     /// Seconds that a lease lasts without renewal; the same for every process. Default 30.
     #[arg(long, env = "TRIALMILL_LEASE_SECONDS")]
     pub lease_seconds: Option<String>,
@@ -111,8 +131,12 @@ pub struct Config {
     pub amqp_urls: AmqpUrls,
     /// Whose certificates are believed there.
     pub amqp_trust: Trust,
-    /// The key, if any.
+    /// The key of the environment, if any.
     pub api_key: Option<ApiKey>,
+    /// How fast one caller may ask.
+    pub rate: Option<RateLimit>,
+    /// What one key may have in work.
+    pub quota: Quota,
     /// What HTTPS shows; without, HTTP is spoken.
     pub identity: Option<Arc<ServerIdentity>>,
     /// How long a lease lasts.
@@ -187,20 +211,43 @@ impl Settings {
             self.api_key.as_deref(),
             self.api_key_file.as_ref(),
         );
-        let key_given = self.api_key.is_some() || self.api_key_file.is_some();
         let key = keep(key, &mut faults).flatten();
         let key = key.map(|key| ApiKey::new(&key).map_err(|e| format!("TRIALMILL_API_KEY: {e}")));
         let api_key = key.and_then(|key| keep(key, &mut faults));
-        if let Some(listen) = listen
-            && !listen.ip().is_loopback()
-            && !key_given
-        {
-            faults.push(format!(
-                "TRIALMILL_LISTEN is {listen}, which others can reach, and there is no \
-                 TRIALMILL_API_KEY; set one of at least {MIN_KEY_CHARS} random characters, or \
-                 listen on {DEFAULT_LISTEN}"
-            ));
-        }
+        let mut count = |name: &str, text: &Option<String>, default: u64, most: u64| {
+            let read = whole_number(name, text.as_deref(), default, most);
+            keep(read, &mut faults).unwrap_or_default()
+        };
+        let rate = count(
+            "TRIALMILL_RATE_PER_SECOND",
+            &self.rate_per_second,
+            DEFAULT_RATE_PER_SECOND.into(),
+            MAX_RATE.into(),
+        );
+        let burst = count(
+            "TRIALMILL_RATE_BURST",
+            &self.rate_burst,
+            DEFAULT_RATE_BURST.into(),
+            MAX_RATE.into(),
+        );
+        let active_tasks = count(
+            "TRIALMILL_MAX_ACTIVE_TASKS",
+            &self.max_active_tasks,
+            DEFAULT_MAX_ACTIVE_TASKS,
+            MAX_QUOTA,
+        );
+        let backlog_trials = count(
+            "TRIALMILL_MAX_BACKLOG_TRIALS",
+            &self.max_backlog_trials,
+            DEFAULT_MAX_BACKLOG_TRIALS,
+            MAX_QUOTA,
+        );
+        let rates = [rate, burst].map(|rate| u32::try_from(rate).unwrap_or(MAX_RATE));
+        let rate = RateLimit::new(rates[0], rates[1]);
+        let quota = Quota {
+            active_tasks: Some(active_tasks).filter(|limit| *limit > 0),
+            backlog_trials: Some(backlog_trials).filter(|limit| *limit > 0),
+        };
         let lease = keep(self.lease(), &mut faults);
         let (events, tasks) = (&self.keep_events_days, &self.keep_tasks_days);
         let keep = Keep::of_days(events.as_deref(), tasks.as_deref());
@@ -223,6 +270,8 @@ impl Settings {
                 amqp_urls,
                 amqp_trust,
                 api_key,
+                rate,
+                quota,
                 identity: identity.map(Arc::new),
                 lease,
                 keep,
@@ -262,6 +311,18 @@ impl Settings {
 
 fn keep<T>(read: Result<T, String>, faults: &mut Vec<String>) -> Option<T> {
     read.map_err(|fault| faults.push(fault)).ok()
+}
+
+fn whole_number(name: &str, text: Option<&str>, default: u64, most: u64) -> Result<u64, String> {
+    let Some(text) = text else {
+        return Ok(default);
+    };
+    match text.trim().parse() {
+        Ok(number) if number <= most => Ok(number),
+        _ => Err(format!(
+            "{name} is '{text}'; it must be a whole number from 0 to {most}"
+        )),
+    }
 }
 
 /// A value given directly or in a file; never both, since nobody could know which one counts.
@@ -357,25 +418,29 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_others_reach_needs_a_key() {
-        let open = Settings {
-            listen: "0.0.0.0:8080".to_owned(),
+    fn limits_have_defaults_and_can_be_switched_off() {
+        let config = |settings: Settings| settings.check().unwrap_or_else(|f| panic!("{f:?}"));
+        let usual = config(sound());
+        assert_eq!(usual.rate, RateLimit::new(500, 1000));
+        assert_eq!(usual.quota.active_tasks, Some(200_000));
+        assert_eq!(usual.quota.backlog_trials, Some(100_000_000));
+        let off = Some("0".to_owned());
+        let none = config(Settings {
+            rate_per_second: off.clone(),
+            max_active_tasks: off.clone(),
+            max_backlog_trials: off,
             ..sound()
-        };
-        let told = faults(&open);
-        assert!(
-            told[0].contains("there is no TRIALMILL_API_KEY"),
-            "{told:?}"
-        );
-        let key = Some("k".repeat(32));
-        assert!(
-            Settings {
-                api_key: key,
-                ..open
-            }
-            .check()
-            .is_ok()
-        );
+        });
+        assert_eq!((none.rate, none.quota), (None, Quota::NONE));
+        let wrong = |text: &str| Some(text.to_owned());
+        let told = faults(&Settings {
+            rate_per_second: wrong("-1"),
+            rate_burst: wrong("1e3"),
+            max_active_tasks: wrong("all"),
+            max_backlog_trials: wrong("5000000000"),
+            ..sound()
+        });
+        assert_eq!(told.len(), 4, "{told:?}");
     }
 
     #[test]

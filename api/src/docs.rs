@@ -1,5 +1,6 @@
 //! The description of the API: `/openapi.json`, and `/docs`, which needs no network.
 
+use crate::access::SCHEME;
 use crate::problem::Problem;
 use crate::state::AppState;
 use aide::axum::ApiRouter;
@@ -78,7 +79,10 @@ pub(crate) fn describe(api: TransformOpenApi<'_>) -> TransformOpenApi<'_> {
         scheme: "bearer".to_owned(),
         bearer_format: None,
         description: Some(
-            "Needed under /api/v1 when the service has a key (TRIALMILL_API_KEY)".to_owned(),
+            "A key of the service: TRIALMILL_API_KEY, or one made with `trialmill keys create` or \
+             POST /api/v1/keys. Scopes: read; submit, which includes read; admin, which includes \
+             both. Keys are needed beyond loopback, and on loopback once there is one."
+                .to_owned(),
         ),
         extensions: Default::default(),
     };
@@ -86,10 +90,11 @@ pub(crate) fn describe(api: TransformOpenApi<'_>) -> TransformOpenApi<'_> {
         .tag(tag("Tasks", "Tasks of every kind, with task_type."))
         .tag(tag("Catalogue", "What this build can run."))
         .tag(tag("Operations", "Health, workers, queues."))
+        .tag(tag("Keys", "Who may do what, and who did what."))
         .tag(tag("Market data", "Stored bars."))
         .tag(tag("Description", "This API."))
-        .security_scheme("api_key", scheme)
-        .security_requirement_multi(["api_key"])
+        .security_scheme(SCHEME, scheme)
+        .security_requirement_multi([SCHEME])
         // Every path may answer a problem, if only because the key is missing.
         .default_response::<Problem>()
 }

@@ -195,6 +195,31 @@ pub(crate) struct DeadQuery {
     pub limit: Option<String>,
 }
 
+/// The key that a path names.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyPath(pub String);
+
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read by the schema generator only")]
+struct KeyPathSchema {
+    /// The name of a key.
+    name: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        path_part(parts, state, "name").await.map(Self)
+    }
+}
+
+impl OperationInput for KeyPath {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        Path::<KeyPathSchema>::operation_input(ctx, operation);
+    }
+}
+
 async fn path_part<S: Send + Sync>(
     parts: &mut Parts,
     state: &S,
@@ -301,6 +326,18 @@ pub(crate) struct TrialQuery {
     pub state: Option<String>,
     /// `next_cursor` of the page before: trials above this number.
     #[schemars(with = "Option<u32>")]
+    pub cursor: Option<String>,
+    /// Size of the page, 1 to 1,000; 100 when absent.
+    #[schemars(with = "Option<u32>")]
+    pub limit: Option<String>,
+}
+
+/// Query of the audit.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuditQuery {
+    /// `next_cursor` of the page before: events below this number.
+    #[schemars(with = "Option<i64>")]
     pub cursor: Option<String>,
     /// Size of the page, 1 to 1,000; 100 when absent.
     #[schemars(with = "Option<u32>")]

@@ -1,14 +1,11 @@
-//! The API key: one per service for now, kept as a digest only.
+//! Keys as digests, and new ones.
 
 use crate::limits::MIN_KEY_CHARS;
-use crate::problem::{Class, Problem};
-use crate::state::AppState;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use std::fmt;
+
+/// How a key made here begins, so that it is known as one wherever it turns up.
+pub const KEY_PREFIX: &str = "tm_";
 
 /// The SHA-256 digest of a key. Neither the log nor a debugger shows it.
 #[derive(Clone)]
@@ -55,51 +52,77 @@ impl ApiKey {
         if key.len() < MIN_KEY_CHARS {
             return Err(BadKey::TooShort { found: key.len() });
         }
-        Ok(Self(Sha256::digest(key.as_bytes()).into()))
+        Ok(Self::sent(key))
     }
 
-    /// Whether `offered` is this key. The time it takes does not depend on where they differ:
-    /// digests are compared, and every byte of them.
-    fn is(&self, offered: &str) -> bool {
-        let offered: [u8; 32] = Sha256::digest(offered.as_bytes()).into();
+    /// What a client sent for a key, whatever it is.
+    pub(crate) fn sent(text: &str) -> Self {
+        Self(Sha256::digest(text.as_bytes()).into())
+    }
+
+    /// The digest, as it is stored.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.0
+    }
+
+    /// Whether `offered` is this key. The time it takes does not depend on where they differ: every
+    /// byte of the digests is compared.
+    pub(crate) fn is(&self, offered: &Self) -> bool {
         let differences = self
             .0
             .iter()
-            .zip(offered)
+            .zip(offered.0)
             .fold(0_u8, |all, (a, b)| all | (a ^ b));
         std::hint::black_box(differences) == 0
     }
 }
 
-/// Paths that are open to everyone: the health of the process and the description of the API, which
-/// say nothing about tasks or data. Every other path needs the key, whether it exists or not.
-const OPEN_PATHS: [&str; 5] = ["/", "/healthz", "/readyz", "/openapi.json", "/docs"];
+/// A new key, to be shown once and forgotten. A debugger does not show it.
+pub struct NewSecret(String);
 
-/// Refuses requests without the key, where there is one.
-pub(crate) async fn require(
-    State(state): State<AppState>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let open = OPEN_PATHS.contains(&request.uri().path());
-    match &state.key {
-        Some(key) if !open && !offers(request.headers(), key) => Problem::new(
-            Class::Unauthorized,
-            "send the API key as 'Authorization: Bearer <key>'; none was sent, or another one",
-        )
-        .into_response(),
-        _ => next.run(request).await,
+impl fmt::Debug for NewSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewSecret(***)")
     }
 }
 
-fn offers(headers: &HeaderMap, key: &ApiKey) -> bool {
-    let value = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let Some((scheme, offered)) = value.and_then(|value| value.split_once(' ')) else {
-        return false;
-    };
-    scheme.eq_ignore_ascii_case("bearer") && key.is(offered.trim())
+/// The system gave no randomness.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random bytes for a key: {0}")]
+pub struct NoRandomness(getrandom::Error);
+
+impl NewSecret {
+    /// Draws 256 bits from the system: [`KEY_PREFIX`] and 64 hexadecimal digits.
+    ///
+    /// ```
+    /// let secret = trialmill_api::NewSecret::draw()?;
+    /// assert!(secret.reveal().starts_with("tm_"));
+    /// assert_eq!((secret.reveal().len(), format!("{secret:?}").as_str()), (67, "NewSecret(***)"));
+    /// # Ok::<(), trialmill_api::NoRandomness>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn draw() -> Result<Self, NoRandomness> {
+        let mut bytes = [0_u8; 32];
+        getrandom::fill(&mut bytes).map_err(NoRandomness)?;
+        let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+        let digits: String = digits.collect();
+        Ok(Self(format!("{KEY_PREFIX}{digits}")))
+    }
+
+    /// The key itself, for the one who asked for it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Its digest, for the store.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        ApiKey::sent(&self.0).digest()
+    }
 }
 
 #[cfg(test)]
@@ -110,9 +133,9 @@ mod tests {
     fn a_key_knows_itself_and_nothing_else_and_never_shows_itself() {
         let text = "0123456789abcdef0123456789abcdef";
         let key = ApiKey::new(&format!("{text}\n")).unwrap();
-        assert!(key.is(text));
-        assert!(!key.is(&text[1..]));
-        assert!(!key.is(""));
+        assert!(key.is(&ApiKey::sent(text)));
+        assert!(!key.is(&ApiKey::sent(&text[1..])));
+        assert!(!key.is(&ApiKey::sent("")));
         assert_eq!(format!("{key:?}"), "ApiKey(***)");
     }
 
@@ -126,5 +149,13 @@ mod tests {
             ApiKey::new(&"é".repeat(40)).unwrap_err(),
             BadKey::NotVisible
         );
+    }
+
+    #[test]
+    fn no_two_new_keys_are_the_same_and_each_can_be_a_key() {
+        let (one, other) = (NewSecret::draw().unwrap(), NewSecret::draw().unwrap());
+        assert_ne!(one.reveal(), other.reveal());
+        let read = ApiKey::new(one.reveal()).unwrap();
+        assert_eq!(read.digest(), one.digest());
     }
 }

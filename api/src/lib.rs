@@ -8,7 +8,9 @@
 //! Every failure is a problem document (RFC 9457), made in one place. The
 //! description of the routes is at `/openapi.json` and, for people and without network, at `/docs`.
 
+mod access;
 pub mod answer;
+mod audit;
 mod body;
 mod catalogue;
 pub mod config;
@@ -17,6 +19,7 @@ mod docs;
 mod extract;
 pub mod health;
 mod key;
+mod keys;
 pub mod limits;
 mod market_data;
 mod operations;
@@ -27,7 +30,8 @@ mod serve;
 mod state;
 mod tasks;
 
-pub use key::{ApiKey, BadKey};
+pub use access::{AccessSettings, NoAccess, RateLimit, may_listen};
+pub use key::{ApiKey, BadKey, KEY_PREFIX, NewSecret, NoRandomness};
 pub use problem::{Class, Problem, ProblemAnswer};
 pub use renewal::renew_on_hangup;
 pub use router::{openapi, router};

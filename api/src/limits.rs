@@ -93,3 +93,37 @@ pub const MIN_KEY_CHARS: usize = 32;
 
 /// Series named in one answer of `/market-data`; the rest is counted.
 pub const MAX_SERIES_LISTED: usize = 10_000;
+
+/// How long a key that was looked up is believed: for so long a revoked key still works in another
+/// process than the one that revoked it, and a new one is still unknown where it was tried before.
+pub const KEY_BELIEVED: Duration = Duration::from_secs(3);
+
+/// Keys that are remembered, known and unknown ones: some 300 bytes each.
+pub const MAX_KEYS_KEPT: u64 = 10_000;
+
+/// The use of a key is written at most this often by each process.
+pub const KEY_TOUCH: Duration = Duration::from_secs(60);
+
+/// Requests per second of one key, or of one address without a key, where nobody says: more than a
+/// script sends one after the other, and about what two cores answer.
+pub const DEFAULT_RATE_PER_SECOND: u32 = 500;
+
+/// Requests at once before the rate counts, where nobody says: a page with all of its parts, or 500
+/// watchers that come back together.
+pub const DEFAULT_RATE_BURST: u32 = 1_000;
+
+/// Highest rate and burst that can be set; beyond it none is meant.
+pub const MAX_RATE: u32 = 1_000_000;
+
+/// Keys and addresses whose rate is remembered, some 200 bytes each; the longest unseen goes first.
+pub const MAX_RATES_KEPT: u64 = 10_000;
+
+/// Refused requests are gathered for this long before they become events of the audit.
+pub const DENIED_GATHERED: Duration = Duration::from_secs(60);
+
+/// Callers whose refused requests are told apart while they are gathered; the rest is one event. So
+/// an attacker with many addresses makes at most eleven rows a minute.
+pub const MAX_DENIED_CALLERS: usize = 10;
+
+/// What a client whose key has too much in work is told to wait, in seconds: tasks take their time.
+pub const RETRY_QUOTA_SECONDS: u32 = 60;

@@ -11,7 +11,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use trialmill_api::config::{Arguments, Command, Config, Settings, unknown_variables};
-use trialmill_api::{AppState, health, openapi, renew_on_hangup, router, serve_with};
+use trialmill_api::{
+    AccessSettings, AppState, health, may_listen, openapi, renew_on_hangup, router, serve_with,
+};
 use trialmill_broker::rabbit::LOG_LIMITS;
 use trialmill_broker::{Broker, RabbitBroker, RabbitOptions};
 use trialmill_common::worker::DEFAULT_POOL;
@@ -60,6 +62,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let store = open_store(&config).await?;
+    let demanded = may_listen(config.listen, config.api_key.as_ref(), store.as_ref()).await?;
     let broker = Arc::new(RabbitBroker::start(rabbit_options(&config)));
     let stop = CancellationToken::new();
     let (relay_store, relay_broker): (Arc<dyn Store>, Arc<dyn Broker>) =
@@ -78,11 +81,17 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     let mut relay = tokio::spawn(relay);
     tracing::info!(
         address = %config.listen,
-        with_key = config.api_key.is_some(),
+        key_of_environment = config.api_key.is_some(),
+        keys_needed = demanded || config.api_key.is_some(),
         certificate_until = config.identity.as_ref().map(|identity| identity.valid_until().to_string()),
         "listening; the documentation is at /docs"
     );
-    let state = AppState::new(store, broker.clone()).with_key(config.api_key);
+    let state = AppState::new(store, broker.clone()).with_access(AccessSettings {
+        environment: config.api_key,
+        demanded,
+        rate: config.rate,
+        quota: config.quota,
+    });
     let renewal = config
         .identity
         .clone()

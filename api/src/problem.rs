@@ -26,6 +26,8 @@ pub enum Class {
     InvalidRequest,
     /// A key is needed.
     Unauthorized,
+    /// The key may not do this.
+    Forbidden,
     /// There is no such thing.
     NotFound,
     /// The path exists, the method does not.
@@ -40,6 +42,8 @@ pub enum Class {
     UnsupportedMediaType,
     /// The headers are too large.
     HeadersTooLarge,
+    /// A key or an address asked for too much; the same request may succeed later.
+    LimitReached,
     /// A fault of ours.
     Internal,
     /// The database is away, or this process is at a limit; the same request may succeed later.
@@ -50,9 +54,10 @@ pub enum Class {
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidRequest,
         Self::Unauthorized,
+        Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Conflict,
@@ -60,6 +65,7 @@ impl Class {
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::HeadersTooLarge,
+        Self::LimitReached,
         Self::Internal,
         Self::Unavailable,
         Self::TimedOut,
@@ -71,6 +77,7 @@ impl Class {
         match self {
             Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
@@ -78,6 +85,7 @@ impl Class {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::LimitReached => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
@@ -90,6 +98,7 @@ impl Class {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict => "conflict",
@@ -97,6 +106,7 @@ impl Class {
             Self::BodyTooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::HeadersTooLarge => "headers_too_large",
+            Self::LimitReached => "limit_reached",
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
             Self::TimedOut => "timed_out",
@@ -107,6 +117,7 @@ impl Class {
         match self {
             Self::InvalidRequest => "The request is not valid",
             Self::Unauthorized => "A valid API key is needed",
+            Self::Forbidden => "The API key does not allow it",
             Self::NotFound => "There is no such resource",
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::Conflict => "The present state does not allow it",
@@ -114,6 +125,7 @@ impl Class {
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
             Self::HeadersTooLarge => "The headers are too large",
+            Self::LimitReached => "A limit is reached",
             Self::Internal => "An internal fault",
             Self::Unavailable => "Not available now",
             Self::TimedOut => "It took too long",
@@ -133,6 +145,8 @@ pub struct Problem {
     pub detail: String,
     /// Every fault found.
     pub errors: Vec<Fault>,
+    /// What the client is told to wait, in seconds.
+    pub retry_after: Option<u32>,
 }
 
 impl Problem {
@@ -142,6 +156,25 @@ impl Problem {
             class,
             detail: detail.into(),
             errors: Vec::new(),
+            retry_after: (class == Class::Unavailable).then_some(RETRY_AFTER_SECONDS),
+        }
+    }
+
+    /// One limit that is reached, after which the same request may succeed in `seconds`.
+    #[must_use]
+    pub fn limit_reached(fault: Fault, seconds: u32) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..Self::of_fault(Class::LimitReached, fault)
+        }
+    }
+
+    /// A problem of one fault.
+    #[must_use]
+    pub fn of_fault(class: Class, fault: Fault) -> Self {
+        Self {
+            errors: vec![fault.clone()],
+            ..Self::new(class, fault.detail)
         }
     }
 
@@ -156,9 +189,8 @@ impl Problem {
             ),
         };
         Self {
-            class: Class::InvalidRequest,
-            detail,
             errors,
+            ..Self::new(Class::InvalidRequest, detail)
         }
     }
 
@@ -218,18 +250,18 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
         HeaderValue::from_static("application/problem+json"),
     );
     parts.headers.remove(header::CONTENT_LENGTH);
-    match class {
-        Class::Unavailable => {
-            parts
-                .headers
-                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
-        }
-        Class::Unauthorized => {
-            parts
-                .headers
-                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        _ => {}
+    if let Some(seconds) = problem.retry_after {
+        let seconds = HeaderValue::from(seconds);
+        parts.headers.insert(header::RETRY_AFTER, seconds);
+    }
+    let challenge = match class {
+        Class::Unauthorized => Some("Bearer"),
+        Class::Forbidden => Some("Bearer error=\"insufficient_scope\""),
+        _ => None,
+    };
+    if let Some(challenge) = challenge {
+        let challenge = HeaderValue::from_static(challenge);
+        parts.headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     Response::from_parts(parts, Body::new(body))
 }
@@ -297,9 +329,10 @@ impl OperationOutput for Problem {
         };
         let mut response = ApiResponse {
             description: "A problem document (RFC 9457). 401 without a valid key where one is \
-                          set, 404 for what does not exist, 409 where the state forbids it, 422 \
-                          with every fault of the request, 503 with Retry-After while the \
-                          database is away."
+                          needed, 403 where its scope is missing, 404 for what does not exist, 409 \
+                          where the state forbids it, 422 with every fault of the request, 429 \
+                          with Retry-After at a limit, 503 with Retry-After while the database is \
+                          away."
                 .to_owned(),
             ..ApiResponse::default()
         };
@@ -308,7 +341,7 @@ impl OperationOutput for Problem {
             .insert("application/problem+json".to_owned(), media);
         let seconds = ctx.schema.subschema_for::<u32>();
         let retry_after = Header {
-            description: Some("Seconds to wait; sent with 503.".to_owned()),
+            description: Some("Seconds to wait; sent with 429 and 503.".to_owned()),
             style: HeaderStyle::Simple,
             required: false,
             deprecated: None,

@@ -4,7 +4,7 @@ use crate::extract::{OPTIMIZATION_TASKS, TASKS};
 use crate::limits::{MAX_HEADER_BYTES, REQUEST_TIME};
 use crate::problem::{self, Class, Problem};
 use crate::state::AppState;
-use crate::{catalogue, dead, docs, key, market_data, operations, tasks};
+use crate::{access, audit, catalogue, dead, docs, keys, market_data, operations, tasks};
 use aide::axum::ApiRouter;
 use aide::openapi::OpenApi;
 use axum::extract::Request;
@@ -22,6 +22,8 @@ fn routes() -> ApiRouter<AppState> {
         .merge(market_data::routes())
         .merge(operations::routes())
         .merge(dead::routes())
+        .merge(keys::routes())
+        .merge(audit::routes())
         .merge(docs::routes())
 }
 
@@ -34,6 +36,7 @@ pub fn openapi() -> OpenApi {
 fn finished() -> (Router<AppState>, OpenApi) {
     let mut document = docs::empty_document();
     let router = routes().finish_api_with(&mut document, docs::describe);
+    access::describe(&mut document);
     (router, document)
 }
 
@@ -49,9 +52,10 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(other_method)
         // The innermost layer is the last a request meets.
         .layer(Extension(docs::Document(document.into())))
+        // It asks the store: within the time limit, and where a panic is caught.
+        .layer(from_fn_with_state(state.clone(), access::admit))
         .layer(CatchPanicLayer::custom(problem::caught))
         .layer(from_fn(in_time))
-        .layer(from_fn_with_state(state.clone(), key::require))
         .layer(from_fn(small_headers))
         .layer(from_fn(problem::render))
         .layer(from_fn(logged))

@@ -1,8 +1,10 @@
 //! Listening: connections that take no bytes, or ask for none, are dropped, and shutdown ends the
 //! streams first.
 
+use crate::access::Peer;
 use crate::limits::{HANDSHAKE_TIME, QUIET, WRITE_STALL};
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use axum::{Extension, Router};
 use std::future::Future;
 use std::io;
@@ -70,6 +72,7 @@ pub async fn serve_with(
         stall: WRITE_STALL,
         quiet: QUIET,
     };
+    let router = router.into_make_service_with_connect_info::<Peer>();
     let served = axum::serve(listener, router).with_graceful_shutdown(async move {
         shutdown.await;
         signal.send_replace(true);
@@ -107,6 +110,12 @@ impl Listener for Guarded {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+}
+
+impl Connected<IncomingStream<'_, Guarded>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Guarded>) -> Self {
+        Self(stream.remote_addr().ip())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every handler may reach.
 
+use crate::access::{Access, AccessSettings, Caller};
 use crate::key::ApiKey;
 use crate::limits::MAX_EVENT_STREAMS;
 use crate::tasks::{Checks, Partners};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use trialmill_broker::Broker;
 use trialmill_store::Store;
+use trialmill_store::keys::AuditEvent;
 
 /// The state of the router. Cheap to clone.
 #[derive(Clone)]
@@ -15,8 +17,8 @@ pub struct AppState {
     pub store: Arc<dyn Store>,
     /// The wake-up call: read for its state and depth only, the relay publishes.
     pub broker: Arc<dyn Broker>,
-    /// The key that requests must carry; none on loopback.
-    pub key: Option<ApiKey>,
+    /// Who may do what.
+    pub(crate) access: Arc<Access>,
     /// One permit per watcher of events.
     pub(crate) streams: Arc<Semaphore>,
     /// Where submitted tasks are checked.
@@ -26,22 +28,50 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// State without a key: for a loopback address only.
+    /// State without a key of the environment: for a loopback address. Requests need a key once
+    /// there is one in the store that is not revoked.
     pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>) -> Self {
         Self {
             store,
             broker,
-            key: None,
+            access: Arc::new(Access::new(AccessSettings::default())),
             streams: Arc::new(Semaphore::new(MAX_EVENT_STREAMS)),
             checks: Checks::new(),
             partners: Partners::new(),
         }
     }
 
-    /// Every request but those for health and documentation must carry this key.
+    /// Every request but those for health and documentation must carry this key, or one of the
+    /// store.
     #[must_use]
-    pub fn with_key(mut self, key: Option<ApiKey>) -> Self {
-        self.key = key;
+    pub fn with_key(self, key: Option<ApiKey>) -> Self {
+        self.with_access(AccessSettings {
+            environment: key,
+            ..AccessSettings::default()
+        })
+    }
+
+    /// Guards the routes by these settings.
+    #[must_use]
+    pub fn with_access(mut self, settings: AccessSettings) -> Self {
+        self.access = Arc::new(Access::new(settings));
         self
+    }
+
+    /// Lets every request do everything: for routes that are called from within the process only.
+    #[must_use]
+    pub fn trusting(mut self) -> Self {
+        self.access = Arc::new(Access::trusting());
+        self
+    }
+
+    /// Writes to the audit what a caller has done. That it is done stays so when this fails, which
+    /// the log tells.
+    pub(crate) async fn tell(&self, caller: &Caller, action: &str, target: impl Into<String>) {
+        let event = AuditEvent::once(caller.key(), action, target);
+        let (key, target) = (event.key.clone(), event.target.clone());
+        if let Err(error) = self.store.audit(&[event]).await {
+            tracing::warn!(key, action, target, %error, "done, and not written to the audit");
+        }
     }
 }

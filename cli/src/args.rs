@@ -1,6 +1,6 @@
 //! The commands and their options.
 
-use crate::config::{API_HELP, DATABASE_HELP, FULL_HELP, PLAIN_HELP};
+use crate::config::{API_HELP, DATABASE_HELP, FULL_HELP, KEYS_HELP, PLAIN_HELP};
 use crate::example;
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand};
@@ -74,6 +74,9 @@ pub enum Command {
     /// Bars: import, list, check and generate
     #[command(subcommand)]
     Data(Data),
+    /// Keys of the API: create, list, revoke; and who did what
+    #[command(subcommand)]
+    Keys(Keys),
     /// Check the promises over the database: exit code 1 and a line for each violation
     #[command(after_help = DATABASE_HELP)]
     Verify(OfDatabase),
@@ -278,6 +281,70 @@ pub enum Dead {
         #[command(flatten)]
         api: Api,
     },
+}
+
+/// The commands on keys.
+#[derive(Debug, Subcommand)]
+pub enum Keys {
+    /// Make a key and print it, once: it is kept nowhere
+    #[command(after_help = KEYS_HELP)]
+    Create {
+        /// Its name: letters, digits, '.', '_' and '-'
+        name: String,
+        /// What it may do: read, submit (includes read), admin (includes both); several times for
+        /// several
+        #[arg(long = "scope", value_name = "SCOPE", required = true)]
+        scopes: Vec<String>,
+        /// Days until it ceases to be valid [default: never]
+        #[arg(long, value_name = "N")]
+        expires_days: Option<u32>,
+        /// Most tasks of it that have not ended [default: what the service says]
+        #[arg(long, value_name = "N")]
+        max_active_tasks: Option<u64>,
+        /// Most trials of these tasks that have not ended [default: what the service says]
+        #[arg(long, value_name = "N")]
+        max_backlog_trials: Option<u64>,
+        /// Where.
+        #[command(flatten)]
+        at: KeysAt,
+    },
+    /// List the keys, revoked ones last
+    #[command(after_help = KEYS_HELP)]
+    List(KeysAt),
+    /// Revoke a key: it stops working within 3 seconds; its tasks go on
+    #[command(after_help = KEYS_HELP)]
+    Revoke {
+        /// Name of the key
+        name: String,
+        /// Where.
+        #[command(flatten)]
+        at: KeysAt,
+    },
+    /// List who did what, latest first
+    #[command(after_help = KEYS_HELP)]
+    Audit {
+        /// At most this many
+        #[arg(long, value_name = "N", default_value_t = 100,
+            value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Only events with a lower number
+        #[arg(long, value_name = "N")]
+        before: Option<i64>,
+        /// Where.
+        #[command(flatten)]
+        at: KeysAt,
+    },
+}
+
+/// Where the keys are: in a database, or behind the API.
+#[derive(Debug, Args)]
+pub struct KeysAt {
+    /// The embedded database in this folder, whatever the environment says
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "key"])]
+    pub data_dir: Option<PathBuf>,
+    /// The API; with --url it is asked even when DATABASE_URL is set.
+    #[command(flatten)]
+    pub api: Api,
 }
 
 /// The commands on bars.

@@ -109,7 +109,7 @@ impl CallError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::NoAnswer(_) => true,
-            Self::Refused(problem) => matches!(problem.status, 408 | 502..=504),
+            Self::Refused(problem) => matches!(problem.status, 408 | 429 | 502..=504),
         }
     }
 }
@@ -291,6 +291,15 @@ impl Client {
             request = request.header("Idempotency-Key", key);
         }
         self.answer(request).await
+    }
+
+    /// Asks for something to be removed.
+    ///
+    /// # Errors
+    /// When there is no answer, or it is a refusal.
+    pub async fn delete(&self, path: &str) -> Result<(), CallError> {
+        let request = self.request(Method::DELETE, path).timeout(ANSWER_TIME);
+        self.send(request).await.map(drop)
     }
 
     /// Opens a stream of events after the one seen last. Nothing: there will be no more.

@@ -3,6 +3,11 @@
 use crate::failure::Failure;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use trialmill_api::RateLimit;
+use trialmill_api::limits::{DEFAULT_RATE_BURST, DEFAULT_RATE_PER_SECOND, MAX_RATE};
+use trialmill_common::key::{
+    DEFAULT_MAX_ACTIVE_TASKS, DEFAULT_MAX_BACKLOG_TRIALS, MAX_QUOTA, Quota,
+};
 use trialmill_store::Keep;
 
 /// Where the API is when nobody says.
@@ -28,6 +33,14 @@ pub const DATABASE_HELP: &str = "Environment:
                           [default: trialmill-data]
   TRIALMILL_LOG           what is logged, such as warn or trialmill=debug";
 
+/// For `--help` of the commands on keys.
+pub const KEYS_HELP: &str = "Environment:
+  DATABASE_URL            PostgreSQL; when it is set, and no --url is given, the command works on it
+                          without the API (or DATABASE_URL_FILE, a file that holds it)
+  TRIALMILL_URL           else: address of the API [default: http://127.0.0.1:8080]
+  TRIALMILL_API_KEY       a key with the scope admin for the API; or TRIALMILL_API_KEY_FILE
+  TRIALMILL_LOG           what is logged, such as warn or trialmill=debug";
+
 /// For `--help` of the commands that need neither.
 pub const PLAIN_HELP: &str = "Environment:
   TRIALMILL_LOG           what is logged, such as warn or trialmill=debug
@@ -37,7 +50,8 @@ pub const PLAIN_HELP: &str = "Environment:
 pub const FULL_HELP: &str = "Environment:
   DATABASE_URL            PostgreSQL, postgres://user:password@host:5432/database
   AMQP_URL                RabbitMQ, amqp://user:password@host:5672/%2f; several with commas
-  TRIALMILL_API_KEY       key of the API; required when it listens beyond loopback
+  TRIALMILL_API_KEY       key of the API, which may do everything; required when it listens beyond
+                          loopback, unless the database has an admin key (`trialmill keys create`)
                           (each of these three also as *_FILE, a file that holds it)
   TRIALMILL_DATABASE_CA_FILE, TRIALMILL_AMQP_CA_FILE, TRIALMILL_CA_FILE
                           PEM files with the authorities of the certificates of PostgreSQL (TLS is
@@ -45,6 +59,12 @@ pub const FULL_HELP: &str = "Environment:
                           and of the API (https://), instead of the system's
   TRIALMILL_TLS_CERT_FILE, TRIALMILL_TLS_KEY_FILE
                           PEM files of certificate chain and key: `up` speaks HTTPS with them
+  TRIALMILL_RATE_PER_SECOND, TRIALMILL_RATE_BURST
+                          requests that `up` takes per key, or per address without one; 0: no
+                          limit [default: 500, and 1000 at once]
+  TRIALMILL_MAX_ACTIVE_TASKS, TRIALMILL_MAX_BACKLOG_TRIALS
+                          what a key of `up` may have in work; 0: no limit
+                          [default: 200000, 100000000]
   TRIALMILL_LISTEN        where `up` listens [default: 127.0.0.1:8080]
   TRIALMILL_SLOTS         trials that `up` runs at a time [default: one per processor]
   TRIALMILL_LEASE_SECONDS how long a lease of `up` lasts, the same in every process [default: 30]
@@ -59,9 +79,13 @@ pub const FULL_HELP: &str = "Environment:
   NO_COLOR                no colours";
 
 /// Variables that this program reads; those of secrets also as `*_FILE`.
-const OWN: [&str; 15] = [
+const OWN: [&str; 19] = [
     "TRIALMILL_API_KEY",
     "TRIALMILL_API_KEY_FILE",
+    "TRIALMILL_RATE_PER_SECOND",
+    "TRIALMILL_RATE_BURST",
+    "TRIALMILL_MAX_ACTIVE_TASKS",
+    "TRIALMILL_MAX_BACKLOG_TRIALS",
     "TRIALMILL_DATABASE_CA_FILE",
     "TRIALMILL_AMQP_CA_FILE",
     "TRIALMILL_CA_FILE",
@@ -96,6 +120,10 @@ pub struct Settings {
     pub tls_cert_file: Option<PathBuf>,
     /// Its private key.
     pub tls_key_file: Option<PathBuf>,
+    /// How fast a caller of `up` may ask.
+    pub rate: Option<RateLimit>,
+    /// What a key of `up` may have in work.
+    pub quota: Quota,
     /// Where `up` listens.
     pub listen: Option<String>,
     /// Slots of `up`.
@@ -191,6 +219,20 @@ impl Settings {
             mistakes.extend(faults);
             Keep::default()
         });
+        let rate = number("TRIALMILL_RATE_PER_SECOND", 0, MAX_RATE);
+        let burst = number("TRIALMILL_RATE_BURST", 0, MAX_RATE);
+        let most = u32::try_from(MAX_QUOTA).unwrap_or(u32::MAX);
+        let mut bound = |name: &str, default: u64| {
+            Some(number(name, 0, most).map_or(default, u64::from)).filter(|bound| *bound > 0)
+        };
+        let quota = Quota {
+            active_tasks: bound("TRIALMILL_MAX_ACTIVE_TASKS", DEFAULT_MAX_ACTIVE_TASKS),
+            backlog_trials: bound("TRIALMILL_MAX_BACKLOG_TRIALS", DEFAULT_MAX_BACKLOG_TRIALS),
+        };
+        let rate = RateLimit::new(
+            rate.unwrap_or(DEFAULT_RATE_PER_SECOND),
+            burst.unwrap_or(DEFAULT_RATE_BURST),
+        );
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
@@ -205,6 +247,8 @@ impl Settings {
             ca_file: path("TRIALMILL_CA_FILE"),
             tls_cert_file: path("TRIALMILL_TLS_CERT_FILE"),
             tls_key_file: path("TRIALMILL_TLS_KEY_FILE"),
+            rate,
+            quota,
             listen: plain("TRIALMILL_LISTEN"),
             slots,
             lease_seconds,

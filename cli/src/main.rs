@@ -14,6 +14,7 @@ mod doctor;
 mod example;
 mod failure;
 mod figures;
+mod keys;
 mod output;
 mod progress;
 mod reference;
@@ -60,6 +61,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Demo(options) => demo::run(&options, &settings).await,
         Command::Data(command) => data::run(command, &settings).await,
+        Command::Keys(command) => keys::run(command, &settings).await,
         Command::Up(options) => up::run(&options, &settings).await,
         Command::Init(api) => task::init(&api, &settings).await,
         Command::Submit(options) => task::submit(&options, &settings).await,

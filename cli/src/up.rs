@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use trialmill_api::{ApiKey, AppState};
+use trialmill_api::{AccessSettings, ApiKey, AppState, may_listen};
 use trialmill_broker::rabbit::CA_SETTING;
 use trialmill_broker::{AmqpUrls, Broker, InProcessBroker, RabbitBroker, RabbitOptions};
 use trialmill_common::worker::DEFAULT_POOL;
@@ -62,6 +62,9 @@ pub async fn run(options: &Up, settings: &Settings) -> Result<(), Failure> {
             Arc::new(database::connect(url, trust, 10, &plan.timing).await?)
         }
     };
+    let demanded = may_listen(plan.listen, plan.key.as_ref(), store.as_ref())
+        .await
+        .map_err(|error| Failure::reason(error.to_string()))?;
     let broker: Arc<dyn Broker> = match &plan.mode {
         Mode::Embedded => Arc::new(InProcessBroker::new(QUEUE_BOUND)),
         Mode::Services { amqp, trust } => {
@@ -87,9 +90,14 @@ pub async fn run(options: &Up, settings: &Settings) -> Result<(), Failure> {
         shutdown.clone(),
     ));
     let closing = CancellationToken::new();
-    let router = trialmill_api::router(
-        AppState::new(Arc::clone(&store), Arc::clone(&broker)).with_key(plan.key.clone()),
-    );
+    let access = AccessSettings {
+        environment: plan.key.clone(),
+        demanded,
+        rate: settings.rate,
+        quota: settings.quota,
+    };
+    let state = AppState::new(Arc::clone(&store), Arc::clone(&broker)).with_access(access);
+    let router = trialmill_api::router(state);
     let renewal = plan
         .identity
         .clone()
@@ -101,6 +109,9 @@ pub async fn run(options: &Up, settings: &Settings) -> Result<(), Failure> {
         closing.clone().cancelled_owned(),
     ));
     greet(&plan, address)?;
+    if demanded || plan.key.is_some() || store.key_census().await?.kept > 0 {
+        output::say("requests need a key: TRIALMILL_API_KEY, or one of `trialmill keys list`")?;
+    }
 
     let fault: Option<WorkerFault> = tokio::select! {
         () = ends.next() => None,
@@ -188,12 +199,6 @@ fn plan(options: &Up, settings: &Settings) -> Result<Plan, Failure> {
         mistakes.push(format!("TRIALMILL_API_KEY: {error}"));
         None
     });
-    if address.is_some_and(|a| !a.ip().is_loopback()) && settings.api_key.is_none() {
-        mistakes.push(format!(
-            "others can reach {listen}, and there is no TRIALMILL_API_KEY; set one of at least 32 \
-             random characters, or listen on {DEFAULT_LISTEN}"
-        ));
-    }
     match (mode, address) {
         (Some(mode), Some(listen)) if mistakes.is_empty() => {
             let lease = settings.lease_seconds.unwrap_or(DEFAULT_LEASE_SECONDS);
@@ -256,9 +261,6 @@ fn greet(plan: &Plan, address: SocketAddr) -> Result<(), Failure> {
     output::say(format!(
         "  trialmill submit task.json --watch{url}     run it"
     ))?;
-    if plan.key.is_some() {
-        output::say("requests need the key of TRIALMILL_API_KEY")?;
-    }
     Ok(())
 }
 

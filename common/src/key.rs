@@ -190,7 +190,7 @@ fn name(value: &Value, faults: &mut Vec<Fault>) -> String {
             "reserved_name",
             format!("{name} means something else in the list of events; choose another name"),
         ),
-        Value::String(name) if is_name(name) => return name.clone(),
+        Value::String(name) if is_key_name(name) => return name.clone(),
         _ => (
             "bad_name",
             format!(
@@ -204,7 +204,9 @@ fn name(value: &Value, faults: &mut Vec<Fault>) -> String {
     String::new()
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a key may have this name, reserved ones aside.
+#[must_use]
+pub fn is_key_name(name: &str) -> bool {
     let first = name
         .bytes()
         .next()

@@ -2,6 +2,7 @@
 
 use super::read::best_row;
 use super::{find, no_such_task, view};
+use crate::access::Caller;
 use crate::answer::TaskStatus;
 use crate::extract::{Scope, TaskPath};
 use crate::problem::Problem;
@@ -14,53 +15,56 @@ use trialmill_store::rows::{ControlOutcome, TaskRow};
 
 pub(super) async fn cancel(
     State(state): State<AppState>,
+    caller: Caller,
     scope: Scope,
     TaskPath(id): TaskPath,
 ) -> Result<Json<TaskStatus>, Problem> {
     find(&state, scope, id).await?;
-    let outcome = state.store.stop(id, StopReason::Cancelled).await?;
-    answer(&state, id, outcome).await
+    let task = done(id, state.store.stop(id, StopReason::Cancelled).await?)?;
+    state.tell(&caller, "task.cancel", id.to_string()).await;
+    answer(&state, &task).await
 }
 
 pub(super) async fn pause(
     State(state): State<AppState>,
+    caller: Caller,
     scope: Scope,
     TaskPath(id): TaskPath,
 ) -> Result<Json<TaskStatus>, Problem> {
     find(&state, scope, id).await?;
-    let outcome = state.store.pause(id).await?;
-    answer(&state, id, outcome).await
+    let task = done(id, state.store.pause(id).await?)?;
+    state.tell(&caller, "task.pause", id.to_string()).await;
+    answer(&state, &task).await
 }
 
 pub(super) async fn resume(
     State(state): State<AppState>,
+    caller: Caller,
     scope: Scope,
     TaskPath(id): TaskPath,
 ) -> Result<Json<TaskStatus>, Problem> {
     find(&state, scope, id).await?;
-    let outcome = state.store.resume(id).await?;
-    answer(&state, id, outcome).await
+    let task = done(id, state.store.resume(id).await?)?;
+    state.tell(&caller, "task.resume", id.to_string()).await;
+    answer(&state, &task).await
 }
 
 /// No body: the task is gone.
 pub(super) async fn delete(
     State(state): State<AppState>,
+    caller: Caller,
     scope: Scope,
     TaskPath(id): TaskPath,
 ) -> Result<StatusCode, Problem> {
     find(&state, scope, id).await?;
     done(id, state.store.delete(id).await?)?;
+    state.tell(&caller, "task.delete", id.to_string()).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn answer(
-    state: &AppState,
-    id: TaskId,
-    outcome: ControlOutcome,
-) -> Result<Json<TaskStatus>, Problem> {
-    let task = done(id, outcome)?;
-    let best = best_row(state, &task).await?;
-    Ok(Json(view::status(&task, best.as_ref())?))
+async fn answer(state: &AppState, task: &TaskRow) -> Result<Json<TaskStatus>, Problem> {
+    let best = best_row(state, task).await?;
+    Ok(Json(view::status(task, best.as_ref())?))
 }
 
 fn done(id: TaskId, outcome: ControlOutcome) -> Result<Box<TaskRow>, Problem> {

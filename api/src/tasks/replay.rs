@@ -3,6 +3,7 @@
 use super::submission::{ENGINE, Key, describe_answers, made_before, store, with_worker_warning};
 use super::view::{TARGET, spec_of};
 use super::{find, searching};
+use crate::access::Caller;
 use crate::extract::{Scope, TrialPath};
 use crate::problem::{Class, Problem};
 use crate::state::AppState;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 /// `POST .../trials/{n}/replay`.
 pub(super) async fn replay(
     State(state): State<AppState>,
+    caller: Caller,
     scope: Scope,
     TrialPath { task: id, number }: TrialPath,
     key: Key,
@@ -45,7 +47,7 @@ pub(super) async fn replay(
     };
     let snapshot = snapshot(&state, &task).await?;
     let new = new_task(&state, &task, &row, snapshot).await?;
-    store(&state, new, key, everywhere).await
+    store(&state, &caller, new, key, everywhere).await
 }
 
 /// The series that the task pinned.

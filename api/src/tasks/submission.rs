@@ -3,10 +3,11 @@
 
 use super::checking::Known;
 use super::view::{self, TARGET};
+use crate::access::Caller;
 use crate::answer::Accepted as AcceptedAnswer;
 use crate::body::read_json;
 use crate::extract::Scope;
-use crate::limits::MAX_IDEMPOTENCY_KEY;
+use crate::limits::{MAX_IDEMPOTENCY_KEY, RETRY_QUOTA_SECONDS};
 use crate::problem::{Class, Problem, ProblemAnswer};
 use crate::state::AppState;
 use aide::OperationInput;
@@ -26,6 +27,7 @@ use std::collections::BTreeSet;
 use trialmill_common::draft::{Accepted, Coverage, MarketView, parse_body, strategy_key, symbols};
 use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::fault::{Fault, Warning};
+use trialmill_common::key::OverQuota;
 use trialmill_common::spec::{MAX_SEED, RunSpec, Spec};
 use trialmill_common::state::TaskId;
 use trialmill_common::worker::DEFAULT_POOL;
@@ -40,19 +42,20 @@ const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 /// Revision of the engine: what accepted a task.
 pub(super) const ENGINE: &str = env!("CARGO_PKG_VERSION");
 
-/// Scope of idempotency keys while there is one API key.
-const IDEMPOTENCY_SCOPE: &str = "";
-
-/// The `Idempotency-Key` of a request, if it has one.
-pub(super) struct Key(Option<String>);
+/// The `Idempotency-Key` of a request, if it has one, and whose it is.
+pub(super) struct Key {
+    key: Option<String>,
+    scope: String,
+}
 
 impl Key {
     /// The key with the hash of what it was sent for. Of the bytes as sent: a client that repeats a
     /// request repeats its bytes, and two requests that differ in a space are not known to mean
     /// the same.
     pub(super) fn over(self, sent: &[u8]) -> Option<Idempotency> {
-        self.0.map(|key| Idempotency {
-            scope: IDEMPOTENCY_SCOPE.to_owned(),
+        let Self { key, scope } = self;
+        key.map(|key| Idempotency {
+            scope,
             key,
             body_hash: *blake3::hash(sent).as_bytes(),
         })
@@ -63,7 +66,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        idempotency_key(&parts.headers).map(Self)
+        let caller: Caller = parts.extensions.get().cloned().unwrap_or_default();
+        Ok(Self {
+            key: idempotency_key(&parts.headers)?,
+            scope: caller.idempotency_scope().to_owned(),
+        })
     }
 }
 
@@ -76,10 +83,11 @@ pub(super) struct Draft {
 impl<S: Send + Sync> FromRequest<S> for Draft {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
         let bytes = read_json(&parts.headers, body).await?;
-        let idempotency = Key(idempotency_key(&parts.headers)?).over(&bytes);
+        let key = Key::from_request_parts(&mut parts, state).await?;
+        let idempotency = key.over(&bytes);
         let body = parse_body(&bytes).map_err(Problem::invalid)?;
         Ok(Self { body, idempotency })
     }
@@ -106,6 +114,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 
 pub(super) async fn submit(
     State(state): State<AppState>,
+    caller: Caller,
     scope: Scope,
     draft: Draft,
 ) -> Result<Response, Problem> {
@@ -115,7 +124,7 @@ pub(super) async fn submit(
     }
     let task = check(&state, scope, draft.body).await?;
     reach(FailPoint::SubmitChecked);
-    store(&state, task, draft.idempotency, scope).await
+    store(&state, &caller, task, draft.idempotency, scope).await
 }
 
 /// The answer to a request that was accepted before.
@@ -139,15 +148,18 @@ pub(super) async fn made_before(
     }
 }
 
-/// Stores a checked task and answers.
+/// Stores a checked task as its caller's and answers.
 pub(super) async fn store(
     state: &AppState,
-    task: NewTask,
+    caller: &Caller,
+    mut task: NewTask,
     idempotency: Option<Idempotency>,
     scope: Scope,
 ) -> Result<Response, Problem> {
     let id = task.id;
-    match state.store.submit(task, idempotency).await? {
+    task.submitted_by = caller.name().map(ToOwned::to_owned);
+    let submitted = state.store.submit_within(task, idempotency, caller.quota);
+    match submitted.await? {
         Submitted::Created(row) => {
             tracing::info!(task.id = %id, task.name = %row.name, "a task was accepted");
             Ok(answer(StatusCode::CREATED, &row, scope))
@@ -155,7 +167,35 @@ pub(super) async fn store(
         // Two requests with one key at the same time: both looked before either was stored.
         Submitted::Repeated(row) => Ok(replayed(&row, scope)),
         Submitted::KeyConflict => Err(key_conflict()),
+        Submitted::OverQuota(over) => Err(over_quota(over, caller)),
     }
+}
+
+/// The key has too much in work.
+fn over_quota(over: OverQuota, caller: &Caller) -> Problem {
+    let (code, what, wanted, limit, setting) = match over {
+        OverQuota::ActiveTasks { wanted, limit } => (
+            "too_many_active_tasks",
+            "tasks that have not ended",
+            wanted,
+            limit,
+            "TRIALMILL_MAX_ACTIVE_TASKS",
+        ),
+        OverQuota::Backlog { wanted, limit } => (
+            "backlog_full",
+            "trials that have not ended",
+            wanted,
+            limit,
+            "TRIALMILL_MAX_BACKLOG_TRIALS",
+        ),
+    };
+    let detail = format!(
+        "with this task {} would have {wanted} {what}; the limit is {limit} ({setting}, or the \
+         key's own); nothing was stored: wait until some have ended, or cancel tasks",
+        caller.title()
+    );
+    let fault = Fault::new("", code, detail).value(&wanted.into());
+    Problem::limit_reached(fault.limit(limit), RETRY_QUOTA_SECONDS)
 }
 
 fn replayed(row: &TaskRow, scope: Scope) -> Response {
@@ -387,7 +427,6 @@ pub(super) fn describe_answers(op: TransformOperation<'_>) -> TransformOperation
     .response_with::<200, Json<AcceptedAnswer>, _>(|r| {
         r.description("Repeated; Idempotent-Replayed: true.")
     })
-    .response_with::<401, Problem, _>(|r| refusal(r, "A key is set and was not sent."))
     .response_with::<409, Problem, _>(|r| {
         refusal(r, "The Idempotency-Key was used with another body.")
     })

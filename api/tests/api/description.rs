@@ -21,7 +21,7 @@ const OF_A_TASK: [(&str, &str); 13] = [
     ("POST", "/{id}/pause"),
 ];
 
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 15] = [
     "/",
     "/healthz",
     "/readyz",
@@ -35,7 +35,11 @@ const OTHERS: [&str; 13] = [
     "/api/v1/dead",
     "/api/v1/market-data",
     "/api/v1/market-data/{symbol}",
+    "/api/v1/keys",
+    "/api/v1/audit",
 ];
+
+const OF_KEYS: [(&str, &str); 2] = [("POST", "/api/v1/keys"), ("DELETE", "/api/v1/keys/{name}")];
 
 fn expected() -> BTreeSet<(String, String)> {
     let of_tasks = ["/api/v1/optimization/tasks", "/api/v1/tasks"]
@@ -52,8 +56,11 @@ fn expected() -> BTreeSet<(String, String)> {
         ("DELETE", "/api/v1/dead/{id}"),
         ("POST", "/api/v1/dead/{id}/replay"),
     ];
-    let of_dead = of_dead.map(|(method, path)| (method.to_owned(), path.to_owned()));
-    of_tasks.chain(others).chain(of_dead).collect()
+    let more = of_dead
+        .into_iter()
+        .chain(OF_KEYS)
+        .map(|(method, path)| (method.to_owned(), path.to_owned()));
+    of_tasks.chain(others).chain(more).collect()
 }
 
 #[tokio::test]
@@ -66,7 +73,8 @@ async fn the_document_lists_exactly_the_routes_that_are_served() {
         let real = path
             .replace("{id}", "019a3f0e-8c2b-7d51-9d55-1f0f6a1c2b3d")
             .replace("{n}", "0")
-            .replace("{symbol}", "600000.SH");
+            .replace("{symbol}", "600000.SH")
+            .replace("{name}", "nobody");
         let request = service
             .http
             .request(method.parse().unwrap(), format!("{}{real}", service.base));
@@ -101,14 +109,45 @@ async fn every_operation_has_an_id_a_summary_and_the_problem_it_may_answer() {
     }
     for path in [TASKS, "/api/v1/tasks"] {
         let responses = &document["paths"][path]["post"]["responses"];
-        for code in ["401", "408", "409", "413", "415", "422", "503"] {
+        for code in [
+            "401", "403", "408", "409", "413", "415", "422", "429", "503",
+        ] {
             let problem = &responses[code]["content"]["application/problem+json"];
             assert!(problem.is_object(), "{path} {code}");
             let waits = responses[code]["headers"]["Retry-After"].is_object();
-            assert_eq!(waits, code == "503", "{path} {code}");
+            assert_eq!(waits, ["429", "503"].contains(&code), "{path} {code}");
         }
         assert!(responses["400"]["description"].is_string(), "{path}");
     }
+}
+
+#[test]
+fn every_operation_says_which_scope_it_needs_and_how_it_refuses() {
+    let document = serde_json::to_value(trialmill_api::openapi()).unwrap();
+    let mut scopes = std::collections::BTreeMap::<String, usize>::new();
+    for (method, path) in operations(&document) {
+        let operation = &document["paths"][&path][method.to_lowercase()];
+        let requirement = &operation["security"][0];
+        let said = operation["description"].as_str().unwrap();
+        let Some(scope) = requirement["api_key"][0].as_str() else {
+            assert!(said.ends_with("Needs no key."), "{method} {path}: {said}");
+            assert!(!path.starts_with("/api/"), "{method} {path} needs a key");
+            continue;
+        };
+        let expected = format!("Needs a key with the scope `{scope}`, where keys are needed.");
+        assert!(said.ends_with(&expected), "{method} {path}: {said}");
+        for code in ["401", "403", "429"] {
+            let problem = &operation["responses"][code]["content"]["application/problem+json"];
+            assert!(
+                problem["schema"]["$ref"].is_string(),
+                "{method} {path} {code}"
+            );
+        }
+        *scopes.entry(scope.to_owned()).or_default() += 1;
+    }
+    // Two deletions of tasks, three operations on keys, the audit.
+    assert_eq!(scopes["admin"], 6, "{scopes:?}");
+    assert_eq!(scopes["submit"], 10, "{scopes:?}");
 }
 
 #[tokio::test]

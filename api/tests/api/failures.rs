@@ -132,7 +132,8 @@ async fn a_request_that_takes_too_long_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_not_complete_in_time_is_a_problem_of_its_own() {
     let store = SqliteStore::open_in_memory(Timing::default()).unwrap();
-    let state = AppState::new(Arc::new(store), Arc::new(InProcessBroker::new(8)));
+    // Nobody asks the store for keys, whose thread knows nothing of the paused clock.
+    let state = AppState::new(Arc::new(store), Arc::new(InProcessBroker::new(8))).trusting();
     let begun = Bytes::from_static(b"{\"task_name\": ");
     let body = futures::stream::iter([Ok::<_, std::io::Error>(begun)]);
     let body = Body::from_stream(body.chain(futures::stream::pending()));

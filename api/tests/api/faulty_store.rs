@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use trialmill_backtest::bars::BarSeries;
+use trialmill_common::key::Quota;
 use trialmill_common::protocol::Control;
 use trialmill_common::state::{StopReason, TaskId, WorkerId};
 use trialmill_common::trial::RunningTrial;
 use trialmill_common::worker::WorkerCard;
+use trialmill_store::keys::*;
 use trialmill_store::rows::*;
 use trialmill_store::verify::Violation;
 use trialmill_store::{Leadership, Reaped, Recorded, Store, StoreError, UnitFlush};
@@ -81,7 +83,7 @@ macro_rules! gated {
 }
 
 gated! {
-    submit(task: NewTask, idempotency: Option<Idempotency>) -> Submitted;
+    submit_within(task: NewTask, idempotency: Option<Idempotency>, quota: Quota) -> Submitted;
     idempotent(scope: &str, key: &str) -> Option<([u8; 32], Box<TaskRow>)>;
     task(id: TaskId) -> Option<TaskRow>;
     tasks(filter: TaskFilter) -> TaskPage;
@@ -115,6 +117,14 @@ gated! {
     series_info(symbols: &[String]) -> Vec<SeriesInfo>;
     series_bytes(hashes: &[[u8; 32]]) -> Vec<Vec<u8>>;
     snapshot(id: [u8; 32]) -> Option<BTreeMap<String, [u8; 32]>>;
+    create_key(key: NewKey) -> Option<KeyRow>;
+    keys() -> KeyPage;
+    revoke_key(name: &str, by: &str) -> Option<KeyRow>;
+    key_by_hash(hash: [u8; 32]) -> Option<KeyRow>;
+    key_census() -> KeyCensus;
+    touch_key(id: i64) -> ();
+    audit(events: &[AuditEvent]) -> ();
+    audit_page(before: Option<i64>, limit: u32) -> Vec<AuditRow>;
     verify() -> Vec<Violation>;
     writable() -> ();
 }

@@ -1,5 +1,6 @@
 //! The API as a client sees it, over a real connection.
 
+mod access;
 mod dead;
 mod description;
 mod events;

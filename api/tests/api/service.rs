@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use trialmill_api::{ApiKey, AppState, router, serve};
+use trialmill_api::{AccessSettings, ApiKey, AppState, router, serve};
 use trialmill_broker::InProcessBroker;
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::spec::TaskSpec;
@@ -38,10 +38,18 @@ impl Service {
     }
 
     pub async fn start_with(key: Option<ApiKey>) -> Self {
+        Self::start_guarded(AccessSettings {
+            environment: key,
+            ..AccessSettings::default()
+        })
+        .await
+    }
+
+    pub async fn start_guarded(access: AccessSettings) -> Self {
         let store = SqliteStore::open_in_memory(Timing::default()).unwrap();
         let broker = Arc::new(InProcessBroker::new(1024));
         let (faulty, mood) = FaultyStore::new(store.clone());
-        let state = AppState::new(Arc::new(faulty), broker.clone()).with_key(key);
+        let state = AppState::new(Arc::new(faulty), broker.clone()).with_access(access);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -95,6 +103,19 @@ impl Service {
                 .unwrap(),
         )
         .await
+    }
+
+    /// A request with a key ("": none) and a body (null: none).
+    pub async fn ask(&self, key: &str, method: &str, path: &str, body: &Value) -> Answer {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.http.request(method.parse().unwrap(), url);
+        if !key.is_empty() {
+            request = request.bearer_auth(key);
+        }
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        Answer::of(request.send().await.unwrap()).await
     }
 
     pub async fn submit(&self, body: &Value) -> Answer {
