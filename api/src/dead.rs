@@ -133,7 +133,8 @@ impl From<BrokerError> for Problem {
             | BrokerError::Failed { .. } => Class::Unavailable,
             BrokerError::BadPoolName { .. }
             | BrokerError::BadConsumerName { .. }
-            | BrokerError::BadUrl { .. } => Class::Internal,
+            | BrokerError::BadUrl { .. }
+            | BrokerError::NoTls { .. } => Class::Internal,
         };
         Self::new(class, error.to_string())
     }

@@ -117,7 +117,7 @@ impl Customers {
             status: Value::Null,
             trials: BTreeMap::new(),
         };
-        let (ended, told) = tokio::join!(watch.to_the_end(act), self.follow(&id));
+        let (ended, told) = tokio::join!(watch.until_ended(act), self.follow(&id));
         self.judge(&work, act, &ended, &told).await;
         self.open.with(|open| open.remove(&id));
         self.findings.count("tasks ended", 1);
@@ -250,7 +250,7 @@ impl Watch<'_> {
         self.all.findings.violation(format!("task {id}: {what}"));
     }
 
-    async fn to_the_end(mut self, act: Act) -> Ended {
+    async fn until_ended(mut self, act: Act) -> Ended {
         let mut to_do = Some(act);
         let mut resume_at = None;
         let mut cancelled = None;

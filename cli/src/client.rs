@@ -265,7 +265,7 @@ impl Client {
         Ok(self.answer(self.request(Method::POST, path)).await?.body)
     }
 
-    /// Asks for something to be removed.
+    /// Asks for something to be removed; what came of it.
     ///
     /// # Errors
     /// When there is no answer, or it is a refusal.
@@ -293,11 +293,11 @@ impl Client {
         self.answer(request).await
     }
 
-    /// Asks for something to be removed.
+    /// Asks for something to be removed, of which nothing is left to tell.
     ///
     /// # Errors
     /// When there is no answer, or it is a refusal.
-    pub async fn delete(&self, path: &str) -> Result<(), CallError> {
+    pub async fn remove(&self, path: &str) -> Result<(), CallError> {
         let request = self.request(Method::DELETE, path).timeout(ANSWER_TIME);
         self.send(request).await.map(drop)
     }

@@ -212,13 +212,6 @@ impl Settings {
         };
         let slots = number("TRIALMILL_SLOTS", 1, 256);
         let lease_seconds = number("TRIALMILL_LEASE_SECONDS", 1, 3600);
-        let [events, tasks] =
-            ["TRIALMILL_KEEP_EVENTS_DAYS", "TRIALMILL_KEEP_TASKS_DAYS"].map(plain);
-        let keep = Keep::of_days(events.as_deref(), tasks.as_deref());
-        let keep = keep.unwrap_or_else(|faults| {
-            mistakes.extend(faults);
-            Keep::default()
-        });
         let rate = number("TRIALMILL_RATE_PER_SECOND", 0, MAX_RATE);
         let burst = number("TRIALMILL_RATE_BURST", 0, MAX_RATE);
         let most = u32::try_from(MAX_QUOTA).unwrap_or(u32::MAX);
@@ -233,6 +226,13 @@ impl Settings {
             rate.unwrap_or(DEFAULT_RATE_PER_SECOND),
             burst.unwrap_or(DEFAULT_RATE_BURST),
         );
+        let [events, tasks] =
+            ["TRIALMILL_KEEP_EVENTS_DAYS", "TRIALMILL_KEEP_TASKS_DAYS"].map(plain);
+        let keep = Keep::of_days(events.as_deref(), tasks.as_deref());
+        let keep = keep.unwrap_or_else(|faults| {
+            mistakes.extend(faults);
+            Keep::default()
+        });
         if !mistakes.is_empty() {
             return Err(mistakes);
         }

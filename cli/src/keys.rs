@@ -163,7 +163,7 @@ async fn revoke(name: &str, at: &KeysAt, settings: &Settings) -> Result<(), Fail
         return Err(unknown());
     }
     match Reach::of(at, settings).await? {
-        Reach::Api(client) => client.delete(&format!("{KEYS}/{name}")).await?,
+        Reach::Api(client) => client.remove(&format!("{KEYS}/{name}")).await?,
         Reach::Database(store) => {
             let revoked = store.revoke_key(name, DATABASE).await?;
             revoked.ok_or_else(unknown)?;

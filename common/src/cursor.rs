@@ -16,7 +16,7 @@ use uuid::Uuid;
 ///
 /// # Errors
 /// When it is no UUID.
-pub fn task_cursor(text: &str) -> Result<TaskId, Fault> {
+pub fn task_cursor(text: &str) -> Result<TaskId, Box<Fault>> {
     text.parse::<Uuid>().map(TaskId).map_err(|_| {
         bad_cursor(
             text,
@@ -29,7 +29,7 @@ pub fn task_cursor(text: &str) -> Result<TaskId, Fault> {
 ///
 /// # Errors
 /// When it is no whole number from 0 to 4,294,967,295.
-pub fn trial_cursor(text: &str) -> Result<u32, Fault> {
+pub fn trial_cursor(text: &str) -> Result<u32, Box<Fault>> {
     text.parse().map_err(|_| {
         bad_cursor(
             text,
@@ -38,8 +38,8 @@ pub fn trial_cursor(text: &str) -> Result<u32, Fault> {
     })
 }
 
-fn bad_cursor(text: &str, detail: &str) -> Fault {
-    Fault::new("?cursor", "bad_cursor", detail).value(&text.into())
+fn bad_cursor(text: &str, detail: &str) -> Box<Fault> {
+    Box::new(Fault::new("?cursor", "bad_cursor", detail).value(&text.into()))
 }
 
 /// Reads the `Last-Event-ID` of a client that comes back: the number of the last event it saw, 0
@@ -47,14 +47,14 @@ fn bad_cursor(text: &str, detail: &str) -> Fault {
 ///
 /// # Errors
 /// When it is no whole number from 0 to 9,223,372,036,854,775,807.
-pub fn last_event_id(bytes: &[u8]) -> Result<i64, Fault> {
+pub fn last_event_id(bytes: &[u8]) -> Result<i64, Box<Fault>> {
     let seen = std::str::from_utf8(bytes)
         .ok()
         .and_then(|text| text.trim().parse().ok());
     seen.filter(|seq: &i64| *seq >= 0).ok_or_else(|| {
         let found = String::from_utf8_lossy(bytes).into_owned();
         let detail = "Last-Event-ID is the id of an event of this task, a whole number from 0";
-        Fault::new("#Last-Event-ID", "bad_event_id", detail).value(&found.into())
+        Box::new(Fault::new("#Last-Event-ID", "bad_event_id", detail).value(&found.into()))
     })
 }
 

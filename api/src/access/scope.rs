@@ -32,7 +32,7 @@ pub(super) fn need(method: &Method, path: &str) -> Need {
         path.strip_prefix(*prefix)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let administration = ADMINISTRATION.iter().any(|prefix| below(&prefix));
+    let administration = ADMINISTRATION.iter().any(below);
     Need::Key(if administration || *method == Method::DELETE {
         KeyScope::Admin
     } else if [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {

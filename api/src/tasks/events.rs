@@ -111,7 +111,7 @@ pub(super) async fn stream(
 
 fn last_seen(headers: &HeaderMap) -> Result<i64, Problem> {
     headers.get(LAST_EVENT_ID).map_or(Ok(0), |value| {
-        last_event_id(value.as_bytes()).map_err(|fault| Problem::invalid(vec![fault]))
+        last_event_id(value.as_bytes()).map_err(|fault| Problem::invalid(vec![*fault]))
     })
 }
 

@@ -33,10 +33,10 @@ pub(super) async fn list(
 /// The cursor of a query, if there is one that can be read.
 fn left_off<T>(
     cursor: Option<&str>,
-    read: impl Fn(&str) -> Result<T, Fault>,
+    read: impl Fn(&str) -> Result<T, Box<Fault>>,
     faults: &mut Vec<Fault>,
 ) -> Option<T> {
-    cursor.and_then(|text| read(text).map_err(|fault| faults.push(fault)).ok())
+    cursor.and_then(|text| read(text).map_err(|fault| faults.push(*fault)).ok())
 }
 
 fn task_filter(query: TaskQuery, scope: Scope) -> Result<TaskFilter, Problem> {
@@ -179,7 +179,7 @@ pub(super) async fn trials(
     TaskPath(id): TaskPath,
     Search(query): Search<TrialQuery>,
 ) -> Result<Json<TrialList>, Problem> {
-    let (wanted, after, limit) = trial_filter(query)?;
+    let (wanted, after, limit) = trial_filter(&query)?;
     let task = searching(find(&state, scope, id).await?)?;
     let spec = view::spec_of(&task)?;
     let items = match wanted {
@@ -208,7 +208,7 @@ pub(super) async fn trials(
     Ok(Json(TrialList { items, next_cursor }))
 }
 
-fn trial_filter(query: TrialQuery) -> Result<(Wanted, Option<u32>, u32), Problem> {
+fn trial_filter(query: &TrialQuery) -> Result<(Wanted, Option<u32>, u32), Problem> {
     let mut faults = Vec::new();
     let mut names: Vec<&str> = TrialEnd::ALL.iter().map(|end| end.name()).collect();
     names.push("running");

@@ -194,10 +194,10 @@ pub(super) fn submit(
     tx.connection
         .prepare_cached("delete from idempotency_keys where created_at <= ?1")?
         .execute([tx.now - micros(KEY_AGE)])?;
-    if let Some(key) = idempotency {
-        if let Some(answer) = repeated(tx, key)? {
-            return Ok(answer);
-        }
+    if let Some(key) = idempotency
+        && let Some(answer) = repeated(tx, key)?
+    {
+        return Ok(answer);
     }
     if let Some(over) = keys::over_quota(tx, task, quota)? {
         return Ok(Submitted::OverQuota(over));

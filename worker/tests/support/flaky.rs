@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use trialmill_backtest::bars::BarSeries;
+use trialmill_common::key::Quota;
 use trialmill_common::protocol::board::Written;
 use trialmill_common::protocol::{Control, most_unseen};
 use trialmill_common::state::{StopReason, TaskId, WorkerId};
 use trialmill_common::trial::RunningTrial;
 use trialmill_common::worker::WorkerCard;
+use trialmill_store::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use trialmill_store::rows::{
     Claim, ControlOutcome, DueUnit, EventRow, HeldLease, HistoryPage, Idempotency, LeaseOutcome,
     NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter,
@@ -112,12 +114,49 @@ fn away() -> StoreError {
 
 #[async_trait]
 impl Store for Flaky {
-    async fn submit(
+    async fn submit_within(
         &self,
         task: NewTask,
         idempotency: Option<Idempotency>,
+        quota: Quota,
     ) -> Result<Submitted, StoreError> {
-        self.line()?.submit(task, idempotency).await
+        self.line()?.submit_within(task, idempotency, quota).await
+    }
+
+    async fn create_key(&self, key: NewKey) -> Result<Option<KeyRow>, StoreError> {
+        self.line()?.create_key(key).await
+    }
+
+    async fn keys(&self) -> Result<KeyPage, StoreError> {
+        self.line()?.keys().await
+    }
+
+    async fn revoke_key(&self, name: &str, by: &str) -> Result<Option<KeyRow>, StoreError> {
+        self.line()?.revoke_key(name, by).await
+    }
+
+    async fn key_by_hash(&self, hash: [u8; 32]) -> Result<Option<KeyRow>, StoreError> {
+        self.line()?.key_by_hash(hash).await
+    }
+
+    async fn key_census(&self) -> Result<KeyCensus, StoreError> {
+        self.line()?.key_census().await
+    }
+
+    async fn touch_key(&self, id: i64) -> Result<(), StoreError> {
+        self.line()?.touch_key(id).await
+    }
+
+    async fn audit(&self, events: &[AuditEvent]) -> Result<(), StoreError> {
+        self.line()?.audit(events).await
+    }
+
+    async fn audit_page(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        self.line()?.audit_page(before, limit).await
     }
 
     async fn idempotent(
