@@ -30,7 +30,8 @@ pub struct RabbitOptions {
     pub operation_timeout: Duration,
     /// The shortest wait before a new attempt to connect or consume. 0.25 s.
     pub backoff_least: Duration,
-    /// The longest one. 15 s.
+    /// The longest one. 10 s: a slot consumes again within 15 s of the broker's return, the
+    /// handshake and a refused attempt included.
     pub backoff_most: Duration,
 }
 
@@ -49,7 +50,7 @@ impl RabbitOptions {
             publish_timeout: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(10),
             backoff_least: Duration::from_millis(250),
-            backoff_most: Duration::from_secs(15),
+            backoff_most: Duration::from_secs(10),
         }
     }
 }
