@@ -22,6 +22,46 @@ use trialmill_broker::{
 
 conformance!(Fixture::new);
 
+/// RabbitMQ 3.10.8 forgets to tell busy consumers that their queue was deleted when another has its
+/// name at once: they are there, hold messages, and nothing ever reaches them.
+#[tokio::test]
+async fn slots_that_were_busy_while_their_queue_was_replaced_are_not_deaf_afterwards() {
+    const SLOTS: u32 = 8;
+    let fixture = Fixture::new().await;
+    for round in 0..3 {
+        let first = round * 1000;
+        publish(fixture.broker(), fixture.pool(), first..first + SLOTS).await;
+        let mut slots = Vec::new();
+        for number in 0..SLOTS {
+            let mut slot = consumer(fixture.broker(), fixture.pool(), number).await;
+            next(&mut slot).await;
+            slots.push(slot);
+        }
+        fixture.delete_queue().await;
+        if round > 0 {
+            // Somebody who is quicker than we are.
+            fixture.declare_queue().await;
+        }
+        // More than deaf consumers could swallow.
+        let fresh = first + 100..first + 100 + 3 * SLOTS;
+        let mut published = false;
+        while !published {
+            let answers = try_publish(fixture.broker(), fixture.pool(), fresh.clone()).await;
+            published = answers.iter().all(Result::is_ok);
+        }
+        let hearing = slots.into_iter().map(async |mut slot| {
+            slot.ack().await;
+            while next(&mut slot).await.message.unit < fresh.start {
+                slot.ack().await;
+            }
+            slot.ack().await;
+            slot.close().await;
+        });
+        within("every slot hears", futures::future::join_all(hearing)).await;
+    }
+    fixture.clean_up().await;
+}
+
 #[tokio::test]
 async fn a_deleted_queue_is_declared_again_and_its_consumers_come_back() {
     let fixture = Fixture::new().await;

@@ -11,7 +11,10 @@ use async_trait::async_trait;
 use futures::{StreamExt, future::BoxFuture};
 use lapin::{
     Acker, Channel,
-    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    options::{
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions,
+        QueueDeclareOptions,
+    },
     types::{AMQPValue, FieldTable},
 };
 use std::{sync::Arc, time::Duration};
@@ -27,6 +30,8 @@ pub(super) struct RabbitConsumer {
     current: Option<Acker>,
     backoff: Backoff,
     restarts: u64,
+    /// The last look found messages in the queue although none came.
+    suspicious: bool,
 }
 
 /// A channel with its consumer. Dropping it closes the channel, and what it holds goes back.
@@ -44,6 +49,8 @@ enum Step {
     Opened(Result<Box<Session>, String>),
     /// A message that cannot be decoded was put aside, or why not.
     Buried(Result<(), String>),
+    /// How many messages wait in the queue while none comes, or why that cannot be told.
+    Looked(Result<u32, String>),
 }
 
 impl RabbitConsumer {
@@ -58,12 +65,14 @@ impl RabbitConsumer {
             current: None,
             backoff,
             restarts: 0,
+            suspicious: false,
         }
     }
 
     /// Gives up the session after an end that was not asked for. The next one begins after a wait.
     fn restart(&mut self, reason: &str) {
         self.restarts += 1;
+        self.suspicious = false;
         let wait = self.backoff.wait();
         tracing::warn!(
             consumer = %self.tag,
@@ -127,6 +136,20 @@ impl RabbitConsumer {
         })
     }
 
+    /// Asks the queue whether it has what does not come.
+    fn looking(&self, channel: Channel) -> BoxFuture<'static, Step> {
+        let (shared, queue) = (Arc::clone(&self.shared), work_queue(&self.pool));
+        Box::pin(async move {
+            let passive = QueueDeclareOptions {
+                passive: true,
+                ..QueueDeclareOptions::default()
+            };
+            let asked = channel.queue_declare(queue.into(), passive, FieldTable::default());
+            let found = in_time(&shared, asked).await;
+            Step::Looked(found.map(|queue| queue.message_count()))
+        })
+    }
+
     fn finish(&mut self, step: Step) {
         match step {
             Step::Opened(Ok(session)) => self.session = Some(*session),
@@ -145,6 +168,15 @@ impl RabbitConsumer {
             // The message stays unacknowledged and goes back with the channel; the broker counts
             // its returns and dead-letters it by itself in the end.
             Step::Buried(Err(reason)) => self.restart(&reason),
+            Step::Looked(Ok(0)) => self.suspicious = false,
+            // What was published a moment ago may be on its way: once is chance.
+            Step::Looked(Ok(_)) if !self.suspicious => self.suspicious = true,
+            Step::Looked(Ok(waiting)) => {
+                self.restart(&format!(
+                    "{waiting} messages wait in the queue and none comes"
+                ));
+            }
+            Step::Looked(Err(reason)) => self.restart(&reason),
         }
     }
 }
@@ -172,12 +204,23 @@ impl Consumer for RabbitConsumer {
                 self.step = Some(self.resuming(channel, stamp));
                 continue;
             };
-            match stream.next().await {
+            // A consumer may be deaf without an end (see `topology::LOST_FOR`).
+            let patience = match self.suspicious {
+                true => self.shared.options.second_look,
+                false => self.shared.options.first_look,
+            };
+            let Ok(delivery) = timeout(patience, stream.next()).await else {
+                let channel = session.channel.clone();
+                self.step = Some(self.looking(channel));
+                continue;
+            };
+            match delivery {
                 // Held back in the client when its channel closed: the broker has it again.
                 Some(Ok(delivery)) if !delivery.acker.usable() => {}
                 Some(Ok(delivery)) => match decode(&delivery) {
                     Ok(message) => {
                         self.backoff.reset();
+                        self.suspicious = false;
                         self.current = Some(delivery.acker);
                         return Delivery {
                             message,

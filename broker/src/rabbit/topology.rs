@@ -8,8 +8,10 @@ use lapin::{
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use tokio::sync::{Mutex, watch};
+use tokio::time::sleep;
 
 /// The exchange that all work goes through; the routing key is the pool.
 pub const WORK_EXCHANGE: &str = "trialmill.work";
@@ -20,6 +22,11 @@ pub const DEAD_QUEUE: &str = "trialmill.dead.v1";
 /// After this many returns to the queue the broker itself dead-letters a message. Set explicitly:
 /// the default differs between broker versions.
 pub const DELIVERY_LIMIT: i64 = 20;
+
+/// How long a queue that was lost is left lost. RabbitMQ 3.10.8 forgets to tell a busy consumer that
+/// its queue was deleted when another has its name a moment later: the consumer stays, without an
+/// end and without a message. A second is far longer than it needs to tell them all.
+const LOST_FOR: Duration = Duration::from_secs(1);
 
 /// The queue of a pool.
 #[must_use]
@@ -42,6 +49,8 @@ struct Beliefs {
     last_stamp: u64,
     /// Every pool ever used here, with the stamp of its declaration while it is believed in.
     pools: BTreeMap<String, Option<u64>>,
+    /// Pools whose queue was there and is not believed in any more.
+    lost: BTreeSet<String>,
 }
 
 impl Topology {
@@ -51,6 +60,7 @@ impl Topology {
             beliefs: Mutex::new(Beliefs {
                 last_stamp: 0,
                 pools,
+                lost: BTreeSet::new(),
             }),
             emptied: watch::Sender::new(Emptied::new()),
         }
@@ -69,6 +79,10 @@ impl Topology {
         }
         // Known from now on, so that a new connection declares it even if this attempt fails.
         beliefs.pools.insert(pool.to_owned(), None);
+        // Whoever else wants it waits for the lock, and finds it declared.
+        if beliefs.lost.remove(pool) {
+            sleep(LOST_FOR).await;
+        }
         let ready = declare(channel, pool).await?;
         if ready == 0 {
             self.emptied
@@ -82,10 +96,12 @@ impl Topology {
 
     /// Withdraws the belief in a pool's queue, if it is still the one with this stamp.
     pub(super) async fn doubt(&self, pool: &str, stamp: u64) {
-        if let Some(belief) = self.beliefs.lock().await.pools.get_mut(pool)
+        let mut beliefs = self.beliefs.lock().await;
+        if let Some(belief) = beliefs.pools.get_mut(pool)
             && *belief == Some(stamp)
         {
             *belief = None;
+            beliefs.lost.insert(pool.to_owned());
         }
     }
 

@@ -83,6 +83,25 @@ impl Fixture {
             .unwrap();
     }
 
+    /// Declares the pool's queue, as another process would.
+    pub async fn declare_queue(&self) {
+        let mut options = options(&amqp_url());
+        options.pools = vec![self.pool.clone()];
+        let other = RabbitBroker::start(options);
+        let declared = other.emptied();
+        within("another process declares", async {
+            let mut declared = declared;
+            let pool = self.pool.as_str();
+            declared
+                .wait_for(|pools| pools.contains_key(pool))
+                .await
+                .map(|_| ())
+        })
+        .await
+        .unwrap();
+        other.close().await;
+    }
+
     pub fn emptied(&self) -> u64 {
         self.broker
             .emptied()
