@@ -11,17 +11,25 @@
 //! The **reaper** queues units whose lease has expired and ends tasks whose time ran out. Every
 //! process runs it: its operations are conditional, so several do no harm.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use trialmill_broker::{Broker, BrokerState, PublishError};
 use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::message::{UnitMessage, UnitNote};
 use trialmill_store::{Keep, Leadership, Store, StoreError};
 
-/// How often the relay looks again while as many units are in flight as may be.
-const SATURATED_POLL: Duration = Duration::from_millis(25);
+/// How often the relay looks again while as many units are in flight as may be: the longest of
+/// these where units are long, and a shorter time the more often there is something to publish again,
+/// so that slots which take a unit in milliseconds do not wait for the next one.
+const SATURATED_POLL: RangeInclusive<Duration> =
+    Duration::from_millis(5)..=Duration::from_millis(25);
+
+/// Two rounds without anything to publish are at least this far apart: a busy API commits a thousand
+/// times per second, and each commit would be a round.
+const LEAST_ROUND: Duration = Duration::from_millis(5);
 
 /// A leader without a broker gives up its place after this time, since another may have one.
 const WITHOUT_BROKER: Duration = Duration::from_secs(5);
@@ -41,6 +49,9 @@ pub struct Pace {
     pub tidy: Duration,
     /// How long what ended is kept.
     pub keep: Keep,
+    /// When nothing was published for this long, the relay looks whether the queue has lost what it
+    /// should hold: purged by hand, or deleted while every slot is busy.
+    pub quiet: Duration,
 }
 
 impl Pace {
@@ -52,6 +63,7 @@ impl Pace {
             reap: lease / 6,
             tidy: Duration::from_secs(60),
             keep: Keep::default(),
+            quiet: Duration::from_secs(20),
         }
     }
 }
@@ -146,7 +158,10 @@ async fn relay_while_leading(
     let mut state = broker.state();
     let mut connected_at = Instant::now();
     let mut asked_at = Instant::now();
+    let mut saturated_poll = *SATURATED_POLL.end();
+    let mut published_or_looked = Instant::now();
     loop {
+        let round = Instant::now();
         if asked_at.elapsed() >= pace.poll {
             asked_at = Instant::now();
             if !leadership.holds().await {
@@ -157,7 +172,14 @@ async fn relay_while_leading(
         if matches!(*state.borrow_and_update(), BrokerState::Connected) {
             connected_at = Instant::now();
             if publish_due(store, broker, pool).await? {
+                // The round after this one finds nothing and doubles it.
+                saturated_poll = (saturated_poll / 4).max(*SATURATED_POLL.start());
+                published_or_looked = Instant::now();
                 continue;
+            }
+            if published_or_looked.elapsed() >= pace.quiet {
+                published_or_looked = Instant::now();
+                look_for_losses(store, broker, pool).await?;
             }
         } else if connected_at.elapsed() > WITHOUT_BROKER {
             tracing::warn!(pool, "no broker: this process relays no longer");
@@ -165,7 +187,8 @@ async fn relay_while_leading(
         }
         // Due units that were not taken wait for one of those in flight to be claimed.
         let due = store.next_due(pool).await?.unwrap_or(pace.poll);
-        let wait = due.clamp(SATURATED_POLL, pace.poll);
+        let wait = due.max(saturated_poll).min(pace.poll);
+        saturated_poll = (saturated_poll * 2).min(*SATURATED_POLL.end());
         let woken = async {
             tokio::select! {
                 _ = changed.changed() => {}
@@ -174,7 +197,33 @@ async fn relay_while_leading(
         };
         // Whichever comes first: the time is a bound on what a lost wake-up costs.
         let _ = timeout(wait, woken).await;
+        sleep_until(round + LEAST_ROUND).await;
     }
+}
+
+/// Makes the published units due again when their queue has been empty and quiet for long: nobody can
+/// be about to claim them. (A queue that is gone is declared again by the look, which is heard of by
+/// [`watch_emptied`].)
+async fn look_for_losses(
+    store: &dyn Store,
+    broker: &dyn Broker,
+    pool: &str,
+) -> Result<(), StoreError> {
+    match broker.depth(pool).await {
+        Ok(depth) if depth.ready == 0 => {
+            let units = store.queue_emptied(pool).await?;
+            if units > 0 {
+                tracing::warn!(
+                    pool,
+                    units,
+                    "the queue has lost messages: their units are due"
+                );
+            }
+        }
+        Ok(_) => {}
+        Err(error) => tracing::debug!(pool, %error, "the queue could not be looked at"),
+    }
+    Ok(())
 }
 
 /// Publishes what is due; whether anything went out.

@@ -204,7 +204,7 @@ pub trait Store: Send + Sync + 'static {
     /// The broker has confirmed these: they are due again after 1, 2, 4 ... 30 minutes only.
     async fn published(&self, units: &[UnitRef]) -> Result<(), StoreError>;
 
-    /// The queue of a pool is empty or new: every queued unit of it is due at once.
+    /// The queue of a pool is empty or new: every unit that was published to it is due at once.
     async fn queue_emptied(&self, pool: &str) -> Result<u64, StoreError>;
 
     /// How long until the next queued unit of the pool is due (zero: now), if there is any.

@@ -9,9 +9,11 @@ use std::time::Duration;
 use support::doubling::Doubling;
 use support::{Mill, PATIENCE, float, function, int, options, with_fixed};
 use trialmill_backtest::synthetic::{Kind, series};
+use trialmill_broker::Broker;
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::spec::{MetricNames, ResultConstraint, Target, TaskSpec};
 use trialmill_common::state::{Direction, StopReason, TaskId, TaskState, WorkerId};
+use trialmill_relay::Pace;
 use trialmill_search::{Choice, Method};
 use trialmill_store::rows::ControlOutcome;
 use trialmill_store::{Store, UnitFlush};
@@ -298,6 +300,28 @@ async fn a_slot_at_its_bound_of_results_waits_for_the_store() {
         "the bound asked for no flush: {} events",
         row.ledger.seq
     );
+}
+
+/// Without the relay's look it would be published again after a minute, and the test would fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_the_queue_lost_is_published_again_when_all_is_quiet() {
+    let mut mill = Mill::new();
+    let broker: Arc<dyn Broker> = Arc::clone(&mill.broker) as _;
+    let pace = Pace {
+        quiet: Duration::from_millis(100),
+        ..Pace::for_lease(Duration::from_secs(30))
+    };
+    mill.relay_at(Arc::clone(&broker), pace);
+    let mut thief = broker.consume("default", "thief").await.unwrap();
+    let id = mill.submit(&sphere(1), BTreeMap::new()).await;
+    thief.next().await;
+    thief.ack().await;
+    thief.close().await;
+    let worker = mill.worker(options(1)).await;
+    let ended = tokio::time::timeout(PATIENCE / 2, mill.until_ended(id));
+    assert_eq!(ended.await.unwrap().ledger.state, TaskState::Completed);
+    worker.drain().await;
+    mill.assert_sound(id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,8 +59,11 @@ impl Mill {
     }
 
     pub fn relay(&mut self, broker: Arc<dyn Broker>) {
+        self.relay_at(broker, Pace::for_lease(Duration::from_secs(30)));
+    }
+
+    pub fn relay_at(&mut self, broker: Arc<dyn Broker>, pace: Pace) {
         let stop = CancellationToken::new();
-        let pace = Pace::for_lease(Duration::from_secs(30));
         let store: Arc<dyn Store> = Arc::clone(&self.store) as _;
         let pool = "default".to_owned();
         let relay = tokio::spawn(trialmill_relay::run(
