@@ -75,10 +75,10 @@ pub const EVENT_PAGE: u32 = 100;
 /// Watchers of this process at a time. Each costs a connection and at most one page of events.
 pub const MAX_EVENT_STREAMS: usize = 512;
 
-/// How often a watcher looks without being woken: a wake-up may be lost.
+/// How often is looked for new events without being woken: a wake-up may be lost.
 pub const EVENT_POLL: Duration = Duration::from_secs(1);
 
-/// Wake-ups of this long count as one: a busy store commits often, and every watcher reads.
+/// Wake-ups of this long count as one: a busy store commits often.
 pub const EVENT_COALESCE: Duration = Duration::from_millis(50);
 
 /// A comment is sent on a silent stream this often, so that proxies keep it open and a vanished

@@ -3,7 +3,7 @@
 use crate::access::{Access, AccessSettings, Caller};
 use crate::key::ApiKey;
 use crate::limits::MAX_EVENT_STREAMS;
-use crate::tasks::{Checks, Partners};
+use crate::tasks::{Checks, Partners, Tails};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use trialmill_broker::Broker;
@@ -21,6 +21,8 @@ pub struct AppState {
     pub(crate) access: Arc<Access>,
     /// One permit per watcher of events.
     pub(crate) streams: Arc<Semaphore>,
+    /// What watchers of events wait for.
+    pub(crate) tails: Tails,
     /// Where submitted tasks are checked.
     pub(crate) checks: Checks,
     /// Where partners of pairs are chosen.
@@ -32,6 +34,7 @@ impl AppState {
     /// there is one in the store that is not revoked.
     pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>) -> Self {
         Self {
+            tails: Tails::new(Arc::clone(&store)),
             store,
             broker,
             access: Arc::new(Access::new(AccessSettings::default())),

@@ -8,10 +8,12 @@ mod partner;
 mod read;
 mod replay;
 mod submission;
+mod tail;
 mod view;
 
 pub(crate) use checking::Checks;
 pub(crate) use partner::Partners;
+pub(crate) use tail::Tails;
 pub(crate) use view::snapshot_name;
 
 use crate::docs::operation;

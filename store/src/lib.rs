@@ -191,6 +191,9 @@ pub trait Store: Send + Sync + 'static {
     async fn events(&self, id: TaskId, after: i64, limit: u32)
     -> Result<Vec<EventRow>, StoreError>;
 
+    /// The number of the last event of each of these tasks; those that are gone are left out.
+    async fn last_events(&self, ids: &[TaskId]) -> Result<BTreeMap<TaskId, i64>, StoreError>;
+
     // ---- units: the relay ------------------------------------------------------------------
 
     /// Tries to become the one relay of a pool; nothing when another process is.

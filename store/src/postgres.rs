@@ -433,6 +433,10 @@ impl Store for PgStore {
         run!(self, |client| reads::events(client, id, after, limit))
     }
 
+    async fn last_events(&self, ids: &[TaskId]) -> Result<BTreeMap<TaskId, i64>, StoreError> {
+        run!(self, |client| reads::last_events(client, ids))
+    }
+
     async fn lead(&self, pool: &str) -> Result<Option<Box<dyn Leadership>>, StoreError> {
         self.session.lead(pool).await
     }

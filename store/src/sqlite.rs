@@ -326,6 +326,11 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn last_events(&self, ids: &[TaskId]) -> Result<BTreeMap<TaskId, i64>, StoreError> {
+        let ids = ids.to_vec();
+        self.read(move |tx| read::last_events(tx, &ids)).await
+    }
+
     async fn lead(&self, pool: &str) -> Result<Option<Box<dyn Leadership>>, StoreError> {
         let mut led = self.led.lock().expect("no panic while held");
         let fresh = led.insert(pool.to_owned());

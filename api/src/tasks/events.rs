@@ -1,11 +1,13 @@
 //! What happens to a task, as it happens: server-sent events read from the store by number.
 //!
 //! Nothing is kept per watcher but one page of events: whoever is slow reads later, whoever comes
-//! back says which event it saw last, and the store has them all.
+//! back says which event it saw last, and the store has them all. What is new is read once for all
+//! watchers (see [`super::tail`]); each reads for itself what it has missed.
 
 use super::find;
+use super::tail::{MAX_FAILURES_IN_A_ROW, Newest, Tail};
 use crate::extract::{Scope, TaskPath};
-use crate::limits::{EVENT_COALESCE, EVENT_PAGE, EVENT_POLL, KEEP_ALIVE, MAX_EVENT_STREAMS};
+use crate::limits::{EVENT_PAGE, EVENT_POLL, KEEP_ALIVE, MAX_EVENT_STREAMS};
 use crate::problem::{Class, Problem};
 use crate::serve::Closing;
 use crate::state::AppState;
@@ -18,6 +20,7 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use trialmill_common::cursor::last_event_id;
 use trialmill_common::protocol::Event;
@@ -26,10 +29,6 @@ use trialmill_store::rows::EventRow;
 
 /// The header that a browser sends when it comes back.
 const LAST_EVENT_ID: &str = "last-event-id";
-
-/// How often a transient failure of the store is borne before the stream ends and the client is
-/// left to come back: about a minute of looking once a second.
-const MAX_FAILURES_IN_A_ROW: u32 = 60;
 
 pub(super) fn describe(op: TransformOperation<'_>) -> TransformOperation<'_> {
     let mut op = op.description(
@@ -72,7 +71,7 @@ pub(super) async fn stream(
     if task.ledger.state.is_terminal() && after >= task.ledger.seq {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let Ok(permit) = std::sync::Arc::clone(&state.streams).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&state.streams).try_acquire_owned() else {
         return Err(Problem::new(
             Class::Unavailable,
             format!(
@@ -81,8 +80,11 @@ pub(super) async fn stream(
             ),
         ));
     };
+    let tail = state.tails.watch(id, task.ledger.seq);
     let watcher = Watcher {
-        changed: state.store.changed(),
+        newest: tail.subscribe(),
+        _tail: tail,
+        caught_up: false,
         closing: request.extensions().get::<Closing>().cloned(),
         state,
         id,
@@ -160,7 +162,11 @@ fn to_sse(row: &EventRow) -> Sse {
 struct Watcher {
     state: AppState,
     id: TaskId,
-    changed: watch::Receiver<u64>,
+    newest: watch::Receiver<Newest>,
+    /// While it lives the task is watched.
+    _tail: Arc<Tail>,
+    /// Whether it has once seen all that was there: from then on the tail tells of what comes.
+    caught_up: bool,
     closing: Option<Closing>,
     after: i64,
     page: VecDeque<EventRow>,
@@ -187,27 +193,32 @@ impl Watcher {
                 self.over = matches!(row.event, Event::Ended { .. });
                 return Some(Told::Event(row));
             }
-            // Seen before reading: what is committed while we read wakes us again.
-            self.changed.mark_unchanged();
+            let newest = self.newest.borrow_and_update().clone();
+            if let Some(rows) = newest.after(self.after) {
+                self.page = rows.into();
+                continue;
+            }
+            if self.caught_up && newest.seq <= self.after {
+                if newest.over {
+                    return None;
+                }
+                self.wait().await;
+                continue;
+            }
             match self
                 .state
                 .store
                 .events(self.id, self.after, EVENT_PAGE)
                 .await
             {
-                Ok(rows) if rows.is_empty() => {
-                    self.failures = 0;
-                    if !self.wait().await && self.is_deleted().await {
-                        return None;
-                    }
-                }
                 Ok(rows) => {
                     self.failures = 0;
+                    self.caught_up = rows.is_empty();
                     self.page = rows.into();
                 }
                 Err(error) if error.is_transient() && self.failures < MAX_FAILURES_IN_A_ROW => {
                     self.failures += 1;
-                    self.wait().await;
+                    tokio::time::sleep(EVENT_POLL).await;
                 }
                 Err(error) => {
                     tracing::error!(task.id = %self.id, error = %error, "a watcher is given up");
@@ -217,9 +228,8 @@ impl Watcher {
         }
     }
 
-    /// Waits until something was committed, for at most [`EVENT_POLL`]. Returns whether something
-    /// was.
-    async fn wait(&mut self) -> bool {
+    /// Waits for news of the task, or until the service ends.
+    async fn wait(&mut self) {
         let closing = self.closing.clone();
         let closed = async {
             match closing {
@@ -228,18 +238,9 @@ impl Watcher {
             }
         };
         tokio::select! {
-            () = closed => true,
-            () = tokio::time::sleep(EVENT_POLL) => false,
-            changed = self.changed.changed() => {
-                // Without a sender nothing will ever be told again: fall back to looking.
-                let pause = if changed.is_ok() { EVENT_COALESCE } else { EVENT_POLL };
-                tokio::time::sleep(pause).await;
-                changed.is_ok()
-            }
+            () = closed => {}
+            // The sender lives as long as this watcher.
+            _ = self.newest.changed() => {}
         }
-    }
-
-    async fn is_deleted(&self) -> bool {
-        matches!(self.state.store.task(self.id).await, Ok(None))
     }
 }

@@ -97,6 +97,7 @@ gated! {
     history(id: TaskId, after: i64) -> HistoryPage;
     run_result(id: TaskId) -> Option<serde_json::Value>;
     events(id: TaskId, after: i64, limit: u32) -> Vec<EventRow>;
+    last_events(ids: &[TaskId]) -> BTreeMap<TaskId, i64>;
     lead(pool: &str) -> Option<Box<dyn Leadership>>;
     take_due(pool: &str) -> Vec<DueUnit>;
     published(units: &[UnitRef]) -> ();

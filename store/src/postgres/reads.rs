@@ -7,6 +7,7 @@ use crate::error::StoreError;
 use crate::pack::{read_failure, read_result, unpack_values};
 use crate::rows::{EventRow, RunningRow, TaskFilter, TaskPage, TrialFilter, TrialRow, UnitSummary};
 use deadpool_postgres::Object;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
@@ -191,6 +192,21 @@ pub(super) async fn events(
             })
         })
         .collect()
+}
+
+pub(super) async fn last_events(
+    client: &mut Object,
+    ids: &[TaskId],
+) -> Result<BTreeMap<TaskId, i64>, PgError> {
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    let statement = client
+        .prepare_cached("select id, seq from tasks where id = any($1)")
+        .await?;
+    let rows = client.query(&statement, &[&ids]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| (TaskId(row.get(0)), row.get(1)))
+        .collect())
 }
 
 pub(super) async fn unit_summary(

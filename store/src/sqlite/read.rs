@@ -14,6 +14,7 @@ use crate::rows::{
 };
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, Row, params};
+use std::collections::BTreeMap;
 use trialmill_common::state::{TaskId, TaskState, TrialEnd};
 
 const TASK_COLUMNS: &str = "t.*, (select count(*) from units u
@@ -263,4 +264,18 @@ pub(super) fn events(
         });
     }
     Ok(events)
+}
+
+pub(super) fn last_events(tx: &Tx, ids: &[TaskId]) -> Result<BTreeMap<TaskId, i64>, StoreError> {
+    let mut statement = tx
+        .connection
+        .prepare_cached("select seq from tasks where id = ?1")?;
+    let mut last = BTreeMap::new();
+    for id in ids {
+        let seq = statement
+            .query_row([id.to_string()], |row| row.get(0))
+            .optional()?;
+        last.extend(seq.map(|seq| (*id, seq)));
+    }
+    Ok(last)
 }

@@ -232,5 +232,13 @@ pub async fn trials_and_events_are_read_on_from_where_the_reader_stopped(databas
     assert_eq!(seqs(4, 100).await, Vec::<i64>::new());
     let nowhere = TaskId(Uuid::now_v7());
     assert_eq!(given.store.events(nowhere, 0, 10).await.unwrap(), vec![]);
+    let fresh = given.submit(task(1, Some(1))).await;
+    let last = given
+        .store
+        .last_events(&[fresh, nowhere, id])
+        .await
+        .unwrap();
+    assert_eq!(last, [(id, 4), (fresh, 1)].into());
+    assert!(given.store.last_events(&[]).await.unwrap().is_empty());
     assert_eq!(given.store.task(nowhere).await.unwrap(), None);
 }

@@ -221,6 +221,10 @@ impl Store for Flaky {
         self.line()?.events(id, after, limit).await
     }
 
+    async fn last_events(&self, ids: &[TaskId]) -> Result<BTreeMap<TaskId, i64>, StoreError> {
+        self.line()?.last_events(ids).await
+    }
+
     async fn lead(&self, pool: &str) -> Result<Option<Box<dyn Leadership>>, StoreError> {
         self.line()?.lead(pool).await
     }
