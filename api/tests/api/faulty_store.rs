@@ -15,7 +15,7 @@ use trialmill_common::worker::WorkerCard;
 use trialmill_store::keys::*;
 use trialmill_store::rows::*;
 use trialmill_store::verify::Violation;
-use trialmill_store::{Leadership, Reaped, Recorded, Store, StoreError, UnitFlush};
+use trialmill_store::{Keep, Leadership, Reaped, Recorded, Store, StoreError, Tidied, UnitFlush};
 
 /// How the store behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,8 +109,10 @@ gated! {
     record(task: TaskId, flushes: &[UnitFlush]) -> Recorded;
     renew(worker: WorkerId, leases: &[HeldLease]) -> Vec<LeaseOutcome>;
     reap() -> Reaped;
+    tidy(keep: &Keep) -> Tidied;
     announce(card: &WorkerCard) -> ();
     leave(worker: WorkerId) -> ();
+    quarantine(worker: WorkerId, reason: Option<&str>) -> ();
     workers() -> Vec<WorkerRow>;
     ever_announced(strategy: &str) -> bool;
     unit_summary(id: TaskId) -> UnitSummary;
