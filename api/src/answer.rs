@@ -167,6 +167,17 @@ impl Links {
     }
 }
 
+/// The task that another one was made from.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct OriginAnswer {
+    /// Its identity; it may be deleted by now.
+    pub task_id: Uuid,
+    /// `retry`, `clone` or `extend`.
+    pub how: String,
+    /// Trials that were copied from it.
+    pub copied_trials: u32,
+}
+
 /// An accepted task.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Accepted {
@@ -178,6 +189,8 @@ pub struct Accepted {
     pub task_type: String,
     /// State; `queued` when it is new.
     pub status: String,
+    /// The task that it was made from by retry, clone or extend; null for any other.
+    pub origin: Option<OriginAnswer>,
     /// Ended trials as a part of the planned ones, 0 to 1.
     pub progress: f64,
     /// Symbols.
@@ -215,6 +228,8 @@ pub struct TaskSummary {
     pub status: String,
     /// Why it ended (completed), or why it was asked to end (before that).
     pub stop_reason: Option<String>,
+    /// The task that it was made from by retry, clone or extend; null for any other.
+    pub origin: Option<OriginAnswer>,
     /// Ended trials as a part of the planned ones, 0 to 1.
     pub progress: f64,
     /// Trials asked for.
@@ -267,6 +282,8 @@ pub struct TaskStatus {
     pub phase: Option<String>,
     /// Why it ended (completed), or why it was asked to end (before that).
     pub stop_reason: Option<String>,
+    /// The task that it was made from by retry, clone or extend; null for any other.
+    pub origin: Option<OriginAnswer>,
     /// Ended trials as a part of the planned ones, 0 to 1.
     pub progress: f64,
     /// Trials asked for.
@@ -289,7 +306,8 @@ pub struct TaskStatus {
     pub best_params: Option<Parameters>,
     /// Window of a walk-forward search; null without one.
     pub window: Option<u16>,
-    /// Ended trials per unpaused second since the first claim; null before the first.
+    /// Ended trials, without copied ones, per unpaused second since the first claim; null before the
+    /// first.
     pub trials_per_second: Option<f64>,
     /// Expected seconds to the end at this rate, never beyond the task's timeout; null when
     /// nothing runs or nothing has ended yet.

@@ -14,6 +14,25 @@ use tokio::time::{Instant, timeout_at};
 /// 408 when the body is not complete after [`BODY_TIME`].
 pub(crate) async fn read_json(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
     check_content_type(headers)?;
+    read(headers, body).await
+}
+
+/// Reads the body of a request that may have none; if it has one it must be JSON.
+///
+/// # Errors
+/// As [`read_json`].
+pub(crate) async fn read_optional_json(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Vec<u8>, Problem> {
+    let bytes = read(headers, body).await?;
+    if !bytes.is_empty() {
+        check_content_type(headers)?;
+    }
+    Ok(bytes)
+}
+
+async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
     check_encoding(headers)?;
     let announced = content_length(headers);
     let mut bytes = Vec::new();

@@ -20,6 +20,10 @@ pub const MAX_IDEMPOTENCY_KEY: usize = 255;
 /// More submissions wait in order.
 pub const CHECK_THREADS: usize = 2;
 
+/// Most trials that a retry or an extension copies: they are copied in the transaction that accepts
+/// the task, which must end well within [`REQUEST_TIME`].
+pub const MAX_COPIED_TRIALS: u32 = 1_000_000;
+
 /// Largest page of a list.
 pub const MAX_PAGE: u32 = trialmill_store::MAX_PAGE;
 

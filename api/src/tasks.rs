@@ -2,6 +2,7 @@
 
 mod checking;
 mod control;
+mod derive;
 mod events;
 mod explain;
 mod partner;
@@ -23,7 +24,7 @@ use crate::state::AppState;
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
 use trialmill_common::draft::{request_schema, task_request_schema};
-use trialmill_common::state::{TaskId, TaskKind};
+use trialmill_common::state::{OriginHow, TaskId, TaskKind};
 use trialmill_store::rows::TaskRow;
 
 /// The routes under one prefix.
@@ -105,6 +106,27 @@ pub(crate) fn routes(prefix: &'static str) -> ApiRouter<AppState> {
         .api_route(
             &at("/{id}/resume"),
             post_with(control::resume, doc("resume", "Let trials start again")),
+        )
+        .api_route(
+            &at("/{id}/retry"),
+            post_with(derive::retry, move |op| {
+                let doc = doc("retry", "A new task that runs what failed or is missing");
+                derive::describe(doc(op), OriginHow::Retry)
+            }),
+        )
+        .api_route(
+            &at("/{id}/clone"),
+            post_with(derive::clone, move |op| {
+                let doc = doc("clone", "A new task of the same request");
+                derive::describe(doc(op), OriginHow::Clone)
+            }),
+        )
+        .api_route(
+            &at("/{id}/extend"),
+            post_with(derive::extend, move |op| {
+                let doc = doc("extend", "A new task that goes on to more trials");
+                derive::describe(doc(op), OriginHow::Extend)
+            }),
         )
 }
 

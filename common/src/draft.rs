@@ -36,6 +36,7 @@
 mod aims;
 mod body;
 mod book;
+mod changes;
 mod findings;
 mod market;
 mod node;
@@ -49,6 +50,7 @@ mod search;
 
 pub use aims::MAX_CONSTRAINTS;
 pub use body::parse_body;
+pub use changes::{Changes, changes_schema, check_changes, with_field};
 pub use findings::MAX_FAULTS;
 pub use market::{
     Coverage, MAX_PERIOD_DAYS, MAX_STOCK_CODES, MIN_PERIOD_DAYS, MarketView, YEARS, strategy_key,

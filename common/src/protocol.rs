@@ -7,9 +7,15 @@
 //! conformance suite compares with [`board`] step by step.
 
 pub mod board;
+mod copied;
+mod rules;
 pub mod unable;
 
+pub use copied::{COPY_BATCH, Copied, CopiedBatch, Derivation, Derived, MAX_AHEAD, Run};
+pub use rules::{Admission, StopRules};
+
 use crate::state::{Direction, StopReason, TaskKind, TaskState, UnitKind};
+use rules::Score;
 use serde::{Deserialize, Serialize};
 
 /// Most trials in one unit.
@@ -74,7 +80,7 @@ pub fn unit_kind(kind: TaskKind) -> UnitKind {
 }
 
 /// What a task is when it is submitted, as far as the protocol cares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
     /// What its units are for.
     pub kind: UnitKind,
@@ -88,6 +94,8 @@ pub struct Plan {
     pub parallelism: Option<u32>,
     /// Whether its sampler reads history.
     pub adaptive: bool,
+    /// When it ends itself.
+    pub rules: StopRules,
 }
 
 /// The protocol's part of a task row.
@@ -127,6 +135,12 @@ pub struct Ledger {
     pub infeasible: u32,
     /// The best feasible completed row; the lowest number among equals.
     pub best: Option<Best>,
+    /// When it ends itself.
+    pub rules: StopRules,
+    /// Trials that have ended since the best one, in the order in which they were recorded.
+    pub since_best: u32,
+    /// Trials that were taken over from another task.
+    pub copied: Copied,
     /// Number of the last event.
     pub seq: i64,
     /// Whether it failed because a unit of it could not be run by anyone.
@@ -188,6 +202,9 @@ pub struct Effects {
     pub units: Vec<NewUnit>,
     /// Events to append, numbered from the ledger's new `seq` backwards.
     pub events: Vec<Event>,
+    /// The task ends itself: its queued units are to be withdrawn and [`Ledger::withdrawn`] told of
+    /// it, in the same transaction.
+    pub withdraws: bool,
 }
 
 /// One entry of a task's history, as it is stored and sent to watchers.
@@ -240,6 +257,20 @@ pub enum Control {
     Stop,
 }
 
+impl Control {
+    /// What the holders of a task in this state are to do; `stopping`: it was asked to end.
+    #[must_use]
+    pub fn of(state: TaskState, stopping: bool) -> Self {
+        if stopping || state.is_terminal() {
+            Self::Stop
+        } else if state == TaskState::Paused {
+            Self::Pause
+        } else {
+            Self::Run
+        }
+    }
+}
+
 /// An operation that a task's state does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a task that is {state} cannot be {wanted}")]
@@ -254,7 +285,17 @@ impl Ledger {
     /// A task as it is when it was just accepted, with its first units.
     #[must_use]
     pub fn submitted(plan: Plan, live_slots: u32) -> (Self, Effects) {
-        let mut ledger = Self {
+        let mut ledger = Self::accepted(plan);
+        let mut effects = Effects::default();
+        ledger.say(&mut effects, Event::Accepted);
+        ledger.refill(live_slots, &mut effects);
+        (ledger, effects)
+    }
+
+    /// A task before anything of it was said, handed out or copied.
+    #[must_use]
+    pub fn accepted(plan: Plan) -> Self {
+        Self {
             state: TaskState::Queued,
             stop_requested: None,
             stop_reason: None,
@@ -272,13 +313,12 @@ impl Ledger {
             failed: 0,
             infeasible: 0,
             best: None,
+            rules: plan.rules,
+            since_best: 0,
+            copied: Copied::default(),
             seq: 0,
             gave_up: false,
-        };
-        let mut effects = Effects::default();
-        ledger.say(&mut effects, Event::Accepted);
-        ledger.refill(live_slots, &mut effects);
-        (ledger, effects)
+        }
     }
 
     /// Trials that have ended.
@@ -290,13 +330,7 @@ impl Ledger {
     /// What a lease holder is to do.
     #[must_use]
     pub fn control(&self) -> Control {
-        if self.stop_requested.is_some() || self.state.is_terminal() {
-            Control::Stop
-        } else if self.state == TaskState::Paused {
-            Control::Pause
-        } else {
-            Control::Run
-        }
+        Control::of(self.state, self.stop_requested.is_some())
     }
 
     /// Whether units of this task may be claimed.
@@ -316,9 +350,26 @@ impl Ledger {
         effects
     }
 
+    /// How many trials of a flush are to be recorded, asked unit by unit before
+    /// [`Ledger::recorded`] is told of them.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        let rules = match self.stop_requested {
+            None => self.rules,
+            // It ends already: what has ended by now is recorded.
+            Some(_) => StopRules::default(),
+        };
+        Admission {
+            rules,
+            score: self.score(),
+            met: false,
+        }
+    }
+
     /// Trials were recorded and `closed` units ended, each with what it left undone.
     ///
-    /// Numbers must be those of the rows inserted in the same transaction.
+    /// Numbers must be those of the rows inserted in the same transaction, no more than
+    /// [`Ledger::admission`] admits.
     pub fn recorded(
         &mut self,
         trials: &[(u32, Tally)],
@@ -333,6 +384,7 @@ impl Ledger {
             let numbers = runs(trials.iter().map(|(number, _)| *number));
             let best = self.best;
             self.say(&mut effects, Event::Trials { numbers, best });
+            self.obey_rules(&mut effects);
         }
         for rest in closed {
             self.open_units -= 1;
@@ -345,6 +397,12 @@ impl Ledger {
             self.settle(&mut effects);
         }
         effects
+    }
+
+    /// `voided` queued units were withdrawn, as [`Effects::withdraws`] asks.
+    pub fn withdrawn(&mut self, voided: u32, effects: &mut Effects) {
+        self.open_units -= voided;
+        self.settle(effects);
     }
 
     /// A leased unit lost its worker. Returns whether the unit is queued again (else it is void).
@@ -462,24 +520,58 @@ impl Ledger {
     }
 
     fn count(&mut self, number: u32, tally: Tally) {
+        let mut score = self.score();
+        score.take(number, tally);
+        (self.best, self.since_best) = (score.best, score.since_best);
         match tally {
-            Tally::Value(value) => {
-                self.completed += 1;
-                let wins = match self.best {
-                    None => true,
-                    Some(best) if value == best.value => number < best.number,
-                    Some(best) => self.direction.better(value, best.value),
-                };
-                if wins {
-                    self.best = Some(Best { number, value });
-                }
-            }
+            Tally::Value(_) => self.completed += 1,
             Tally::Infeasible => {
                 self.completed += 1;
                 self.infeasible += 1;
             }
             Tally::Pruned => self.pruned += 1,
             Tally::Failed => self.failed += 1,
+        }
+    }
+
+    fn score(&self) -> Score {
+        Score {
+            direction: self.direction,
+            best: self.best,
+            since_best: self.since_best,
+        }
+    }
+
+    /// Asks the task to end when a rule of its own is met, unless it ends already.
+    fn obey_rules(&mut self, effects: &mut Effects) {
+        let met = self.rules.met(self.direction, self.best, self.since_best);
+        if let (Some(reason), None) = (met, self.stop_requested) {
+            self.stop_requested = Some(reason);
+            self.say(effects, Event::Stopping { reason });
+            effects.withdraws = true;
+        }
+    }
+
+    /// Steps over the copied runs that come next.
+    fn pass_copied(&mut self) {
+        let copied = &mut self.copied;
+        while let Some(run) = copied.ahead.front()
+            && run.first == self.next_number
+        {
+            self.next_number += run.count;
+            copied.passed_units += 1;
+            copied.passed_trials += run.count;
+            copied.ahead.pop_front();
+        }
+    }
+
+    /// The end of the numbers that may be handed out in one piece: the next copied run, or the end.
+    /// Nothing when runs lie ahead that were not read.
+    fn gap_end(&self) -> Option<u32> {
+        match self.copied.ahead.front() {
+            Some(run) => Some(run.first),
+            None if self.copied.lies_ahead() => None,
+            None => Some(self.planned),
         }
     }
 
@@ -503,14 +595,17 @@ impl Ledger {
         }
         let limit = self.open_limit(live_slots);
         while self.open_units < limit && self.next_number < self.planned {
-            let remaining = self.planned - self.next_number;
-            let count = if limit == 1 {
+            let Some(end) = self.gap_end() else { return };
+            let remaining = self.planned - self.next_number - self.copied.trials_ahead();
+            let share = if limit == 1 {
                 remaining
             } else {
                 (remaining / (2 * limit)).clamp(1, MAX_UNIT_TRIALS)
             };
+            let count = share.min(end - self.next_number);
             let first = self.next_number;
             self.next_number += count;
+            self.pass_copied();
             self.open(
                 Rest {
                     first,
@@ -590,6 +685,7 @@ mod tests {
             planned: n_trials,
             parallelism,
             adaptive: false,
+            rules: StopRules::default(),
         }
     }
 
@@ -735,6 +831,134 @@ mod tests {
         ledger.recorded(&[(3, Tally::Value(0.5))], &[], 2);
         ledger.recorded(&[(5, Tally::Value(0.5))], &[], 2);
         assert_eq!(ledger.best.unwrap().number, 3);
+    }
+
+    #[test]
+    fn a_rule_ends_the_task_with_the_trial_that_meets_it_and_admits_none_after_it() {
+        let value = |(number, value)| (number, Tally::Value(value));
+        let trials = [(0, 9.0), (1, 4.0), (2, 3.0), (3, 3.0), (4, 5.0), (5, 1.0)].map(value);
+        let rules = |target, patience| StopRules { target, patience };
+        for (rules, admitted, reason) in [
+            (rules(Some(3.0), None), 3, Some(StopReason::TargetReached)),
+            (rules(None, Some(2)), 5, Some(StopReason::NoImprovement)),
+            (
+                rules(Some(2.0), Some(3)),
+                6,
+                Some(StopReason::TargetReached),
+            ),
+            (rules(Some(0.5), Some(3)), 6, None),
+        ] {
+            let plan = Plan {
+                rules,
+                ..plan(10, Some(2))
+            };
+            let (mut ledger, effects) = Ledger::submitted(plan, 1);
+            let open = effects.units.len();
+            let mut admission = ledger.admission();
+            assert_eq!(admission.admit(trials), admitted, "{rules:?}");
+            assert_eq!(admission.is_met(), reason.is_some());
+            let mut effects = ledger.recorded(&trials[..admitted], &[None], 1);
+            assert_eq!(ledger.stop_requested, reason, "{rules:?}");
+            assert_eq!(effects.withdraws, reason.is_some());
+            if reason.is_some() {
+                ledger.withdrawn(u32::try_from(open).unwrap() - 1, &mut effects);
+                assert_eq!(ledger.stop_reason, reason);
+                assert!(matches!(effects.events.last(), Some(Event::Ended { .. })));
+            }
+        }
+    }
+
+    #[test]
+    fn patience_begins_with_the_first_best_trial_and_counts_every_end() {
+        let rules = StopRules {
+            target: None,
+            patience: Some(3),
+        };
+        let plan = Plan {
+            rules,
+            ..plan(10, Some(1))
+        };
+        let (mut ledger, _) = Ledger::submitted(plan, 1);
+        let ends = [
+            (0, Tally::Failed),
+            (1, Tally::Infeasible),
+            (2, Tally::Failed),
+            (3, Tally::Value(1.0)),
+            (4, Tally::Failed),
+            (5, Tally::Pruned),
+        ];
+        ledger.recorded(&ends, &[], 1);
+        assert_eq!((ledger.stop_requested, ledger.since_best), (None, 2));
+        ledger.recorded(&[(6, Tally::Infeasible)], &[], 1);
+        assert_eq!(ledger.stop_requested, Some(StopReason::NoImprovement));
+    }
+
+    #[test]
+    fn the_gaps_between_copied_trials_are_handed_out_in_order_and_nothing_else() {
+        let mut derivation = Derivation::begin(plan(20, Some(2)));
+        let copied = [2, 3, 4, 9, 18, 19].map(|number| (number, Tally::Value(1.0)));
+        let batch = derivation.copy(&copied);
+        assert_eq!((batch.seq, batch.units), (2, vec![0, 0, 0, 1, 2, 2]));
+        let Derived {
+            mut ledger,
+            effects,
+            closed,
+        } = derivation.finish(1);
+        let run = |first, count| Run { first, count };
+        assert_eq!(closed, [run(2, 3), run(9, 1), run(18, 2)]);
+        let mut open: std::collections::VecDeque<NewUnit> = effects.units.into();
+        let mut handed = Vec::new();
+        while let Some(unit) = open.pop_front() {
+            assert!(unit.number >= 3);
+            handed.extend(unit.first..unit.first + unit.count);
+            let trials: Vec<_> = (unit.first..unit.first + unit.count)
+                .map(|number| (number, Tally::Value(2.0)))
+                .collect();
+            open.extend(ledger.recorded(&trials, &[None], 1).units);
+            assert!(open.len() <= 2);
+        }
+        let expected: Vec<u32> = [0..2, 5..9, 10..18].into_iter().flatten().collect();
+        assert_eq!(handed, expected);
+        assert_eq!(ledger.stop_reason, Some(StopReason::NTrials));
+        assert_eq!((ledger.completed, ledger.copied.trials), (20, 6));
+        assert_eq!(ledger.best.unwrap().number, 2);
+    }
+
+    #[test]
+    fn a_task_of_copied_trials_alone_has_ended_and_so_has_one_whose_target_they_reach() {
+        let copied = [0, 1, 2].map(|number| (number, Tally::Value(f64::from(number))));
+        let derived = |n_trials, rules| {
+            let plan = Plan {
+                rules,
+                ..plan(n_trials, None)
+            };
+            let mut derivation = Derivation::begin(plan);
+            derivation.copy(&copied);
+            derivation.finish(4)
+        };
+        let whole = derived(3, StopRules::default());
+        assert_eq!(whole.ledger.stop_reason, Some(StopReason::NTrials));
+        let target = StopRules {
+            target: Some(0.5),
+            patience: None,
+        };
+        let reached = derived(50, target);
+        assert_eq!(reached.ledger.stop_reason, Some(StopReason::TargetReached));
+        assert_eq!(reached.effects.units, []);
+        assert!(!reached.effects.withdraws);
+        let goes_on = derived(50, StopRules::default());
+        assert_eq!(goes_on.effects.units[0].first, 3);
+    }
+
+    #[test]
+    fn runs_that_were_not_read_are_never_handed_out() {
+        let mut derivation = Derivation::begin(plan(10, Some(1)));
+        derivation.copy(&[4, 6].map(|number| (number, Tally::Value(1.0))));
+        let mut ledger = derivation.finish(0).ledger;
+        assert_eq!((ledger.next_number, ledger.open_units), (5, 1));
+        ledger.open_units = 0;
+        ledger.copied.ahead.clear();
+        assert_eq!(ledger.repaired(0).units, []);
     }
 
     #[test]

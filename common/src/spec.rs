@@ -9,6 +9,7 @@ mod run;
 pub use constraint::{Broken, MetricNames, ResultConstraint};
 pub use run::{RecordedTrial, Replay, RunSpec};
 
+use crate::protocol::StopRules;
 use crate::state::{Direction, TaskKind};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,10 @@ pub struct TaskSpec {
     pub backtest: BacktestSettings,
     /// Symbol to partner, for strategies with two legs; the snapshot pins both series.
     pub pairs: BTreeMap<String, String>,
+    /// When it ends before all of its trials have.
+    pub stop: StopRules,
+    /// Whether some of its trials were copied from another task.
+    pub copies: bool,
 }
 
 /// One objective.
@@ -155,6 +160,24 @@ impl TaskSpec {
         match self.method {
             Method::Random | Method::Grid | Method::Sobol => false,
             Method::Tpe => true,
+        }
+    }
+
+    /// Whether the same request, snapshot and build give the same trials again.
+    ///
+    /// Where no history is read, the order in which trials end changes nothing, unless it decides
+    /// when the task ends; one trial after the other is always in the same order.
+    #[must_use]
+    pub fn is_reproducible(&self) -> bool {
+        self.parallelism == Some(1) || !self.reads_history() && self.stop.is_empty()
+    }
+
+    /// The points of the space, if its method can exhaust it: those that give no point twice.
+    #[must_use]
+    pub fn size_limit(&self) -> Option<u64> {
+        match self.method {
+            Method::Grid | Method::Tpe => self.space.lattice_size(),
+            Method::Random | Method::Sobol => None,
         }
     }
 
@@ -287,9 +310,14 @@ impl Spec {
 #[error("the stored task cannot be read by this build: {0}")]
 pub struct UnreadableSpec(pub String);
 
-/// Version of a search's stored form that this build writes. Version 1 had no conditions,
-/// constraints and pairs, and wrote a result constraint in three parts; it is read as well.
-pub const FORM_VERSION: u32 = 2;
+/// Newest version of a search's stored form that this build reads and writes. Version 1 had no
+/// conditions, constraints and pairs, and wrote a result constraint in three parts; it is read as
+/// well.
+pub const FORM_VERSION: u32 = 3;
+/// The version of a task that has neither stop rules nor copied trials: the build before runs it. It
+/// would record beyond a rule, and end a task whose gaps it does not know; it leaves tasks of
+/// version 3 alone.
+const PLAIN_FORM_VERSION: u32 = 2;
 
 /// Refuses a form that is not of the versions `read`, before anything else of it is looked at: one
 /// of a newer version may have any shape.
@@ -343,6 +371,10 @@ struct SpecForm {
     backtest: BacktestSettings,
     #[serde(default)]
     pairs: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "StopRules::is_empty")]
+    stop: StopRules,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    copies: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -399,8 +431,13 @@ impl From<&TaskSpec> for SpecForm {
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect()
         };
+        let plain = spec.stop.is_empty() && !spec.copies;
         Self {
-            version: FORM_VERSION,
+            version: if plain {
+                PLAIN_FORM_VERSION
+            } else {
+                FORM_VERSION
+            },
             task_name: spec.task_name.clone(),
             strategy_name: spec.strategy_name.clone(),
             stock_codes: spec.stock_codes.clone(),
@@ -431,6 +468,8 @@ impl From<&TaskSpec> for SpecForm {
             result_constraints: spec.result_constraints.clone(),
             backtest: spec.backtest.clone(),
             pairs: spec.pairs.clone(),
+            stop: spec.stop,
+            copies: spec.copies,
         }
     }
 }
@@ -513,6 +552,8 @@ impl TryFrom<SpecForm> for TaskSpec {
             result_constraints: form.result_constraints,
             backtest: form.backtest,
             pairs: form.pairs,
+            stop: form.stop,
+            copies: form.copies,
         })
     }
 }
@@ -577,6 +618,30 @@ mod tests {
             ],
             backtest: BacktestSettings::default(),
             pairs: BTreeMap::new(),
+            stop: StopRules::default(),
+            copies: false,
+        }
+    }
+
+    #[test]
+    fn only_a_task_that_the_build_before_would_spoil_is_kept_from_it() {
+        let stops = TaskSpec {
+            stop: StopRules {
+                target: Some(0.1 + 0.2),
+                patience: Some(7),
+            },
+            ..example()
+        };
+        let copies = TaskSpec {
+            copies: true,
+            ..example()
+        };
+        for (spec, version) in [(example(), 2), (stops, 3), (copies, 3)] {
+            let form = spec.to_json();
+            assert_eq!(form["version"], version);
+            let text = form.to_string();
+            let back = TaskSpec::from_json(&serde_json::from_str(&text).unwrap()).unwrap();
+            assert_eq!(back, spec);
         }
     }
 
@@ -591,10 +656,10 @@ mod tests {
     #[test]
     fn a_form_of_another_version_is_refused_by_name() {
         let mut form = example().to_json();
-        form["version"] = 3.into();
+        form["version"] = 4.into();
         let refused = TaskSpec::from_json(&form).unwrap_err().to_string();
         assert!(
-            refused.contains("form version 3, this build reads 1 to 2"),
+            refused.contains("form version 4, this build reads 1 to 3"),
             "{refused}"
         );
     }

@@ -137,6 +137,36 @@ named! {
 }
 
 named! {
+    /// How a task was made from another one.
+    "origin" OriginHow {
+        /// The ended trials that did not fail were copied; the others run again.
+        Retry = "retry",
+        /// The same request again, from its first trial.
+        Clone = "clone",
+        /// Every ended trial was copied; more are added.
+        Extend = "extend",
+    }
+}
+
+impl OriginHow {
+    /// Whether trials of the origin are copied.
+    #[must_use]
+    pub fn copies(self) -> bool {
+        matches!(self, Self::Retry | Self::Extend)
+    }
+
+    /// Whether a trial that ended so is copied.
+    #[must_use]
+    pub fn copies_end(self, end: TrialEnd) -> bool {
+        match self {
+            Self::Retry => end != TrialEnd::Failed,
+            Self::Clone => false,
+            Self::Extend => true,
+        }
+    }
+}
+
+named! {
     /// What a unit is for.
     "unit kind" UnitKind {
         /// A run of trials of an optimization.

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use trialmill_common::draft::{
     Accepted, Coverage, DEFAULT_TRIALS, MAX_FAULTS, MAX_PERIOD_DAYS, MIN_PERIOD_DAYS, MarketView,
-    Surroundings, check_optimization, check_task, parse_body, request_schema, symbols,
-    task_request_schema,
+    Surroundings, check_changes, check_optimization, check_task, parse_body, request_schema,
+    symbols, task_request_schema,
 };
 use trialmill_common::fault::Fault;
 use trialmill_common::spec::{MAX_SEED, RunSpec, TaskSpec};
-use trialmill_common::state::{Direction, Priority, TaskKind};
+use trialmill_common::state::{Direction, OriginHow, Priority, TaskKind};
 use trialmill_search::{Choice, MAX_PARAMETERS, Method};
 
 fn day(y: i32, m: u32, d: u32) -> NaiveDate {
@@ -536,8 +536,11 @@ fn each_single_fault_is_named_by_place_and_code() {
             "unknown_field@/train",
         ),
         ("/validation", json!("none"), "wrong_type"),
-        ("/stop/target", json!(2), "not_built_yet"),
-        ("/stop/patience", json!(2), "not_built_yet"),
+        ("/stop", json!(5), "wrong_type"),
+        ("/stop/target", json!("high"), "wrong_type"),
+        ("/stop/patience", json!(0), "out_of_range"),
+        ("/stop/patience", json!(2.5), "wrong_type"),
+        ("/stop/pacience", json!(2), "unknown_field"),
         ("/initial_params", json!({}), "wrong_type"),
         ("/initial_params", json!([5]), "wrong_type@/0"),
         (
@@ -1644,4 +1647,62 @@ fn every_fault_of_a_backtest_is_told_at_once() {
         told(&found),
         expected(&[("/strategy_config", "unsuitable_parameters")])
     );
+}
+
+#[test]
+fn stop_rules_are_taken_and_told_in_what_is_reproducible() {
+    let stop = json!({"target": -0.0, "patience": 20.0});
+    let with_stop = |parallelism: Value| {
+        let body = with(on_bars(), "/stop", stop.clone());
+        let body = with(body, "/optimization_method", json!("random"));
+        accept(&with(body, "/parallelism", parallelism))
+    };
+    let search = with_stop(json!(4));
+    assert_eq!(search.spec.stop.patience, Some(20));
+    let target = search.spec.stop.target.map(f64::to_bits);
+    assert_eq!(target, Some(0.0_f64.to_bits()));
+    // Which trials have ended when a rule is met depends on timing, unless one runs at a time.
+    assert_eq!(search.resolved["reproducible"], false);
+    assert_eq!(with_stop(json!(1)).resolved["reproducible"], true);
+    let none = with(
+        on_bars(),
+        "/stop",
+        json!({"target": null, "patience": null}),
+    );
+    assert!(accept(&none).spec.stop.is_empty());
+}
+
+#[test]
+fn the_body_of_a_task_made_from_another_is_checked_whole() {
+    let search = accept(&on_bars()).accepted.spec;
+    let n_trials = search.as_search().unwrap().n_trials;
+    let code = |how, body: Value| -> Vec<(String, String)> {
+        match check_changes(&body, how, &search) {
+            Ok(_) => Vec::new(),
+            Err(faults) => faults.into_iter().map(|f| (f.pointer, f.code)).collect(),
+        }
+    };
+    let fault = |pointer: &str, code: &str| (pointer.to_owned(), code.to_owned());
+    assert_eq!(code(OriginHow::Retry, json!({})), []);
+    assert_eq!(code(OriginHow::Clone, json!({"seed": null})), []);
+    assert_eq!(
+        code(
+            OriginHow::Clone,
+            json!({"seed": -1, "task_name": " ", "n_trials": 5})
+        ),
+        [
+            fault("/n_trials", "unknown_field"),
+            fault("/task_name", "empty"),
+            fault("/seed", "out_of_range")
+        ]
+    );
+    assert_eq!(
+        code(OriginHow::Extend, json!({})),
+        [fault("/n_trials", "required")]
+    );
+    assert_eq!(
+        code(OriginHow::Extend, json!({"n_trials": n_trials})),
+        [fault("/n_trials", "out_of_range")]
+    );
+    assert_eq!(code(OriginHow::Retry, json!([])), [fault("", "wrong_type")]);
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use trialmill_common::protocol::board::{Board, Flush, LeaseToken, Unit, UnitEnd, Written};
-use trialmill_common::protocol::{Control, Ledger, Plan, Tally};
+use trialmill_common::protocol::{Control, Ledger, Plan, StopRules, Tally};
 use trialmill_common::state::{Direction, StopReason, TaskState, UnitKind, UnitState};
 
 /// What a worker slot knows.
@@ -222,7 +222,12 @@ impl World {
         let claim = self.slots[slot].as_ref().expect("holder").claim;
         let rightful = self.holders.get(&unit) == Some(&claim);
         let written = self.board.record(std::slice::from_ref(flush))[0];
-        if rightful {
+        if written == Written::Ended {
+            let ledger = &self.board.ledger;
+            assert!(rightful && !ledger.rules.is_empty(), "{unit} was cut");
+            // Closed in its middle: to its holder it is lost.
+            self.holders.remove(&unit);
+        } else if rightful {
             assert_eq!(
                 written,
                 Written::Recorded,
@@ -244,7 +249,7 @@ impl World {
     fn write(&mut self, slot: usize, flush: &Flush) {
         let written = self.send(slot, flush);
         let held = self.slots[slot].as_mut().expect("holder");
-        if written == Written::Fenced || flush.end != UnitEnd::Keep {
+        if written != Written::Recorded || flush.end != UnitEnd::Keep {
             self.slots[slot] = None;
         } else {
             held.recorded += u32::try_from(flush.trials.len()).unwrap();
@@ -301,6 +306,11 @@ impl World {
             self.board.started,
         )
             .hash(&mut h);
+        // What the rules look at, and where the copied trials stand.
+        if !l.rules.is_empty() {
+            (l.best.map(|best| best.number), l.since_best).hash(&mut h);
+        }
+        l.copied.passed_units.hash(&mut h);
         for (number, unit) in &self.board.units {
             (
                 number,
@@ -345,7 +355,22 @@ fn plan(n_trials: u32, parallelism: Option<u32>, adaptive: bool) -> Plan {
         planned: n_trials,
         parallelism,
         adaptive,
+        rules: StopRules::default(),
     }
+}
+
+fn world(board: Board, slots: usize) -> World {
+    World {
+        board,
+        slots: vec![None; slots],
+        holders: BTreeMap::new(),
+        claims: 0,
+    }
+}
+
+/// Trials of another task, as the rule of [`outcome`] would have them.
+fn copied(numbers: impl IntoIterator<Item = u32>) -> Vec<(u32, Tally)> {
+    numbers.into_iter().map(|n| (n, outcome(n))).collect()
 }
 
 /// Two units of two trials each, all four handed out.
@@ -362,18 +387,12 @@ fn two_units() -> World {
         };
         board.units.insert(number, unit);
     }
-    World {
-        board,
-        slots: vec![None, None],
-        holders: BTreeMap::new(),
-        claims: 0,
-    }
+    world(board, 2)
 }
 
-#[test]
-fn two_workers_and_two_units_are_right_in_every_reachable_state() {
-    let start = two_units();
-    assert!(start.board.violations().is_empty());
+/// Every state that is reachable from `start` is right, and from each the task ends; the ends.
+fn explore(start: World, at_least: usize) -> HashSet<(TaskState, Option<StopReason>)> {
+    assert_eq!(start.board.violations(), Vec::<String>::new());
     let mut seen = HashSet::from([start.fingerprint()]);
     let mut frontier = VecDeque::from([start]);
     let mut ends = HashSet::new();
@@ -392,10 +411,16 @@ fn two_workers_and_two_units_are_right_in_every_reachable_state() {
         }
     }
     assert!(
-        seen.len() > 10_000,
+        seen.len() > at_least,
         "only {} states: a move went missing",
         seen.len()
     );
+    ends
+}
+
+#[test]
+fn two_workers_and_two_units_are_right_in_every_reachable_state() {
+    let ends = explore(two_units(), 10_000);
     for end in [
         (TaskState::Completed, Some(StopReason::NTrials)),
         (TaskState::Completed, Some(StopReason::Timeout)),
@@ -403,6 +428,68 @@ fn two_workers_and_two_units_are_right_in_every_reachable_state() {
         (TaskState::Cancelled, None),
     ] {
         assert!(ends.contains(&end), "{end:?} was never reached");
+    }
+}
+
+#[test]
+fn a_task_with_copied_trials_and_gaps_is_right_in_every_reachable_state() {
+    // Numbers 0, 1 and 3 are to be run, one after the other or two at a time.
+    for (parallelism, at_least) in [(1, 1_000), (2, 5_000)] {
+        let plan = plan(5, Some(parallelism), false);
+        let board = Board::derive(plan, &copied([2, 4]), 2);
+        assert_eq!(board.ledger.copied.units, 2);
+        let ends = explore(world(board, 2), at_least);
+        assert!(ends.contains(&(TaskState::Completed, Some(StopReason::NTrials))));
+        assert!(ends.contains(&(TaskState::Cancelled, None)));
+    }
+}
+
+#[test]
+fn a_task_that_ends_itself_is_right_in_every_reachable_state() {
+    // The values of trials 0, 3 and 5 are 3, 2 and 5; smaller is better.
+    for (target, patience, reason) in [
+        (Some(3.0), None, StopReason::TargetReached),
+        (None, Some(1), StopReason::NoImprovement),
+    ] {
+        let plan = Plan {
+            rules: StopRules { target, patience },
+            ..plan(4, Some(2), false)
+        };
+        let board = Board::derive(plan, &[], 2);
+        let ends = explore(world(board, 2), 1_000);
+        assert!(
+            ends.contains(&(TaskState::Completed, Some(reason))),
+            "{ends:?}"
+        );
+    }
+}
+
+#[test]
+fn a_sequential_task_that_ends_itself_records_the_same_trials_however_it_is_flushed() {
+    // Value 2 of trial 3 is the first that is good enough; 0 to 3 are recorded, and nothing else,
+    // whatever the flushes, crashes and pauses before.
+    for walk in 0..500 {
+        let mut chance = Chance(walk);
+        let rules = StopRules {
+            target: Some(2.0),
+            patience: None,
+        };
+        let plan = Plan {
+            rules,
+            ..plan(30, Some(1), walk.is_multiple_of(2))
+        };
+        let mut world = world(Board::submit(Ledger::submitted(plan, 2), 2), 2);
+        for _ in 0..60 {
+            let moves = world.moves();
+            let step = moves[chance.below(moves.len())];
+            if !matches!(step, Move::Cancel | Move::Timeout) {
+                world.play(step);
+            }
+        }
+        world.clone().drive_to_end();
+        let ended = world.board.ledger.state.is_terminal();
+        let recorded = world.board.trials.len();
+        assert!(recorded <= 4 && (!ended || recorded == 4), "{recorded}");
     }
 }
 
@@ -429,17 +516,25 @@ fn a_million_random_steps_break_no_invariant() {
         let n_trials = u32::try_from(1 + chance.below(40)).unwrap();
         let parallelism = [None, Some(1), Some(2), Some(5)][chance.below(4)];
         let slots = 1 + chance.below(4);
+        let rules = match chance.below(4) {
+            0 => StopRules {
+                target: [None, Some(9.0), Some(10.0)][chance.below(3)],
+                patience: [None, Some(1), Some(7)][chance.below(3)],
+            },
+            _ => StopRules::default(),
+        };
         let plan = Plan {
             direction: Direction::Maximize,
+            rules,
             ..plan(n_trials, parallelism, walk.is_multiple_of(2))
         };
-        let submitted = Ledger::submitted(plan, 2);
-        let mut world = World {
-            board: Board::submit(submitted, 2),
-            slots: vec![None; slots],
-            holders: BTreeMap::new(),
-            claims: 0,
+        let board = if chance.below(3) == 0 {
+            let numbers = (0..n_trials).filter(|_| chance.below(3) > 0);
+            Board::derive(plan, &copied(numbers), 2)
+        } else {
+            Board::submit(Ledger::submitted(plan, 2), 2)
         };
+        let mut world = world(board, slots);
         for _ in 0..200 {
             steps += 1;
             let moves: Vec<Move> = world.moves();

@@ -116,7 +116,7 @@ pub trait Store: Send + Sync + 'static {
     // ---- tasks -----------------------------------------------------------------------------
 
     /// Stores a task with its first units, its idempotency key, its first event and that of the
-    /// audit, unless its key (`submitted_by`) would have more in work than `quota` allows.
+    /// audit (a retry or an extension with the trials that it copies), unless its key (`submitted_by`) would have more in work than `quota` allows.
     /// Submissions that race are counted one after the other. A repeated one is answered first.
     async fn submit_within(
         &self,
@@ -246,6 +246,10 @@ pub trait Store: Send + Sync + 'static {
         worker: WorkerId,
         leases: &[HeldLease],
     ) -> Result<Vec<LeaseOutcome>, StoreError>;
+
+    /// What the holders of leases of these tasks are to do now: one answer each, in order. Reads
+    /// only, so that it can be asked often: between two renewals a cancel would take long.
+    async fn controls(&self, tasks: &[TaskId]) -> Result<Vec<Control>, StoreError>;
 
     // ---- timers ----------------------------------------------------------------------------
 

@@ -96,12 +96,17 @@ impl TrialColumns {
 
     /// What the row adds to the counters of its task.
     pub fn tally(&self) -> Tally {
-        match (self.end, &self.infeasible, self.value) {
-            (TrialEnd::Pruned, ..) => Tally::Pruned,
-            (TrialEnd::Failed, ..) => Tally::Failed,
-            (TrialEnd::Completed, None, Some(value)) => Tally::Value(value),
-            (TrialEnd::Completed, ..) => Tally::Infeasible,
-        }
+        tally(self.end, self.infeasible.is_some(), self.value)
+    }
+}
+
+/// What a row adds to the counters of its task.
+pub(crate) fn tally(end: TrialEnd, infeasible: bool, value: Option<f64>) -> Tally {
+    match (end, infeasible, value) {
+        (TrialEnd::Pruned, ..) => Tally::Pruned,
+        (TrialEnd::Failed, ..) => Tally::Failed,
+        (TrialEnd::Completed, false, Some(value)) => Tally::Value(value),
+        (TrialEnd::Completed, ..) => Tally::Infeasible,
     }
 }
 

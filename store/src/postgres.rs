@@ -7,6 +7,7 @@
 mod address;
 mod checks;
 mod control;
+mod derive;
 mod history;
 mod keys;
 mod link;
@@ -499,6 +500,10 @@ impl Store for PgStore {
         leases: &[HeldLease],
     ) -> Result<Vec<LeaseOutcome>, StoreError> {
         self.session.renew(worker, leases, self.timing.lease).await
+    }
+
+    async fn controls(&self, tasks: &[TaskId]) -> Result<Vec<Control>, StoreError> {
+        run!(self, |client| control::controls(client, tasks))
     }
 
     async fn reap(&self) -> Result<Reaped, StoreError> {

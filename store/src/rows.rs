@@ -4,9 +4,11 @@ use chrono::{DateTime, NaiveDate, Utc};
 use std::collections::BTreeMap;
 use trialmill_common::fault::Warning;
 use trialmill_common::key::OverQuota;
-use trialmill_common::protocol::{Control, Event, Ledger, NotAllowed, Plan, unit_kind};
+use trialmill_common::protocol::{Control, Event, Ledger, NotAllowed, Plan, StopRules, unit_kind};
 pub use trialmill_common::state::Priority;
-use trialmill_common::state::{Direction, TaskId, TaskKind, TaskState, TrialEnd, WorkerId};
+use trialmill_common::state::{
+    Direction, OriginHow, TaskId, TaskKind, TaskState, TrialEnd, WorkerId,
+};
 use trialmill_common::trial::Failure;
 use trialmill_common::worker::WorkerCard;
 
@@ -26,6 +28,15 @@ pub struct HeldLease {
     pub unit: UnitRef,
     /// Fencing token.
     pub token: i64,
+}
+
+/// The task that another one was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// That task. It may be deleted by now.
+    pub task: TaskId,
+    /// How the other one was made.
+    pub how: OriginHow,
 }
 
 /// A task to be stored: everything is decided but its rows.
@@ -75,6 +86,11 @@ pub struct NewTask {
     pub engine: String,
     /// Who submitted it: the name of the API key.
     pub submitted_by: Option<String>,
+    /// When it ends itself.
+    pub rules: StopRules,
+    /// The task that it is made from. Where trials are copied that task has ended, and its space is
+    /// that of this one.
+    pub origin: Option<Origin>,
 }
 
 impl NewTask {
@@ -88,6 +104,7 @@ impl NewTask {
             planned: self.planned,
             parallelism: self.parallelism,
             adaptive: self.adaptive,
+            rules: self.rules,
         }
     }
 }
@@ -114,6 +131,8 @@ pub enum Submitted {
     KeyConflict,
     /// Nothing was stored: its API key has too much in work.
     OverQuota(OverQuota),
+    /// The task whose trials were to be copied is not there, or has not ended.
+    NoOrigin,
 }
 
 /// What an idempotency key made: the hash of the body it came with, and the task.
@@ -168,6 +187,8 @@ pub struct TaskRow {
     pub completed_at: Option<DateTime<Utc>>,
     /// Why it failed.
     pub error: Option<TaskError>,
+    /// The task that it was made from.
+    pub origin: Option<Origin>,
 }
 
 /// Why a task failed.

@@ -8,6 +8,7 @@
 //! to case for ASCII letters only, and the file serves one process at a time.
 
 mod columns;
+mod derive;
 mod file;
 mod flush;
 mod holder;
@@ -396,6 +397,11 @@ impl Store for SqliteStore {
         let leases = leases.to_vec();
         self.write(move |tx| holder::renew(tx, worker, &leases))
             .await
+    }
+
+    async fn controls(&self, tasks: &[TaskId]) -> Result<Vec<Control>, StoreError> {
+        let tasks = tasks.to_vec();
+        self.read(move |tx| holder::controls(tx, &tasks)).await
     }
 
     async fn reap(&self) -> Result<Reaped, StoreError> {

@@ -90,7 +90,26 @@ pub const RULES: &[(&str, &str)] = &[
                 else recorded end) as owned
             from units group by task_id) u on u.task_id = t.id
          where t.stop_requested is null and not t.gave_up
-            and t.next_number <> coalesce(u.owned, 0)",
+            and t.next_number <> coalesce(u.owned, 0) - (t.copied_trials - t.passed_trials)",
+    ),
+    (
+        "copied_units_lie_ahead_or_are_passed",
+        "select cast(t.id as text), 'unit ' || u.number || ' holds copied trials from ' || u.first
+            || ', next_number is ' || t.next_number || ', passed units ' || t.passed_units
+         from units u join tasks t on t.id = u.task_id
+         where u.number < t.copied_units and (u.state <> 'closed' or u.recorded <> u.count
+            or case when u.number < t.passed_units then u.first >= t.next_number
+                else u.first <= t.next_number end)",
+    ),
+    (
+        "stop_rules_are_obeyed",
+        "select cast(id as text), 'best is ' || best_value || ', ' || since_best
+            || ' trials ended since; target ' || coalesce(cast(stop_target as text), 'none')
+            || ', patience ' || coalesce(cast(stop_patience as text), 'none')
+         from tasks
+         where stop_requested is null and best_value is not null
+            and (since_best >= stop_patience or case when direction = 'maximize'
+                then best_value >= stop_target else best_value <= stop_target end)",
     ),
     (
         "trials_belong_to_their_unit",

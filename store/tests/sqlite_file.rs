@@ -1,6 +1,7 @@
 //! What only a file has: a lock, a restart, a speed.
 
 use std::time::{Duration, Instant};
+use trialmill_common::protocol::StopRules;
 use trialmill_common::protocol::board::{UnitEnd, Written};
 use trialmill_common::state::{Direction, StopReason, TaskId, TaskKind, TaskState, WorkerId};
 use trialmill_common::trial::{EndedTrial, Evaluation, Outcome, RunningTrial};
@@ -35,6 +36,8 @@ fn task(n_trials: u32) -> NewTask {
         snapshot: std::collections::BTreeMap::new(),
         engine: "e1".to_owned(),
         submitted_by: None,
+        rules: StopRules::default(),
+        origin: None,
     }
 }
 

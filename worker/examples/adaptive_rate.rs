@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use trialmill_broker::{Broker, InProcessBroker};
 use trialmill_common::objective::FUNCTION_METRIC;
+use trialmill_common::protocol::StopRules;
 use trialmill_common::spec::{BacktestSettings, Target, TaskSpec};
 use trialmill_common::state::{Direction, Priority, TaskId, TaskKind};
 use trialmill_relay::Pace;
@@ -53,6 +54,8 @@ fn spec(n_trials: u32, parallelism: Option<u32>) -> Result<TaskSpec, Box<dyn Err
         result_constraints: vec![],
         backtest: BacktestSettings::default(),
         pairs: BTreeMap::new(),
+        stop: StopRules::default(),
+        copies: false,
     })
 }
 
@@ -80,6 +83,8 @@ fn task(spec: &TaskSpec, pool: &str) -> NewTask {
         snapshot: BTreeMap::new(),
         engine: "e1".to_owned(),
         submitted_by: None,
+        rules: StopRules::default(),
+        origin: None,
     }
 }
 

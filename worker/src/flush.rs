@@ -244,6 +244,11 @@ fn settle(shared: &Shared, task: TaskId, call: &Call, recorded: &Recorded) {
                 }
                 unit.flush_recorded(flush);
             }
+            // What follows the trial that ended the task is not wanted, and the unit is closed.
+            Written::Ended => {
+                shared.held.remove(unit.lease);
+                unit.drop_results();
+            }
             Written::Fenced => {
                 tracing::info!(task.id = %task, unit = unit.lease.unit.unit, "the lease was superseded");
                 shared.held.remove(unit.lease);

@@ -652,6 +652,8 @@ pub(crate) fn sphere_spec() -> TaskSpec {
         result_constraints: vec![],
         backtest: BacktestSettings::default(),
         pairs: BTreeMap::new(),
+        stop: trialmill_common::protocol::StopRules::default(),
+        copies: false,
     }
 }
 

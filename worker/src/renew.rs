@@ -4,14 +4,47 @@
 use crate::backoff::jittered;
 use crate::running::Shared;
 use crate::stop::Signal;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use trialmill_common::failpoints::{FailPoint, reach};
+use trialmill_common::protocol::Control;
+use trialmill_common::state::TaskId;
 use trialmill_store::rows::{HeldLease, LeaseOutcome};
 
-/// Renews every third of a lease, until it is aborted. After a failure it tries again after a
-/// tenth of one.
+/// How often holders ask whether their tasks are cancelled or paused. A long trial hears of it in no
+/// other way before its lease is renewed; asking reads one row a task.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// Renews leases and asks for orders, until it is aborted.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    tokio::join!(renew(&shared), ask(&shared));
+}
+
+/// Tells units of a cancel or a pause soon after it was committed. What goes wrong here is found and
+/// told by the renewal.
+async fn ask(shared: &Shared) {
+    loop {
+        tokio::time::sleep(ASK_EVERY).await;
+        let units = shared.held.all();
+        let tasks: BTreeSet<TaskId> = units.iter().map(|unit| unit.task()).collect();
+        let tasks: Vec<TaskId> = tasks.into_iter().collect();
+        if tasks.is_empty() {
+            continue;
+        }
+        if let Ok(controls) = shared.store.controls(&tasks).await {
+            let told: BTreeMap<TaskId, Control> = tasks.into_iter().zip(controls).collect();
+            for unit in units {
+                if let Some(control) = told.get(&unit.task()) {
+                    unit.obey(*control);
+                }
+            }
+        }
+    }
+}
+
+/// Renews every third of a lease. After a failure it tries again after a tenth of one.
+async fn renew(shared: &Shared) {
     let lease = shared.options.lease;
     let mut failing = false;
     loop {

@@ -13,6 +13,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use trialmill_common::draft::{BEST_TESTS, MAX_TASK_NAME_CHARS};
+use trialmill_common::protocol::StopRules;
 use trialmill_common::spec::{RecordedTrial, RunSpec};
 use trialmill_common::state::{Priority, TaskId, TaskKind};
 use trialmill_common::worker::DEFAULT_POOL;
@@ -51,7 +52,10 @@ pub(super) async fn replay(
 }
 
 /// The series that the task pinned.
-async fn snapshot(state: &AppState, task: &TaskRow) -> Result<BTreeMap<String, [u8; 32]>, Problem> {
+pub(super) async fn snapshot(
+    state: &AppState,
+    task: &TaskRow,
+) -> Result<BTreeMap<String, [u8; 32]>, Problem> {
     let Some(id) = task.snapshot else {
         return Ok(BTreeMap::new());
     };
@@ -119,6 +123,8 @@ async fn new_task(
         snapshot,
         engine: ENGINE.to_owned(),
         submitted_by: None,
+        rules: StopRules::default(),
+        origin: None,
         spec: run.to_json(),
     })
 }

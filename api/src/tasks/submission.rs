@@ -49,6 +49,15 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// The key that a request brings.
+    pub(super) fn of(parts: &Parts) -> Result<Self, Problem> {
+        let caller: Caller = parts.extensions.get().cloned().unwrap_or_default();
+        Ok(Self {
+            key: idempotency_key(&parts.headers)?,
+            scope: caller.idempotency_scope().to_owned(),
+        })
+    }
+
     /// The key with the hash of what it was sent for. Of the bytes as sent: a client that repeats a
     /// request repeats its bytes, and two requests that differ in a space are not known to mean
     /// the same.
@@ -66,11 +75,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let caller: Caller = parts.extensions.get().cloned().unwrap_or_default();
-        Ok(Self {
-            key: idempotency_key(&parts.headers)?,
-            scope: caller.idempotency_scope().to_owned(),
-        })
+        Self::of(parts)
     }
 }
 
@@ -93,7 +98,7 @@ impl<S: Send + Sync> FromRequest<S> for Draft {
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };
@@ -168,6 +173,9 @@ pub(super) async fn store(
         Submitted::Repeated(row) => Ok(replayed(&row, scope)),
         Submitted::KeyConflict => Err(key_conflict()),
         Submitted::OverQuota(over) => Err(over_quota(over, caller)),
+        Submitted::NoOrigin => Err(Problem::not_found(
+            "the task whose trials were to be copied was deleted meanwhile; nothing was stored",
+        )),
     }
 }
 
@@ -305,6 +313,7 @@ fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
     } = accepted;
     resolved[TARGET] = std::env::consts::ARCH.into();
     let warnings = with_worker_warning(warnings, spec.strategy_name(), workers);
+    let rules = spec.as_search().map(|search| search.stop);
     let (seed, n_trials, parallelism, direction, timeout) = match &spec {
         Spec::Search(search) => (
             search.seed,
@@ -343,6 +352,8 @@ fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
         snapshot: series,
         engine: ENGINE.to_owned(),
         submitted_by: None,
+        rules: rules.unwrap_or_default(),
+        origin: None,
         spec: spec.to_json(),
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::answer::{
     Accepted, Baselines, BestTrial, DefaultParams, ErrorAnswer, FailureAnswer, Links,
-    OptimizationMetadata, PairAnswer, Parameters, Reproducibility, ResultAnswer, TaskAnswer,
-    TaskResult, TaskStatus, TaskSummary, TrialAnswer, Verdict, WarningAnswer,
+    OptimizationMetadata, OriginAnswer, PairAnswer, Parameters, Reproducibility, ResultAnswer,
+    TaskAnswer, TaskResult, TaskStatus, TaskSummary, TrialAnswer, Verdict, WarningAnswer,
 };
 use crate::extract::Scope;
 use crate::problem::Problem;
@@ -13,7 +13,7 @@ use trialmill_backtest::metrics;
 use trialmill_backtest::result::pair_form;
 use trialmill_common::draft::DEFAULT_TRIAL;
 use trialmill_common::objective::{BETA, EXCESS_RETURN, HOLD_RETURN};
-use trialmill_common::spec::TaskSpec;
+use trialmill_common::spec::{RunSpec, Spec, TaskSpec};
 use trialmill_common::state::{Direction, StopReason, TaskId, TaskKind, TaskState};
 use trialmill_store::rows::{RunningRow, TaskRow, TrialRow};
 
@@ -25,6 +25,36 @@ pub(super) fn spec_of(task: &TaskRow) -> Result<TaskSpec, Problem> {
     TaskSpec::from_json(&task.spec).map_err(|error| {
         tracing::error!(task.id = %task.id, error = %error, "a stored task is unreadable");
         Problem::internal()
+    })
+}
+
+/// The checked form of a stored task of any kind.
+pub(super) fn stored(task: &TaskRow) -> Result<Spec, Problem> {
+    match task.kind {
+        TaskKind::HyperparameterOptimization => spec_of(task).map(|s| Spec::Search(Box::new(s))),
+        TaskKind::Backtest => match RunSpec::from_json(&task.spec) {
+            Ok(run) => Ok(Spec::Run(Box::new(run))),
+            Err(error) => {
+                tracing::error!(task.id = %task.id, error = %error, "a stored task is unreadable");
+                Err(Problem::internal())
+            }
+        },
+        TaskKind::Training | TaskKind::Prediction => {
+            // Refused at the door by this build; a newer one may have accepted it.
+            let detail = format!(
+                "task {} is a {}, which this build does not know",
+                task.id, task.kind
+            );
+            Err(Problem::new(crate::problem::Class::Conflict, detail))
+        }
+    }
+}
+
+fn origin(task: &TaskRow) -> Option<OriginAnswer> {
+    task.origin.map(|origin| OriginAnswer {
+        task_id: origin.task.0,
+        how: origin.how.name().to_owned(),
+        copied_trials: task.ledger.copied.trials,
     })
 }
 
@@ -59,9 +89,9 @@ fn stop_reason(task: &TaskRow) -> Option<String> {
     reason.map(|reason| reason.name().to_owned())
 }
 
-/// Ended trials per unpaused second.
+/// Ended trials per unpaused second; copied ones took none.
 pub(super) fn rate(task: &TaskRow) -> Option<f64> {
-    let ended = task.ledger.ended();
+    let ended = task.ledger.ended() - task.ledger.copied.trials;
     (ended > 0 && task.active_seconds > 0.0).then(|| f64::from(ended) / task.active_seconds)
 }
 
@@ -110,6 +140,7 @@ pub(super) fn status(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskStat
         status: ledger.state.name().to_owned(),
         phase: (searches && ledger.state == TaskState::Running).then(|| "searching".to_owned()),
         stop_reason: stop_reason(task),
+        origin: origin(task),
         progress: progress(task),
         n_trials: ledger.n_trials,
         completed_trials: ledger.completed,
@@ -142,6 +173,7 @@ pub(super) fn summary(task: &TaskRow) -> TaskSummary {
         stock_codes: task.stock_codes.clone(),
         status: ledger.state.name().to_owned(),
         stop_reason: stop_reason(task),
+        origin: origin(task),
         progress: progress(task),
         n_trials: ledger.n_trials,
         completed_trials: ledger.completed,
@@ -176,6 +208,7 @@ pub(super) fn accepted(task: &TaskRow, scope: Scope) -> Accepted {
         task_name: task.name.clone(),
         task_type: task.kind.name().to_owned(),
         status: task.ledger.state.name().to_owned(),
+        origin: origin(task),
         progress: progress(task),
         stock_codes: task.stock_codes.clone(),
         n_trials: task.ledger.n_trials,

@@ -45,7 +45,10 @@ fn expected() -> BTreeSet<(String, String)> {
     let of_tasks = ["/api/v1/optimization/tasks", "/api/v1/tasks"]
         .into_iter()
         .flat_map(|prefix| {
-            let routes = OF_A_TASK.into_iter().chain([("POST", "/{id}/resume")]);
+            let more = ["resume", "retry", "clone", "extend"].map(|what| format!("/{{id}}/{what}"));
+            let more = more.map(|path| ("POST", path));
+            let routes = OF_A_TASK.map(|(method, path)| (method, path.to_owned()));
+            let routes = routes.into_iter().chain(more);
             routes.map(move |(method, path)| (method.to_owned(), format!("{prefix}{path}")))
         });
     let others = OTHERS

@@ -55,7 +55,7 @@ async fn what_does_not_exist_is_a_problem_that_names_the_path() {
         "/nothing",
         "/api/v1/models",
         &format!("{path}/export"),
-        &format!("{path}/retry"),
+        &format!("{path}/elsewhere"),
     ] {
         let answer = service.get(missing).await;
         let problem = answer.problem(404, "not_found");

@@ -108,6 +108,7 @@ gated! {
     charge_crash(lease: HeldLease, number: u32, crashes: u32) -> Option<u32>;
     record(task: TaskId, flushes: &[UnitFlush]) -> Recorded;
     renew(worker: WorkerId, leases: &[HeldLease]) -> Vec<LeaseOutcome>;
+    controls(tasks: &[TaskId]) -> Vec<Control>;
     reap() -> Reaped;
     tidy(keep: &Keep) -> Tidied;
     announce(card: &WorkerCard) -> ();

@@ -2,6 +2,7 @@
 
 mod access;
 mod dead;
+mod derived;
 mod description;
 mod events;
 mod evidence;

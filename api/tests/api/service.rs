@@ -244,10 +244,14 @@ pub async fn announce(store: &SqliteStore, strategies: &[&str]) -> WorkerId {
 
 impl Holder {
     pub async fn claim(store: &SqliteStore, path: &str) -> Self {
+        Self::claim_unit(store, path, 0).await
+    }
+
+    pub async fn claim_unit(store: &SqliteStore, path: &str, unit: u32) -> Self {
         let worker = announce(store, &["sphere"]).await;
         let unit = UnitRef {
             task: id_of(path),
-            unit: 0,
+            unit,
         };
         let claim = store
             .claim(unit, worker)

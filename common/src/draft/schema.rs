@@ -315,9 +315,17 @@ fn property(name: &str) -> Value {
         }),
         "stop" => json!({
             "type": ["object", "null"], "additionalProperties": false,
-            "properties": {"target": {"type": "null"}, "patience": {"type": "null"}},
+            "properties": {
+                "target": {"type": ["number", "null"],
+                    "description": "ends with the first trial that is at least as good"},
+                "patience": {"type": ["integer", "null"], "minimum": 1, "maximum": MAX_TRIALS,
+                    "description": "ends when so many trials in a row, however they ended, were no \
+                                    better than the best one"},
+            },
             "default": {"target": null, "patience": null},
-            "description": "early ends; not available yet",
+            "description": "when the search ends before all trials have; stop_reason says why. With \
+                            more than one trial at a time, which trials are recorded by then depends \
+                            on timing",
         }),
         "priority" => {
             let names: Vec<_> = Priority::ALL

@@ -9,6 +9,7 @@ use super::{
     pairing, parameters, points, read_labels, read_priority, read_time, subject, warn_of_no_worker,
 };
 use crate::fault::Fault;
+use crate::protocol::StopRules;
 use crate::spec::{MAX_SEED, MAX_TRIALS, Spec, TaskSpec};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -156,6 +157,7 @@ pub(super) fn check(
     let parallelism = parallelism.whole(1, MAX_PARALLELISM.into(), found);
     let result_constraints = aims::result_constraints(&result_constraints, subject, found);
     unbuilt(request, found);
+    let stop = read_stop(request, found);
     let priority = read_priority(&priority, found);
     let not_before = read_time(&not_before, found);
     let labels = read_labels(&labels, found);
@@ -220,8 +222,10 @@ pub(super) fn check(
         result_constraints,
         backtest: book.settings,
         pairs: BTreeMap::new(),
+        stop,
+        copies: false,
     };
-    let size = size_limit(&spec);
+    let size = spec.size_limit();
     let planned = spec.planned(size);
     if planned < spec.n_trials {
         let detail = format!(
@@ -242,12 +246,9 @@ pub(super) fn check(
         found.warn("small_space_is_grid", "/optimization_method", detail);
     }
     warn_of_no_worker(around, found);
-    // Where no history is read, the order in which trials end changes nothing; one trial after the
-    // other always reads the same history.
-    let reproducible = !spec.reads_history() || spec.parallelism == Some(1);
     let resolved = json!({
         "sampler": spec.method.name(),
-        "reproducible": reproducible,
+        "reproducible": spec.is_reproducible(),
         "market": "plain",
         "trials_planned": planned,
         DEFAULT_TRIAL: default_trial,
@@ -264,14 +265,6 @@ pub(super) fn check(
         series,
         pairing,
     })
-}
-
-/// The points of a space that its method can exhaust: those that give no point twice.
-fn size_limit(spec: &TaskSpec) -> Option<u64> {
-    match spec.method {
-        Method::Grid | Method::Tpe => spec.space.lattice_size(),
-        Method::Random | Method::Sobol => None,
-    }
 }
 
 /// What `auto` stands for until it chooses by the task.
@@ -366,18 +359,23 @@ fn unbuilt(request: &Request<'_>, findings: &mut Findings) {
             validation.only(&["method"], findings);
         }
     }
-    let stop = request.field("stop", findings);
-    if stop.value.is_some()
-        && let Some(stop) = stop.object(&["target", "patience"], findings)
-    {
-        for (field, what) in [
-            ("target", "stopping at a target"),
-            ("patience", "stopping without improvement"),
-        ] {
-            let node = stop.field(field);
-            if node.value.is_some() {
-                node.not_built(what, "null", findings);
-            }
-        }
+}
+
+/// Reads `stop`: when the search ends itself.
+fn read_stop(request: &Request<'_>, findings: &mut Findings) -> StopRules {
+    let node = request.field("stop", findings);
+    let Some(stop) = node
+        .value
+        .and_then(|_| node.object(&["target", "patience"], findings))
+    else {
+        return StopRules::default();
+    };
+    let patience = stop
+        .field("patience")
+        .whole(1, MAX_TRIALS.into(), findings)
+        .map(|whole| u32::try_from(whole).expect("its range was checked"));
+    StopRules {
+        target: stop.field("target").number(findings),
+        patience,
     }
 }

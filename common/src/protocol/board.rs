@@ -4,7 +4,7 @@
 //! of it: a lease is live or expired, and [`Board::expire`] is the clock.
 
 use super::unable::Unable;
-use super::{Control, Effects, Event, Ledger, NewUnit, NotAllowed, Rest, Tally};
+use super::{Control, Derivation, Effects, Event, Ledger, NewUnit, NotAllowed, Plan, Rest, Tally};
 use crate::state::{StopReason, UnitState};
 use std::collections::BTreeMap;
 
@@ -125,8 +125,46 @@ pub struct Flush {
 pub enum Written {
     /// It is recorded, now or by an earlier attempt of the same flush.
     Recorded,
+    /// A rule of the task's own was met by a trial of the flush. What follows that trial is not
+    /// recorded, and the unit is closed: the holder drops it. A repetition is fenced.
+    Ended,
     /// The lease was superseded: nothing was written, the holder drops its results.
     Fenced,
+}
+
+impl UnitEnd {
+    /// Whether the unit is over, whatever becomes of its rest.
+    #[must_use]
+    pub fn closes(self) -> bool {
+        matches!(self, Self::Close | Self::Split)
+    }
+
+    /// How a unit of a task that is ending (`stopping`) is left: nobody may claim it, so handing it
+    /// back closes it.
+    #[must_use]
+    pub fn under(self, stopping: bool) -> Self {
+        match self {
+            end if stopping && end.is_handed_back() => Self::Close,
+            end => end,
+        }
+    }
+}
+
+/// What becomes of one unit's part of a flush.
+enum Answer {
+    Fenced,
+    /// Written before, by an attempt whose commit was unknown.
+    Repeated,
+    /// So many of its trials are recorded.
+    Write(usize),
+}
+
+fn end(flush: &Flush, stopping: bool) -> UnitEnd {
+    flush.end.under(stopping)
+}
+
+fn length(trials: &[Tally]) -> u32 {
+    u32::try_from(trials.len()).expect("a unit has at most u32 trials")
 }
 
 /// One task and all that belongs to it.
@@ -159,6 +197,41 @@ impl Board {
             live_slots,
         };
         board.apply(effects);
+        board
+    }
+
+    /// A task that begins with `copied` trials of another one, in the order of their numbers.
+    #[must_use]
+    pub fn derive(plan: Plan, copied: &[(u32, Tally)], live_slots: u32) -> Self {
+        let mut derivation = Derivation::begin(plan);
+        if !copied.is_empty() {
+            derivation.copy(copied);
+        }
+        let derived = derivation.finish(live_slots);
+        let mut board = Self {
+            ledger: derived.ledger,
+            started: false,
+            units: BTreeMap::new(),
+            trials: copied.iter().copied().collect(),
+            events: Vec::new(),
+            live_slots,
+        };
+        for (number, run) in (0..).zip(derived.closed) {
+            let unit = Unit {
+                first: run.first,
+                count: run.count,
+                recorded: run.count,
+                state: UnitState::Closed,
+                token: 0,
+                expired: false,
+                crashes: 0,
+                unable: Unable::default(),
+                owner: 0,
+                announced: false,
+            };
+            board.units.insert(number, unit);
+        }
+        board.apply(derived.effects);
         board
     }
 
@@ -230,58 +303,95 @@ impl Board {
 
     /// Results of several units of this task, in one transaction.
     pub fn record(&mut self, flushes: &[Flush]) -> Vec<Written> {
-        let mut written = Vec::with_capacity(flushes.len());
+        // What is written is decided first: a trial of this very flush may end the task.
+        let before = self.ledger.stop_requested.is_some();
+        let mut admission = self.ledger.admission();
+        let answers: Vec<Answer> = flushes
+            .iter()
+            .map(|flush| match self.answer(flush, before) {
+                Answer::Write(_) => {
+                    let first = flush.recorded_before + self.units[&flush.lease.unit].first;
+                    Answer::Write(admission.admit((first..).zip(flush.trials.iter().copied())))
+                }
+                answer => answer,
+            })
+            .collect();
+        let stopping = before || admission.is_met();
         let mut rows: Vec<(u32, Tally)> = Vec::new();
         let mut closed: Vec<Option<Rest>> = Vec::new();
-        let stopping = self.ledger.stop_requested.is_some();
-        for flush in flushes {
-            // Nobody may claim a unit of a task that is ending: handing it back closes it.
-            let end = if stopping && flush.end.is_handed_back() {
-                UnitEnd::Close
-            } else {
-                flush.end
-            };
-            written.push(self.write(flush, end, &mut rows, &mut closed));
+        let mut written = Vec::with_capacity(flushes.len());
+        for (flush, answer) in flushes.iter().zip(answers) {
+            written.push(match answer {
+                Answer::Fenced => Written::Fenced,
+                Answer::Repeated => {
+                    if flush.end == UnitEnd::Keep {
+                        let unit = self.units.get_mut(&flush.lease.unit);
+                        unit.expect("it answered").expired = false;
+                    }
+                    Written::Recorded
+                }
+                Answer::Write(admitted) => {
+                    self.write(flush, admitted, stopping, &mut rows, &mut closed)
+                }
+            });
         }
         for (number, tally) in &rows {
             let twice = self.trials.insert(*number, *tally);
             assert!(twice.is_none(), "trial {number} recorded twice");
         }
-        let effects = self.ledger.recorded(&rows, &closed, self.live_slots);
+        let mut effects = self.ledger.recorded(&rows, &closed, self.live_slots);
+        if effects.withdraws {
+            let voided = self.void_queued();
+            self.ledger.withdrawn(voided, &mut effects);
+        }
         self.apply(effects);
         written
     }
 
+    /// What becomes of a flush, but for the task's own rules.
+    fn answer(&self, flush: &Flush, stopping: bool) -> Answer {
+        let Some(unit) = self.units.get(&flush.lease.unit) else {
+            return Answer::Fenced;
+        };
+        if unit.token != flush.lease.token {
+            return Answer::Fenced;
+        }
+        let after = flush.recorded_before + length(&flush.trials);
+        match unit.state {
+            UnitState::Closed if unit.recorded == after && end(flush, stopping).closes() => {
+                Answer::Repeated
+            }
+            UnitState::Leased if unit.recorded == flush.recorded_before => Answer::Write(0),
+            UnitState::Leased if flush.end == UnitEnd::Keep && unit.recorded == after => {
+                Answer::Repeated
+            }
+            _ => Answer::Fenced,
+        }
+    }
+
+    /// Writes the first `admitted` trials of a flush and leaves the unit.
     fn write(
         &mut self,
         flush: &Flush,
-        end: UnitEnd,
+        admitted: usize,
+        stopping: bool,
         rows: &mut Vec<(u32, Tally)>,
         closed: &mut Vec<Option<Rest>>,
     ) -> Written {
-        let Some(unit) = self.units.get_mut(&flush.lease.unit) else {
-            return Written::Fenced;
+        let cut = admitted < flush.trials.len();
+        let end = if cut {
+            UnitEnd::Close
+        } else {
+            end(flush, stopping)
         };
-        if unit.token != flush.lease.token {
-            return Written::Fenced;
-        }
-        let count = u32::try_from(flush.trials.len()).expect("a unit has at most u32 trials");
-        let after = flush.recorded_before + count;
-        let closing = matches!(end, UnitEnd::Close | UnitEnd::Split);
-        match unit.state {
-            UnitState::Closed if closing && unit.recorded == after => return Written::Recorded,
-            UnitState::Leased if unit.recorded == flush.recorded_before => {}
-            UnitState::Leased if end == UnitEnd::Keep && unit.recorded == after => {
-                unit.expired = false;
-                return Written::Recorded;
-            }
-            _ => return Written::Fenced,
-        }
+        let unit = self.units.get_mut(&flush.lease.unit);
+        let unit = unit.expect("its flush may be written");
         let first = unit.first + unit.recorded;
-        rows.extend((first..).zip(flush.trials.iter().copied()));
-        unit.recorded = after;
+        let trials = &flush.trials[..admitted];
+        rows.extend((first..).zip(trials.iter().copied()));
+        unit.recorded += length(trials);
         unit.expired = false;
-        if count > 0 {
+        if admitted > 0 {
             unit.unable = Unable::default();
             unit.announced = false;
         }
@@ -307,7 +417,23 @@ impl Board {
                 unit.announced = false;
             }
         }
-        Written::Recorded
+        if cut {
+            Written::Ended
+        } else {
+            Written::Recorded
+        }
+    }
+
+    /// Withdraws the queued units; how many.
+    fn void_queued(&mut self) -> u32 {
+        let queued = |unit: &&mut Unit| unit.state == UnitState::Queued;
+        let mut voided = 0;
+        for unit in self.units.values_mut().filter(queued) {
+            unit.state = UnitState::Void;
+            unit.token += 1;
+            voided += 1;
+        }
+        voided
     }
 
     /// The holder lives: returns what it is to do, or nothing when the lease was superseded.
@@ -393,16 +519,7 @@ impl Board {
     /// When it has ended.
     pub fn stop(&mut self, reason: StopReason) -> Result<(), NotAllowed> {
         let mut after = self.clone();
-        let mut voided = 0;
-        for unit in after
-            .units
-            .values_mut()
-            .filter(|u| u.state == UnitState::Queued)
-        {
-            unit.state = UnitState::Void;
-            unit.token += 1;
-            voided += 1;
-        }
+        let voided = after.void_queued();
         let effects = after.ledger.stop(reason, voided)?;
         after.apply(effects);
         *self = after;
@@ -485,7 +602,15 @@ impl Board {
             format!("best row is {best:?}"),
         );
         let mut owners: BTreeMap<u32, usize> = BTreeMap::new();
-        for unit in self.units.values() {
+        // Copied trials of units that lie ahead.
+        let mut beyond = 0;
+        let copied = &ledger.copied;
+        for (number, unit) in &self.units {
+            let ahead = (copied.passed_units..copied.units).contains(number);
+            say(
+                ahead && unit.first <= ledger.next_number,
+                format!("unit {number} lies ahead of {}", ledger.next_number),
+            );
             let recorded = unit.first..unit.first + unit.recorded;
             for number in recorded.clone() {
                 say(
@@ -500,6 +625,7 @@ impl Board {
             };
             for number in owned {
                 *owners.entry(number).or_default() += 1;
+                beyond += u32::from(ahead);
             }
         }
         for (number, count) in &owners {
@@ -509,12 +635,24 @@ impl Board {
             );
         }
         if ledger.stop_requested.is_none() && !ledger.gave_up {
-            let dense = owners.keys().copied().eq(0..ledger.next_number);
+            let below = owners.keys().copied().filter(|n| *n < ledger.next_number);
+            let dense = below.eq(0..ledger.next_number);
             say(
                 !dense,
                 format!("numbers below {} are not all owned", ledger.next_number),
             );
         }
+        say(
+            beyond != copied.trials_ahead(),
+            format!("{beyond} copied trials lie ahead"),
+        );
+        let met = ledger
+            .rules
+            .met(ledger.direction, ledger.best, ledger.since_best);
+        say(
+            met.is_some() && ledger.stop_requested.is_none(),
+            format!("{met:?} and nobody stopped it"),
+        );
         if ledger.state.is_terminal() {
             say(open_rows > 0, "terminal with open units".to_owned());
             if ledger.stop_reason == Some(StopReason::NTrials) {

@@ -6,10 +6,11 @@ use super::tidy;
 use crate::TIDY_ROWS;
 use crate::rows::ControlOutcome;
 use deadpool_postgres::{Object, Transaction};
+use std::collections::HashMap;
 use std::time::Duration;
 use trialmill_common::failpoints::{FailPoint, reach};
-use trialmill_common::protocol::{Effects, NotAllowed};
-use trialmill_common::state::{StopReason, TaskId};
+use trialmill_common::protocol::{Control, Effects, NotAllowed};
+use trialmill_common::state::{StopReason, TaskId, TaskState};
 
 async fn finish(
     tx: Transaction<'_>,
@@ -61,7 +62,28 @@ pub(super) async fn stop_within(
     Ok(Some((locked, decision)))
 }
 
-async fn void_queued(tx: &Transaction<'_>, id: TaskId) -> Result<u32, PgError> {
+/// What the holders of leases of each task are to do; to stop where the task is gone.
+pub(super) async fn controls(
+    client: &mut Object,
+    tasks: &[TaskId],
+) -> Result<Vec<Control>, PgError> {
+    let ids: Vec<uuid::Uuid> = tasks.iter().map(|id| id.0).collect();
+    let statement = client
+        .prepare_cached(
+            "select state, stop_requested is not null, id from tasks where id = any($1)",
+        )
+        .await?;
+    let mut found = HashMap::new();
+    for row in client.query(&statement, &[&ids]).await? {
+        let state: TaskState = task::named(&row, 0)?;
+        let id: uuid::Uuid = row.get(2);
+        found.insert(id, Control::of(state, row.get(1)));
+    }
+    let answer = |id| found.get(id).copied().unwrap_or(Control::Stop);
+    Ok(ids.iter().map(answer).collect())
+}
+
+pub(super) async fn void_queued(tx: &Transaction<'_>, id: TaskId) -> Result<u32, PgError> {
     let voided = tx
         .execute(
             "update units u set state = 'void', lease_token = u.lease_token + 1,

@@ -236,10 +236,12 @@ pub(super) async fn unit_summary(
                 -- Open units are counted in their task: not one by one, there may be very many.
                 ((select coalesce(sum(o.open_units), 0) from tasks o, t
                     where o.pool = t.pool and o.state in ('queued', 'running')
+                        and (o.not_before is null or o.not_before <= now())
                         and (o.priority, o.id) < (t.priority, t.id))
                  - (select count(*) from units u join tasks o on o.id = u.task_id, t
                     where u.state = 'leased' and o.pool = t.pool
                         and o.state in ('queued', 'running')
+                        and (o.not_before is null or o.not_before <= now())
                         and (o.priority, o.id) < (t.priority, t.id)))::int4,
                 (select coalesce(sum(slots), 0) from live)::int4,
                 (select coalesce(sum(slots), 0) from live, t

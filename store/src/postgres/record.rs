@@ -4,6 +4,7 @@
 //! [`trialmill_common::protocol::board::Board::record`] says what must come of it.
 
 use super::PgError;
+use super::control;
 use super::task::{self, count, int, named};
 use super::units::pause;
 use crate::pack::{TrialColumns, result_text};
@@ -29,6 +30,15 @@ struct UnitRow {
     crashes: u32,
     owner: Option<Uuid>,
     unable: Unable<Uuid>,
+}
+
+/// What becomes of one unit's part of a flush.
+enum Answer<'a> {
+    Fenced,
+    /// Written before, by an attempt whose commit was unknown.
+    Repeated(&'a UnitRow),
+    /// These trials are recorded.
+    Write(&'a UnitRow, Vec<TrialColumns>),
 }
 
 /// What becomes of the units' rows.
@@ -76,50 +86,73 @@ pub(super) async fn record(
             control: Control::Stop,
         });
     };
-    let stopping = locked.ledger.stop_requested.is_some();
+    // What is written is decided first: a trial of this very flush may end the task.
+    let before = locked.ledger.stop_requested.is_some();
+    let mut admission = locked.ledger.admission();
+    let answers: Vec<Answer<'_>> = flushes
+        .iter()
+        .map(|flush| {
+            let unit = units.get(&flush.lease.unit.unit);
+            match unit {
+                Some(unit) if accepts(unit, flush) => {
+                    let number = flush.lease.unit.unit;
+                    let trials = flush.trials.iter();
+                    let mut columns: Vec<_> = trials.map(|t| TrialColumns::of(t, number)).collect();
+                    let tallies = columns.iter().map(|c| (c.number, c.tally()));
+                    columns.truncate(admission.admit(tallies));
+                    Answer::Write(unit, columns)
+                }
+                Some(unit) if is_repeated(unit, flush, flush.end.under(before)) => {
+                    Answer::Repeated(unit)
+                }
+                _ => Answer::Fenced,
+            }
+        })
+        .collect();
+    let stopping = before || admission.is_met();
     let mut written = Vec::with_capacity(flushes.len());
     let mut columns: Vec<TrialColumns> = Vec::new();
     let mut closed: Vec<Option<Rest>> = Vec::new();
     let mut left_units: Vec<i32> = Vec::new();
     let mut changes = UnitChanges::default();
     let mut results: Vec<&serde_json::Value> = Vec::new();
-    for flush in flushes {
-        let end = if stopping && flush.end.is_handed_back() {
-            UnitEnd::Close
-        } else {
-            flush.end
-        };
-        let unit = units.get(&flush.lease.unit.unit);
-        let Some(unit) = unit.filter(|unit| accepts(unit, flush)) else {
-            let repeated = unit.filter(|unit| is_repeated(unit, flush, end));
-            written.push(match repeated {
-                Some(_) => Written::Recorded,
-                None => Written::Fenced,
-            });
-            if let (Some(unit), UnitEnd::Keep) = (repeated, end) {
-                // Nothing but the lease: a flush renews it, the first time and the second.
-                let left = Left {
-                    state: UnitState::Leased,
-                    recorded: unit.recorded,
-                    raised: 0,
-                    crashed: 0,
-                    unable: unit.unable,
-                    end,
-                };
-                changes.add(flush, &left);
+    for (flush, answer) in flushes.iter().zip(answers) {
+        let (unit, trials) = match answer {
+            Answer::Fenced => {
+                written.push(Written::Fenced);
+                continue;
             }
-            continue;
+            Answer::Repeated(unit) => {
+                written.push(Written::Recorded);
+                if flush.end == UnitEnd::Keep {
+                    // Nothing but the lease: a flush renews it, the first time and the second.
+                    let left = Left {
+                        state: UnitState::Leased,
+                        recorded: unit.recorded,
+                        raised: 0,
+                        crashed: 0,
+                        unable: unit.unable,
+                        end: UnitEnd::Keep,
+                    };
+                    changes.add(flush, &left);
+                }
+                continue;
+            }
+            Answer::Write(unit, trials) => (unit, trials),
         };
-        written.push(Written::Recorded);
+        let cut = trials.len() < flush.trials.len();
+        let end = match cut {
+            true => UnitEnd::Close,
+            false => flush.end.under(stopping),
+        };
+        written.push(match cut {
+            true => Written::Ended,
+            false => Written::Recorded,
+        });
         let number = flush.lease.unit.unit;
-        columns.extend(
-            flush
-                .trials
-                .iter()
-                .map(|trial| TrialColumns::of(trial, number)),
-        );
+        let after = unit.recorded + u32::try_from(trials.len()).expect("bounded by a unit");
+        columns.extend(trials);
         results.extend(&flush.result);
-        let after = unit.recorded + u32::try_from(flush.trials.len()).expect("bounded by a unit");
         let left = unit.count - after;
         let (state, raised, crashed) = match end {
             UnitEnd::Keep => (UnitState::Leased, 0, 0),
@@ -182,7 +215,11 @@ pub(super) async fn record(
             control: locked.ledger.control(),
         });
     }
-    let effects = locked.ledger.recorded(&tallies, &closed, live_slots);
+    let mut effects = locked.ledger.recorded(&tallies, &closed, live_slots);
+    if effects.withdraws {
+        let voided = control::void_queued(&tx, task).await?;
+        locked.ledger.withdrawn(voided, &mut effects);
+    }
     insert_trials(&tx, task, seq, &columns).await?;
     insert_result(&tx, task, results.last().copied()).await?;
     locked.save(&tx, &effects).await?;

@@ -158,12 +158,7 @@ impl Session {
         for row in rows {
             let state: TaskState = task::named(&row, 3).map_err(PgError::into_store)?;
             let stopping: bool = row.get(4);
-            let control = match state {
-                _ if stopping => Control::Stop,
-                TaskState::Paused => Control::Pause,
-                state if state.is_terminal() => Control::Stop,
-                _ => Control::Run,
-            };
+            let control = Control::of(state, stopping);
             let key: (uuid::Uuid, i32, i64) = (row.get(0), row.get(1), row.get(2));
             held.insert(key, control);
         }

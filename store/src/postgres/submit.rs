@@ -1,7 +1,7 @@
 //! Submission: task, first units, snapshot, idempotency key and event in one transaction.
 
 use super::task::{self, int};
-use super::{PgError, keys};
+use super::{PgError, derive, keys};
 use crate::keys::submitted;
 use crate::pack::{hex, snapshot_id};
 use crate::rows::{Idempotency, MadeBefore, NewTask, Submitted, TaskRow};
@@ -32,10 +32,21 @@ pub(super) async fn submit(
         false => Some(pin(&tx, new).await?),
     };
     let live_slots = task::live_slots(&tx, &new.pool, lease).await?;
-    let (ledger, effects) = Ledger::submitted(new.plan(), live_slots);
-    insert_task(&tx, new, &ledger, snapshot.as_deref()).await?;
-    task::insert_units(&tx, new.id, &effects, new.not_before).await?;
-    task::insert_events(&tx, new.id, 0, &effects).await?;
+    match new.origin {
+        Some(origin) if origin.how.copies() => {
+            let ledger = Ledger::accepted(new.plan());
+            insert_task(&tx, new, &ledger, snapshot.as_deref()).await?;
+            if !derive::begin(&tx, new, origin, live_slots).await? {
+                return Ok(Submitted::NoOrigin);
+            }
+        }
+        _ => {
+            let (ledger, effects) = Ledger::submitted(new.plan(), live_slots);
+            insert_task(&tx, new, &ledger, snapshot.as_deref()).await?;
+            task::insert_units(&tx, new.id, &effects, new.not_before).await?;
+            task::insert_events(&tx, new.id, 0, &effects).await?;
+        }
+    }
     let row = own_row(&tx, new.id).await?;
     keys::write_events(&tx, &[submitted(new)]).await?;
     // Last, since it locks what all submissions of the key share. Without a commit nothing was done.
@@ -158,9 +169,10 @@ async fn insert_task(
             "insert into tasks (id, kind, name, strategy, stock_codes, pool, request, spec,
                 resolved, warnings, seed, priority, not_before, timeout_seconds, snapshot_id,
                 engine, submitted_by, state, parallelism, direction, n_trials, planned,
-                next_number, next_unit, open_units, seq, adaptive)
+                next_number, next_unit, open_units, seq, adaptive, stop_target, stop_patience,
+                origin_task, origin_how)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-                $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)",
+                $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)",
         )
         .await?;
     let seed = i64::try_from(new.seed).expect("seeds are below 2^53");
@@ -194,6 +206,10 @@ async fn insert_task(
             &int(ledger.open_units),
             &ledger.seq,
             &ledger.adaptive,
+            &ledger.rules.target,
+            &ledger.rules.patience.map(int),
+            &new.origin.map(|origin| origin.task.0),
+            &new.origin.map(|origin| origin.how.name()),
         ],
     )
     .await?;

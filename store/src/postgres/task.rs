@@ -2,12 +2,15 @@
 
 use super::PgError;
 use crate::error::StoreError;
-use crate::rows::{Priority, TaskError, TaskRow};
+use crate::rows::{Origin, Priority, TaskError, TaskRow};
 use deadpool_postgres::{GenericClient, Object, Transaction};
+use std::collections::VecDeque;
 use std::str::FromStr;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
-use trialmill_common::protocol::{Best, Effects, Ledger, unit_kind};
+use trialmill_common::protocol::{
+    Best, Copied, Effects, Ledger, MAX_AHEAD, Run, StopRules, unit_kind,
+};
 use trialmill_common::state::{TaskId, TaskState};
 
 /// A column of type `integer` for a number of ours; all of them are bounded far below its range.
@@ -52,8 +55,10 @@ where
 /// The columns of the ledger, in the order in which [`ledger`] reads them.
 const LEDGER: &str = "t.state, t.stop_requested, t.stop_reason, t.parallelism, t.direction,
     t.n_trials, t.planned, t.next_number, t.next_unit, t.open_units, t.completed, t.pruned,
-    t.failed, t.infeasible, t.best_number, t.best_value, t.seq, t.kind, t.adaptive, t.gave_up";
-const LEDGER_COLUMNS: usize = 20;
+    t.failed, t.infeasible, t.best_number, t.best_value, t.seq, t.kind, t.adaptive, t.gave_up,
+    t.stop_target, t.stop_patience, t.since_best, t.copied_trials, t.copied_units, t.passed_units,
+    t.passed_trials";
+const LEDGER_COLUMNS: usize = 27;
 
 fn ledger(row: &Row) -> Result<Ledger, PgError> {
     let best = match (row.get::<_, Option<i32>>(14), row.get::<_, Option<f64>>(15)) {
@@ -83,6 +88,18 @@ fn ledger(row: &Row) -> Result<Ledger, PgError> {
         kind: unit_kind(named(row, 17)?),
         adaptive: row.get(18),
         gave_up: row.get(19),
+        rules: StopRules {
+            target: row.get(20),
+            patience: row.get::<_, Option<i32>>(21).map(|_| count(row, 21)),
+        },
+        since_best: count(row, 22),
+        copied: Copied {
+            trials: count(row, 23),
+            units: count(row, 24),
+            passed_units: count(row, 25),
+            passed_trials: count(row, 26),
+            ahead: VecDeque::new(),
+        },
     })
 }
 
@@ -108,7 +125,10 @@ pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Lock
     let Some(row) = tx.query_opt(&statement, &[&id.0]).await? else {
         return Ok(None);
     };
-    let ledger = ledger(&row)?;
+    let mut ledger = ledger(&row)?;
+    if ledger.copied.lies_ahead() {
+        ledger.copied.ahead = runs_ahead(tx, id, &ledger.copied).await?;
+    }
     Ok(Some(Locked {
         id,
         started: row.get(LEDGER_COLUMNS),
@@ -118,6 +138,36 @@ pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Lock
         seq: ledger.seq,
         ledger,
     }))
+}
+
+/// The next copied runs that lie ahead. Their units never change.
+async fn runs_ahead(
+    tx: &Transaction<'_>,
+    id: TaskId,
+    copied: &Copied,
+) -> Result<VecDeque<Run>, PgError> {
+    let statement = tx
+        .prepare_cached(
+            "select first, count from units
+             where task_id = $1 and number >= $2 and number < $3 order by number limit $4",
+        )
+        .await?;
+    let rows = tx
+        .query(
+            &statement,
+            &[
+                &id.0,
+                &int(copied.passed_units),
+                &int(copied.units),
+                &i64::from(MAX_AHEAD),
+            ],
+        )
+        .await?;
+    let run = |row| Run {
+        first: count(row, 0),
+        count: count(row, 1),
+    };
+    Ok(rows.iter().map(run).collect())
 }
 
 impl Locked {
@@ -138,7 +188,8 @@ impl Locked {
                     completed_at = case when $16 then now() else completed_at end,
                     active_seconds = active_seconds + case when $17 then 0
                         else coalesce(extract(epoch from now() - active_since), 0) end,
-                    active_since = case when $17 then coalesce(active_since, now()) end
+                    active_since = case when $17 then coalesce(active_since, now()) end,
+                    since_best = $19, passed_units = $20, passed_trials = $21
                  where id = $1",
             )
             .await?;
@@ -164,6 +215,9 @@ impl Locked {
                 &ends,
                 &running,
                 &l.gave_up,
+                &int(l.since_best),
+                &int(l.copied.passed_units),
+                &int(l.copied.passed_trials),
             ],
         )
         .await?;
@@ -304,7 +358,8 @@ fn columns_with(long: &str) -> String {
          t.seed, t.timeout_seconds, t.priority, t.not_before,
          t.snapshot_id, t.engine, t.created_at, t.started_at, t.completed_at, t.error,
          t.active_seconds + coalesce(extract(epoch from now() - t.active_since), 0)::float8,
-         (select count(*) from units u where u.task_id = t.id and u.state = 'leased')::int4"
+         (select count(*) from units u where u.task_id = t.id and u.state = 'leased')::int4,
+         t.origin_task, t.origin_how"
     )
 }
 
@@ -334,6 +389,13 @@ pub(super) fn task_row(row: &Row) -> Result<TaskRow, PgError> {
                 .map_err(|_| read("the snapshot", &"not 32 bytes"))?,
         ),
     };
+    let origin = match row.get::<_, Option<uuid::Uuid>>(at(22)) {
+        None => None,
+        Some(task) => Some(Origin {
+            task: TaskId(task),
+            how: named(row, at(23))?,
+        }),
+    };
     Ok(TaskRow {
         ledger: ledger(row)?,
         id,
@@ -358,6 +420,7 @@ pub(super) fn task_row(row: &Row) -> Result<TaskRow, PgError> {
         error,
         active_seconds: row.get(at(20)),
         leased_units: count(row, at(21)),
+        origin,
     })
 }
 

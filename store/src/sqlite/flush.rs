@@ -41,22 +41,37 @@ pub(super) fn record(tx: &Tx, task: TaskId, flushes: &[UnitFlush]) -> Result<Rec
             control: Control::Stop,
         });
     };
-    let stopping = head.ledger.stop_requested.is_some();
+    // What is written is decided first: a trial of this very flush may end the task.
+    let before = head.ledger.stop_requested.is_some();
+    let mut admission = head.ledger.admission();
+    let mut answers = Vec::with_capacity(flushes.len());
+    for flush in flushes {
+        let mut answer = answer(tx, task, flush, flush.end.under(before))?;
+        if let Answer::Write(_, columns) = &mut answer {
+            let tallies = columns.iter().map(|c| (c.number, c.tally()));
+            let admitted = admission.admit(tallies);
+            columns.truncate(admitted);
+        }
+        answers.push(answer);
+    }
+    let stopping = before || admission.is_met();
+    let seq = head.ledger.seq + 1;
     let mut sum = Sum::default();
     let mut written = Vec::with_capacity(flushes.len());
-    for flush in flushes {
-        // Nobody may claim a unit of a task that is ending: handing it back closes it.
-        let end = if stopping && flush.end.is_handed_back() {
-            UnitEnd::Close
-        } else {
-            flush.end
-        };
-        let answer = if flush.lease.unit.task == task {
-            write(tx, flush, end, head.ledger.seq + 1, &mut sum)?
-        } else {
-            Written::Fenced
-        };
-        written.push(answer);
+    for (flush, answer) in flushes.iter().zip(answers) {
+        written.push(match answer {
+            Answer::Fenced => Written::Fenced,
+            Answer::Repeated(unit) => {
+                if flush.end == UnitEnd::Keep {
+                    let after = flush.recorded_before + length(flush.trials.len());
+                    leave_unit(tx, flush, &unit, UnitEnd::Keep, after)?;
+                }
+                Written::Recorded
+            }
+            Answer::Write(unit, columns) => {
+                write(tx, flush, &unit, &columns, stopping, seq, &mut sum)?
+            }
+        });
     }
     let rests: Vec<Option<Rest>> = sum.closed.iter().map(|(_, rest)| *rest).collect();
     let live_slots = if rests.is_empty() {
@@ -64,7 +79,11 @@ pub(super) fn record(tx: &Tx, task: TaskId, flushes: &[UnitFlush]) -> Result<Rec
     } else {
         workers::live_slots(tx, &head.pool)?
     };
-    let effects = head.ledger.recorded(&sum.tallies, &rests, live_slots);
+    let mut effects = head.ledger.recorded(&sum.tallies, &rests, live_slots);
+    if effects.withdraws {
+        let voided = tasks::void_queued(tx, task)?;
+        head.ledger.withdrawn(voided, &mut effects);
+    }
     if !sum.tallies.is_empty() || !rests.is_empty() {
         tasks::save(tx, task, &head, &effects)?;
         for (unit, rest) in &sum.closed {
@@ -77,37 +96,66 @@ pub(super) fn record(tx: &Tx, task: TaskId, flushes: &[UnitFlush]) -> Result<Rec
     })
 }
 
+/// What becomes of one unit's part of a flush.
+enum Answer {
+    Fenced,
+    /// Written before, by an attempt whose commit was unknown.
+    Repeated(Unit),
+    /// These trials are recorded.
+    Write(Unit, Vec<TrialColumns>),
+}
+
+fn length(trials: usize) -> u32 {
+    u32::try_from(trials).expect("a unit has at most u32 trials")
+}
+
+/// What becomes of a flush that leaves its unit as `end`, but for the task's own rules.
+fn answer(tx: &Tx, task: TaskId, flush: &UnitFlush, end: UnitEnd) -> Result<Answer, StoreError> {
+    if flush.lease.unit.task != task {
+        return Ok(Answer::Fenced);
+    }
+    let Some(unit) = read_unit(tx, flush)? else {
+        return Ok(Answer::Fenced);
+    };
+    if unit.token != flush.lease.token {
+        return Ok(Answer::Fenced);
+    }
+    let after = flush.recorded_before + length(flush.trials.len());
+    Ok(match unit.state {
+        UnitState::Closed if end.closes() && unit.recorded == after => Answer::Repeated(unit),
+        UnitState::Leased if unit.recorded == flush.recorded_before => {
+            let number = flush.lease.unit.unit;
+            let columns = flush.trials.iter().map(|t| TrialColumns::of(t, number));
+            Answer::Write(unit, columns.collect())
+        }
+        UnitState::Leased if end == UnitEnd::Keep && unit.recorded == after => Answer::Repeated(unit),
+        _ => Answer::Fenced,
+    })
+}
+
+/// Writes the admitted trials of a flush and leaves the unit.
 fn write(
     tx: &Tx,
     flush: &UnitFlush,
-    end: UnitEnd,
+    unit: &Unit,
+    admitted: &[TrialColumns],
+    stopping: bool,
     seq: i64,
     sum: &mut Sum,
 ) -> Result<Written, StoreError> {
-    let Some(unit) = read_unit(tx, flush)? else {
-        return Ok(Written::Fenced);
+    let cut = admitted.len() < flush.trials.len();
+    let end = if cut {
+        UnitEnd::Close
+    } else {
+        flush.end.under(stopping)
     };
-    if unit.token != flush.lease.token {
-        return Ok(Written::Fenced);
-    }
-    let count = u32::try_from(flush.trials.len()).expect("a unit has at most u32 trials");
-    let after = flush.recorded_before + count;
-    let closing = matches!(end, UnitEnd::Close | UnitEnd::Split);
-    match unit.state {
-        UnitState::Closed if closing && unit.recorded == after => return Ok(Written::Recorded),
-        UnitState::Leased if unit.recorded == flush.recorded_before => {}
-        UnitState::Leased if end == UnitEnd::Keep && unit.recorded == after => {
-            leave_unit(tx, flush, &unit, end, after)?;
-            return Ok(Written::Recorded);
-        }
-        _ => return Ok(Written::Fenced),
-    }
-    insert_trials(tx, flush, seq, &mut sum.tallies)?;
+    let after = unit.recorded + length(admitted.len());
+    insert_trials(tx, flush.lease.unit.task, admitted, seq, &mut sum.tallies)?;
     if let Some(result) = &flush.result {
         insert_result(tx, flush.lease.unit.task, result)?;
     }
-    leave_unit(tx, flush, &unit, end, after)?;
-    if closing {
+    leave_unit(tx, flush, unit, end, after)?;
+    if end.closes() {
         let rest = Rest {
             first: unit.first + after,
             count: unit.count - after,
@@ -116,7 +164,11 @@ fn write(
         sum.closed
             .push((flush.lease.unit.unit, (rest.count > 0).then_some(rest)));
     }
-    Ok(Written::Recorded)
+    Ok(if cut {
+        Written::Ended
+    } else {
+        Written::Recorded
+    })
 }
 
 fn read_unit(tx: &Tx, flush: &UnitFlush) -> Result<Option<Unit>, StoreError> {
@@ -146,11 +198,12 @@ fn read_unit(tx: &Tx, flush: &UnitFlush) -> Result<Option<Unit>, StoreError> {
 /// Inserts the rows of ended trials; their announcements are over.
 fn insert_trials(
     tx: &Tx,
-    flush: &UnitFlush,
+    task: TaskId,
+    trials: &[TrialColumns],
     seq: i64,
     tallies: &mut Vec<(u32, Tally)>,
 ) -> Result<(), StoreError> {
-    let task = flush.lease.unit.task.to_string();
+    let task = task.to_string();
     let mut insert = tx.connection.prepare_cached(
         "insert into trials (task_id, number, unit, outcome, window_number, params, value,
             more_values, infeasible, violation, metrics, failure, stats, duration_ms, seq, ended_at)
@@ -160,8 +213,7 @@ fn insert_trials(
     let mut forget = tx
         .connection
         .prepare_cached("delete from running_trials where task_id = ?1 and number = ?2")?;
-    for trial in &flush.trials {
-        let columns = TrialColumns::of(trial, flush.lease.unit.unit);
+    for columns in trials {
         insert.execute(named_params! {
             ":task": task,
             ":number": columns.number,

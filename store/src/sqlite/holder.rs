@@ -7,7 +7,7 @@ use crate::pack::pack_point;
 use crate::rows::{AnnouncedTrial, Claim, HeldLease, LeaseOutcome, UnitRef};
 use rusqlite::{OptionalExtension, params};
 use trialmill_common::protocol::Control;
-use trialmill_common::state::{UnitState, WorkerId};
+use trialmill_common::state::{TaskId, UnitState, WorkerId};
 use trialmill_common::trial::RunningTrial;
 
 /// Takes the lease of a free unit of a task that runs.
@@ -204,4 +204,20 @@ pub(super) fn renew(
         }));
     }
     Ok(outcomes)
+}
+
+/// What the holders of leases of each task are to do; to stop where the task is gone.
+pub(super) fn controls(tx: &Tx, tasks: &[TaskId]) -> Result<Vec<Control>, StoreError> {
+    let mut statement = tx.connection.prepare_cached(
+        "select state, stop_requested is not null as stopping from tasks where id = ?1",
+    )?;
+    let mut controls = Vec::with_capacity(tasks.len());
+    for id in tasks {
+        let mut rows = statement.query([id.to_string()])?;
+        controls.push(match rows.next()? {
+            Some(row) => Control::of(named(row, "state")?, row.get("stopping")?),
+            None => Control::Stop,
+        });
+    }
+    Ok(controls)
 }

@@ -9,7 +9,7 @@ use crate::MAX_PAGE;
 use crate::error::StoreError;
 use crate::pack::{EventRanges, check_kept, read_result, unpack_values};
 use crate::rows::{
-    EventRow, HistoryPage, HistoryRow, Priority, RunningRow, TaskFilter, TaskPage, TaskRow,
+    EventRow, HistoryPage, HistoryRow, Origin, Priority, RunningRow, TaskFilter, TaskPage, TaskRow,
     TrialFilter, TrialRow,
 };
 use rusqlite::types::ToSql;
@@ -47,6 +47,13 @@ fn task_row(tx: &Tx, row: &Row) -> Result<TaskRow, StoreError> {
         started_at: maybe_time(row, "started_at")?,
         completed_at: maybe_time(row, "completed_at")?,
         error: maybe_json(row, "error")?,
+        origin: match row.get::<_, Option<String>>("origin_task")? {
+            None => None,
+            Some(task) => Some(Origin {
+                task: TaskId(uuid(&task, "origin_task")?),
+                how: named(row, "origin_how")?,
+            }),
+        },
     })
 }
 

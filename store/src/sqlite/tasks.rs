@@ -1,16 +1,18 @@
 //! The task row: its ledger, submission, and what users ask of a task.
 
 use super::columns::{json, maybe_named, micros, named, seconds, to_json};
-use super::{Tx, keys, read, tidy, workers};
+use super::{Tx, derive, keys, read, tidy, workers};
 use crate::error::StoreError;
 use crate::keep::KEY_AGE;
 use crate::keys::submitted;
 use crate::pack::{hex, snapshot_id};
 use crate::rows::{ControlOutcome, Idempotency, MadeBefore, NewTask, Submitted, TaskError};
 use rusqlite::{OptionalExtension, Row, named_params, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use trialmill_common::key::Quota;
-use trialmill_common::protocol::{Best, Effects, Ledger, NotAllowed, unit_kind};
+use trialmill_common::protocol::{
+    Best, Copied, Effects, Ledger, MAX_AHEAD, NotAllowed, Run, StopRules, unit_kind,
+};
 use trialmill_common::state::{StopReason, TaskId, TaskState};
 
 /// What the protocol reads and writes of a task row.
@@ -23,6 +25,7 @@ pub(super) struct Head {
     started_at: Option<i64>,
     active_seconds: f64,
     active_since: Option<i64>,
+    not_before: Option<i64>,
 }
 
 /// Reads the protocol's part of a task row.
@@ -34,7 +37,10 @@ pub(super) fn head(tx: &Tx, id: TaskId) -> Result<Option<Head>, StoreError> {
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    let ledger = ledger(row)?;
+    let mut ledger = ledger(row)?;
+    if ledger.copied.lies_ahead() {
+        ledger.copied.ahead = runs_ahead(tx, id, &ledger.copied)?;
+    }
     let started_at: Option<i64> = row.get("started_at")?;
     Ok(Some(Head {
         pool: row.get("pool")?,
@@ -44,7 +50,26 @@ pub(super) fn head(tx: &Tx, id: TaskId) -> Result<Option<Head>, StoreError> {
         started_at,
         active_seconds: row.get("active_seconds")?,
         active_since: row.get("active_since")?,
+        not_before: row.get("not_before")?,
     }))
+}
+
+/// The next copied runs that lie ahead. Their units never change.
+fn runs_ahead(tx: &Tx, id: TaskId, copied: &Copied) -> Result<VecDeque<Run>, StoreError> {
+    let mut statement = tx.connection.prepare_cached(
+        "select first, count from units where task_id = ?1 and number >= ?2 and number < ?3
+         order by number limit ?4",
+    )?;
+    let of = params![id.to_string(), copied.passed_units, copied.units, MAX_AHEAD];
+    let mut rows = statement.query(of)?;
+    let mut runs = VecDeque::new();
+    while let Some(row) = rows.next()? {
+        runs.push_back(Run {
+            first: row.get("first")?,
+            count: row.get("count")?,
+        });
+    }
+    Ok(runs)
 }
 
 /// Reads the ledger out of a row of `tasks`.
@@ -73,6 +98,18 @@ pub(super) fn ledger(row: &Row) -> Result<Ledger, StoreError> {
         kind: unit_kind(named(row, "kind")?),
         adaptive: row.get("adaptive")?,
         gave_up: row.get("gave_up")?,
+        rules: StopRules {
+            target: row.get("stop_target")?,
+            patience: row.get("stop_patience")?,
+        },
+        since_best: row.get("since_best")?,
+        copied: Copied {
+            trials: row.get("copied_trials")?,
+            units: row.get("copied_units")?,
+            passed_units: row.get("passed_units")?,
+            passed_trials: row.get("passed_trials")?,
+            ahead: VecDeque::new(),
+        },
     })
 }
 
@@ -105,7 +142,8 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
                 best_value = :best_value, seq = :seq, gave_up = :gave_up, started_at = :started_at,
                 active_seconds = :active_seconds, active_since = :active_since,
                 completed_at = coalesce(completed_at, :completed_at),
-                error = coalesce(error, :error)
+                error = coalesce(error, :error), since_best = :since_best,
+                passed_units = :passed_units, passed_trials = :passed_trials
              where id = :id",
         )?
         .execute(named_params! {
@@ -128,6 +166,9 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
             ":active_since": active_since,
             ":completed_at": ended.then_some(tx.now),
             ":error": error,
+            ":since_best": ledger.since_best,
+            ":passed_units": ledger.copied.passed_units,
+            ":passed_trials": ledger.copied.passed_trials,
             ":id": id.to_string(),
         })?;
     if ended {
@@ -135,7 +176,8 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
             .prepare_cached("delete from running_trials where task_id = ?1")?
             .execute([id.to_string()])?;
     }
-    append(tx, id, ledger.seq, effects, tx.now)
+    let due = head.not_before.unwrap_or(tx.now).max(tx.now);
+    append(tx, id, ledger.seq, effects, due)
 }
 
 /// Inserts new units, due at `due`, and the events that end at `seq`.
@@ -199,6 +241,12 @@ pub(super) fn submit(
     {
         return Ok(answer);
     }
+    let copied_from = task.origin.filter(|origin| origin.how.copies());
+    if let Some(origin) = copied_from
+        && !derive::is_there(tx, origin)?
+    {
+        return Ok(Submitted::NoOrigin);
+    }
     if let Some(over) = keys::over_quota(tx, task, quota)? {
         return Ok(Submitted::OverQuota(over));
     }
@@ -231,13 +279,21 @@ pub(super) fn submit(
             .execute(params![snapshot, to_json(&pinned), tx.now])?;
     }
     let live_slots = workers::live_slots(tx, &task.pool)?;
-    let (ledger, effects) = Ledger::submitted(task.plan(), live_slots);
-    insert(tx, task, snapshot, &ledger)?;
     keys::write_events(tx, &[submitted(task)])?;
-    let not_before = task
-        .not_before
-        .map_or(tx.now, |time| time.timestamp_micros());
-    append(tx, task.id, ledger.seq, &effects, not_before.max(tx.now))?;
+    match copied_from {
+        Some(origin) => {
+            insert(tx, task, snapshot, &Ledger::accepted(task.plan()))?;
+            derive::begin(tx, task, origin, live_slots)?;
+        }
+        None => {
+            let (ledger, effects) = Ledger::submitted(task.plan(), live_slots);
+            insert(tx, task, snapshot, &ledger)?;
+            let not_before = task
+                .not_before
+                .map_or(tx.now, |time| time.timestamp_micros());
+            append(tx, task.id, ledger.seq, &effects, not_before.max(tx.now))?;
+        }
+    }
     Ok(Submitted::Created(Box::new(present(tx, task.id)?)))
 }
 
@@ -286,12 +342,13 @@ fn insert(
             "insert into tasks (id, kind, name, strategy, stock_codes, pool, request, spec,
                 resolved, warnings, seed, priority, not_before, timeout_seconds, snapshot_id,
                 engine, submitted_by, state, parallelism, direction, n_trials, planned,
-                next_number, next_unit, open_units, seq, adaptive, created_at)
+                next_number, next_unit, open_units, seq, adaptive, created_at, stop_target,
+                stop_patience, origin_task, origin_how)
              values (:id, :kind, :name, :strategy, :stock_codes, :pool, :request, :spec,
                 :resolved, :warnings, :seed, :priority, :not_before, :timeout_seconds,
                 :snapshot_id, :engine, :submitted_by, :state, :parallelism, :direction,
                 :n_trials, :planned, :next_number, :next_unit, :open_units, :seq, :adaptive,
-                :created_at)",
+                :created_at, :stop_target, :stop_patience, :origin_task, :origin_how)",
         )?
         .execute(named_params! {
             ":id": task.id.to_string(),
@@ -322,6 +379,10 @@ fn insert(
             ":seq": ledger.seq,
             ":adaptive": ledger.adaptive,
             ":created_at": tx.now,
+            ":stop_target": ledger.rules.target,
+            ":stop_patience": ledger.rules.patience,
+            ":origin_task": task.origin.map(|origin| origin.task.to_string()),
+            ":origin_how": task.origin.map(|origin| origin.how.name()),
         })?;
     Ok(())
 }
@@ -355,6 +416,12 @@ fn control(
 /// Withdraws the queued units and asks the task to end.
 pub(super) fn stop(tx: &Tx, id: TaskId, reason: StopReason) -> Result<ControlOutcome, StoreError> {
     // A task that has ended has no queued unit: before a refusal this changes nothing.
+    let voided = void_queued(tx, id)?;
+    control(tx, id, |head| head.ledger.stop(reason, voided))
+}
+
+/// Withdraws the queued units; how many.
+pub(super) fn void_queued(tx: &Tx, id: TaskId) -> Result<u32, StoreError> {
     tx.connection
         .prepare_cached(
             "delete from running_trials where task_id = ?1 and unit in (
@@ -368,8 +435,7 @@ pub(super) fn stop(tx: &Tx, id: TaskId, reason: StopReason) -> Result<ControlOut
              where task_id = ?1 and state = 'queued'",
         )?
         .execute([id.to_string()])?;
-    let voided = u32::try_from(voided).expect("unit numbers are u32");
-    control(tx, id, |head| head.ledger.stop(reason, voided))
+    Ok(u32::try_from(voided).expect("unit numbers are u32"))
 }
 
 /// No new trial starts.

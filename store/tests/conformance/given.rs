@@ -5,6 +5,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use trialmill_common::protocol::StopRules;
 use trialmill_common::protocol::Tally;
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::state::{Direction, TaskId, TaskKind, WorkerId};
@@ -152,6 +153,8 @@ pub fn task(n_trials: u32, parallelism: Option<u32>) -> NewTask {
         snapshot: BTreeMap::new(),
         engine: "e1".to_owned(),
         submitted_by: None,
+        rules: StopRules::default(),
+        origin: None,
     }
 }
 

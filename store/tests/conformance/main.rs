@@ -8,6 +8,7 @@ mod announced;
 mod concurrency;
 mod control;
 mod database;
+mod derived;
 mod given;
 mod history;
 mod keys;
@@ -17,6 +18,7 @@ mod pages;
 mod planted;
 mod relay;
 mod retention;
+mod rules;
 mod runs;
 mod submission;
 mod unable;
@@ -141,6 +143,19 @@ conformance! {
         what_has_ended_makes_room_for_a_key,
         a_submission_that_is_refused_leaves_its_idempotency_key_free,
         the_audit_is_read_page_by_page_latest_first;
+    derived:
+        a_retry_keeps_what_did_not_fail_and_runs_every_other_number,
+        an_extension_keeps_every_ended_trial_and_adds_the_rest,
+        more_trials_than_a_batch_are_copied_in_several_events,
+        more_gaps_than_are_read_at_a_time_are_all_run,
+        what_copies_from_a_task_that_is_gone_or_alive_is_not_stored,
+        a_task_that_has_nothing_left_to_run_has_ended_when_it_is_accepted,
+        a_paused_or_cancelled_retry_keeps_its_books;
+    rules:
+        a_sequential_task_records_nothing_beyond_its_target_however_it_is_flushed,
+        patience_that_runs_out_withdraws_what_waits_and_stops_what_runs,
+        a_cancel_outranks_a_rule_and_a_rule_ends_a_paused_task,
+        holders_ask_what_to_do_between_two_renewals;
     planted:
         every_rule_finds_its_violation;
 }

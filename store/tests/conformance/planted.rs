@@ -142,6 +142,16 @@ pub async fn every_rule_finds_its_violation(database: Arc<Database>) {
             false,
             "delete from task_events where seq = 1",
         ),
+        (
+            "copied_units_lie_ahead_or_are_passed",
+            true,
+            "update tasks set copied_units = 1, copied_trials = 4",
+        ),
+        (
+            "stop_rules_are_obeyed",
+            false,
+            "update tasks set stop_target = 1.0",
+        ),
         ("trials_have_a_task", true, "delete from tasks"),
         (
             "key_loads_equal_rows",

@@ -313,6 +313,10 @@ impl Store for Flaky {
         self.line()?.renew(worker, leases).await
     }
 
+    async fn controls(&self, tasks: &[TaskId]) -> Result<Vec<Control>, StoreError> {
+        self.line()?.controls(tasks).await
+    }
+
     async fn reap(&self) -> Result<Reaped, StoreError> {
         self.line()?.reap().await
     }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trialmill_broker::{Broker, InProcessBroker};
 use trialmill_common::objective::FUNCTION_METRIC;
+use trialmill_common::protocol::StopRules;
 use trialmill_common::spec::{BacktestSettings, Target, TaskSpec};
 use trialmill_common::state::{Direction, Priority, TaskId, TaskKind, WorkerId};
 use trialmill_relay::Pace;
@@ -212,6 +213,8 @@ pub fn new_task(spec: &TaskSpec, snapshot: BTreeMap<String, [u8; 32]>, pool: &st
         snapshot,
         engine: "test".to_owned(),
         submitted_by: None,
+        rules: StopRules::default(),
+        origin: None,
     }
 }
 
@@ -275,6 +278,8 @@ pub fn function(name: &str, n_trials: u32, space: Vec<(String, Domain)>) -> Task
         result_constraints: vec![],
         backtest: BacktestSettings::default(),
         pairs: BTreeMap::new(),
+        stop: StopRules::default(),
+        copies: false,
     }
 }
 
