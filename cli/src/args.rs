@@ -56,6 +56,15 @@ pub enum Command {
     /// Let trials of a paused task start again
     #[command(after_help = API_HELP)]
     Resume(OfTask),
+    /// Make a new task of an ended one: trials that did not fail are copied, the others run again
+    #[command(after_help = API_HELP)]
+    Retry(Retry),
+    /// Make a new task of the same request, with the same seed, bars and partners
+    #[command(after_help = API_HELP)]
+    Clone(CloneOf),
+    /// Make a new task of an ended one: its trials are copied, and more run, up to TRIALS in all
+    #[command(after_help = API_HELP)]
+    Extend(Extend),
     /// Say why a task moves or does not
     #[command(after_help = API_HELP)]
     Explain(OfTask),
@@ -149,15 +158,68 @@ pub struct Up {
 pub struct Submit {
     /// File with the request; - reads standard input
     pub file: PathBuf,
+    /// What is done with the task.
+    #[command(flatten)]
+    pub made: Made,
+}
+
+/// What is done with a task that was made.
+#[derive(Debug, Args)]
+pub struct Made {
     /// Watch it until it ends: exit code 0 completed, 1 failed, 2 cancelled
     #[arg(long)]
     pub watch: bool,
-    /// The same key and file give the same task again
+    /// The same key and command give the same task again
     #[arg(long, value_name = "K")]
     pub idempotency_key: Option<String>,
     /// The API.
     #[command(flatten)]
     pub api: Api,
+}
+
+/// Options of `retry`.
+#[derive(Debug, Args)]
+pub struct Retry {
+    /// Id of the task that has ended
+    pub id: Uuid,
+    /// Another name for the new task
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// What is done with it.
+    #[command(flatten)]
+    pub made: Made,
+}
+
+/// Options of `clone`.
+#[derive(Debug, Args)]
+pub struct CloneOf {
+    /// Id of the task, in any state
+    pub id: Uuid,
+    /// Another seed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=example::MAX_SEED))]
+    pub seed: Option<u64>,
+    /// Another name for the new task
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// What is done with it.
+    #[command(flatten)]
+    pub made: Made,
+}
+
+/// Options of `extend`.
+#[derive(Debug, Args)]
+pub struct Extend {
+    /// Id of the task that has ended
+    pub id: Uuid,
+    /// Trials in all, the copied ones included: more than the task has
+    #[arg(value_name = "TRIALS", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub n_trials: u32,
+    /// Another name for the new task
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// What is done with it.
+    #[command(flatten)]
+    pub made: Made,
 }
 
 /// Options of `list`.

@@ -1,6 +1,6 @@
 //! The commands on tasks, over the API.
 
-use crate::args::{Api, List, OfTask, OfTrial, Submit, Trials};
+use crate::args::{Api, CloneOf, Extend, List, Made, OfTask, OfTrial, Retry, Submit, Trials};
 use crate::client::Client;
 use crate::config::Settings;
 use crate::example;
@@ -35,19 +35,73 @@ pub fn path(id: Uuid, below: &str) -> String {
 /// # Errors
 /// When the file cannot be read or the API refuses it; with `--watch` as [`watch::watch`].
 pub async fn submit(options: &Submit, settings: &Settings) -> Result<(), Failure> {
-    let client = Client::new(&options.api, settings)?;
     let document = read(&options.file)?;
-    let key = options.idempotency_key.as_deref();
     let route = route(&document);
+    make(route, document, &options.made, settings).await
+}
+
+/// `retry`.
+///
+/// # Errors
+/// When the API refuses it; with `--watch` as [`watch::watch`].
+pub async fn retry(options: &Retry, settings: &Settings) -> Result<(), Failure> {
+    let body = json!({"task_name": options.name});
+    make_from(options.id, "/retry", &body, &options.made, settings).await
+}
+
+/// `clone`.
+///
+/// # Errors
+/// When the API refuses it; with `--watch` as [`watch::watch`].
+pub async fn clone(options: &CloneOf, settings: &Settings) -> Result<(), Failure> {
+    let body = json!({"task_name": options.name, "seed": options.seed});
+    make_from(options.id, "/clone", &body, &options.made, settings).await
+}
+
+/// `extend`.
+///
+/// # Errors
+/// When the API refuses it; with `--watch` as [`watch::watch`].
+pub async fn extend(options: &Extend, settings: &Settings) -> Result<(), Failure> {
+    let body = json!({"task_name": options.name, "n_trials": options.n_trials});
+    make_from(options.id, "/extend", &body, &options.made, settings).await
+}
+
+/// Makes a task from another one.
+async fn make_from(
+    id: Uuid,
+    how: &str,
+    body: &Value,
+    made: &Made,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    make(
+        &path(id, how),
+        body.to_string().into_bytes(),
+        made,
+        settings,
+    )
+    .await
+}
+
+/// Posts a document that makes a task, and says which.
+async fn make(
+    route: &str,
+    document: Vec<u8>,
+    made: &Made,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let client = Client::new(&made.api, settings)?;
+    let key = made.idempotency_key.as_deref();
     let answer = match client.send_document(route, document, key).await {
         Ok(answer) => answer,
-        Err(error) => return refused(error.into(), options.api.json),
+        Err(error) => return refused(error.into(), made.api.json),
     };
     let task = answer.body;
     // The result of a watched task repeats them.
     let warnings = task["warnings"]
         .as_array()
-        .filter(|_| !options.watch || options.api.json);
+        .filter(|_| !made.watch || made.api.json);
     for warning in warnings.into_iter().flatten() {
         output::note(format!("warning: {}", figures::value(&warning["detail"])));
     }
@@ -57,15 +111,18 @@ pub async fn submit(options: &Submit, settings: &Settings) -> Result<(), Failure
     let id =
         id.ok_or_else(|| Failure::reason("the API named no task_id; is it a Trialmill API?"))?;
     let what = if answer.status.as_u16() == 200 {
-        "was accepted before"
+        "was accepted before".to_owned()
     } else {
-        "accepted"
+        match task["origin"]["copied_trials"].as_u64() {
+            Some(copied @ 1..) => format!("accepted, {} trials copied", count(copied)),
+            _ => "accepted".to_owned(),
+        }
     };
-    if options.watch {
+    if made.watch {
         output::note(format!("task {id} {what}"));
-        return watch::watch(&client, id, options.api.json).await;
+        return watch::watch(&client, id, made.api.json).await;
     }
-    if options.api.json {
+    if made.api.json {
         return Ok(output::document(&task)?);
     }
     output::say(format!("task {id} {what}"))?;
@@ -182,6 +239,11 @@ fn lines(task: &Value) -> Vec<String> {
         ),
         format!("trials    {}", trials.join(", ")),
     ];
+    let origin = &task["origin"];
+    if let (Some(how), Some(id)) = (origin["how"].as_str(), origin["task_id"].as_str()) {
+        let copied = count(origin["copied_trials"].as_u64().unwrap_or_default());
+        lines.push(format!("origin    {how} of {id}, {copied} trials copied"));
+    }
     let best = &task["result"]["best"];
     if let (Some(number), Some(score)) = (
         task["best_trial_number"].as_u64(),
