@@ -196,11 +196,11 @@ async fn a_search_without_improvement_stops_its_other_trials() {
     worker.drain().await;
     assert_eq!(mill.store.verify().await.unwrap(), []);
     // Each recorded trial is that of an undisturbed run.
-    let undisturbed = undisturbed(&TaskSpec {
+    let without_rules = TaskSpec {
         stop: StopRules::default(),
         ..spec
-    });
-    let all = undisturbed.await;
+    };
+    let all = undisturbed(&without_rules).await;
     for trial in mill.results(id).await {
         assert_eq!(trial, all[trial.0 as usize]);
     }

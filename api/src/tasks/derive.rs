@@ -1,9 +1,7 @@
 //! Tasks that are made from another one: retry, clone and extend. The other one stays as it is.
 
 use super::replay::snapshot;
-use super::submission::{
-    ENGINE, Key, describe_answers, made_before, store, with_worker_warning,
-};
+use super::submission::{ENGINE, Key, describe_answers, made_before, store, with_worker_warning};
 use super::view::TARGET;
 use super::{find, view};
 use crate::access::Caller;

@@ -148,9 +148,10 @@ fn every_operation_says_which_scope_it_needs_and_how_it_refuses() {
         }
         *scopes.entry(scope.to_owned()).or_default() += 1;
     }
-    // Two deletions of tasks, three operations on keys, the audit.
-    assert_eq!(scopes["admin"], 6, "{scopes:?}");
-    assert_eq!(scopes["submit"], 10, "{scopes:?}");
+    // Two deletions of tasks, three operations on keys, the audit, four on dead letters.
+    assert_eq!(scopes["admin"], 10, "{scopes:?}");
+    // Of tasks under both prefixes: submit, replay, retry, clone, extend, cancel, pause, resume.
+    assert_eq!(scopes["submit"], 16, "{scopes:?}");
 }
 
 #[tokio::test]

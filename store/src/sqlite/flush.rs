@@ -128,7 +128,9 @@ fn answer(tx: &Tx, task: TaskId, flush: &UnitFlush, end: UnitEnd) -> Result<Answ
             let columns = flush.trials.iter().map(|t| TrialColumns::of(t, number));
             Answer::Write(unit, columns.collect())
         }
-        UnitState::Leased if end == UnitEnd::Keep && unit.recorded == after => Answer::Repeated(unit),
+        UnitState::Leased if end == UnitEnd::Keep && unit.recorded == after => {
+            Answer::Repeated(unit)
+        }
         _ => Answer::Fenced,
     })
 }

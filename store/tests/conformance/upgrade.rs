@@ -23,9 +23,6 @@ mod on_sqlite {
 
 const TASK: TaskId = TaskId(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001));
 
-/// The versions of the schema that this one follows.
-const BEFORE: [i32; 2] = [1, 2];
-
 /// A running task of V1: trials 0 to 2 recorded by unit 0, whose 4 are handed out; unit 1 waits.
 const ROWS_OF_V1: &str = "
     insert into tasks (id, kind, name, strategy, stock_codes, pool, request, spec, resolved,

@@ -10,9 +10,7 @@ use trialmill_common::state::{
 };
 use trialmill_common::trial::RunningTrial;
 use trialmill_store::UnitFlush;
-use trialmill_store::rows::{
-    ControlOutcome, HeldLease, LeaseOutcome, Origin, TrialRow, UnitRef,
-};
+use trialmill_store::rows::{ControlOutcome, HeldLease, LeaseOutcome, Origin, TrialRow, UnitRef};
 use uuid::Uuid;
 
 const WALKS: u64 = 40;
