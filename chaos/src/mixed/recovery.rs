@@ -31,7 +31,7 @@ impl Scene {
         stays: Duration,
         mut condition: impl AsyncFnMut(&mut Self) -> bool,
     ) -> anyhow::Result<f64> {
-        let mut came = None;
+        let (called, mut came) = (Instant::now(), None);
         let seconds = loop {
             if condition(self).await {
                 let came: &mut Instant = came.get_or_insert_with(Instant::now);
@@ -41,8 +41,8 @@ impl Scene {
             } else {
                 came = None;
             }
-            if began.elapsed() > self.patience() {
-                let seconds = began.elapsed().as_secs();
+            if called.elapsed() > self.patience() {
+                let seconds = called.elapsed().as_secs();
                 let depth = self.observer.depth().await;
                 let relays = self.observer.relays().await;
                 self.findings.violation(format!(
