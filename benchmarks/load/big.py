@@ -107,7 +107,7 @@ def run(args):
         sizes = stack.rows(
             "select relname, pg_total_relation_size(oid) from pg_class"
             " where relname in ('trials', 'task_events', 'units') order by 1")
-        say(what="disk_mb", trials=args.trials, **{name: round(int(size) / 1e6, 1) for name, size in sizes})
+        say(what="disk_mb", n_trials=args.trials, **{name: round(int(size) / 1e6, 1) for name, size in sizes})
         status, _, ms = Client(stack.port).ask("DELETE", f"{TASKS}/{task}")
         say(what="delete", status=status, seconds=round(ms / 1000, 2))
     finally:

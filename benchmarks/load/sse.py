@@ -104,6 +104,19 @@ def sockets(child):
     return count
 
 
+def cut_off(sock):
+    """Whether a stream that was not read for long ends without its last event."""
+    received = bytearray()
+    sock.settimeout(2)
+    try:
+        while chunk := sock.recv(65536):
+            received += chunk
+    except OSError:
+        pass
+    sock.close()
+    return b"event: ended" not in received
+
+
 def cpu_seconds(child):
     with open(f"/proc/{child.pid}/stat") as stat:
         fields = stat.read().rpartition(")")[2].split()
@@ -143,17 +156,17 @@ def run(args):
         slow = [watchers.connect(old, small=True) for _ in range(args.slow)]
         stalled = time.monotonic()
         time.sleep(5)
-        say(what="connected", api_mb=rss_mb(stack.api), refused=watchers.refused,
-            sockets=sockets(stack.api))
+        connected = sockets(stack.api)
+        say(what="connected", api_mb=rss_mb(stack.api), refused=watchers.refused, sockets=connected)
         stack.forget_statements()
         watchers.measure, events, received = True, watchers.events, watchers.bytes
         cpu, began = cpu_seconds(stack.api), time.monotonic()
-        memory, dropped, held = [], None, None
+        memory, dropped, held = [], None, connected
         while time.monotonic() - began < args.seconds:
             time.sleep(2)
             memory.append(rss_mb(stack.api))
             held = sockets(stack.api)
-            if dropped is None and held <= before + args.clients + 2:
+            if dropped is None and held <= connected - args.slow:
                 dropped = time.monotonic() - stalled
         watchers.measure = False
         wall = time.monotonic() - began
@@ -165,15 +178,14 @@ def run(args):
             closed=watchers.closed, refused=watchers.refused, trials_so_far=int(recorded),
             load=[round(x, 2) for x in os.getloadavg()])
         say(what="memory", api_mb_first=memory[0], api_mb_last=memory[-1], api_mb_most=max(memory),
-            sockets=held, slow_dropped_after_s=dropped and round(dropped, 1))
+            sockets=held, slow_dropped_after_s=dropped and round(dropped, 1),
+            slow_cut_off=sum(cut_off(sock) for sock in slow))
         say(what="statements", top=stack.statements(5))
         extra = [watchers.connect(tasks[0]) for _ in range(512 - args.clients + 8)]
         for sock in extra:
             watchers.add(sock)
         time.sleep(3)
         say(what="above_the_limit", asked=args.clients + len(extra), refused=watchers.refused)
-        for sock in slow:
-            sock.close()
         watchers.over.set()
         watchers.join()
         for key in list(watchers.selector.get_map().values()):
