@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 use tokio_postgres::{Client, NoTls};
+use trialmill_common::protocol::StopRules;
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::state::{Direction, Priority, TaskId, TaskKind, WorkerId};
 use trialmill_common::trial::{EndedTrial, Evaluation, Outcome};
@@ -48,6 +49,8 @@ fn task(n_trials: u32) -> NewTask {
         snapshot: BTreeMap::new(),
         engine: "e1".to_owned(),
         submitted_by: None,
+        rules: StopRules::default(),
+        origin: None,
     }
 }
 
