@@ -100,10 +100,15 @@ fn assert_accepted(accepted: &Accepted) {
             assert_eq!(back.to_json().to_string(), text);
             assert!((1..=back.n_trials).contains(&accepted.planned));
             let study = back.study().expect("the worker prepares it");
-            let point = study.ask(&History::EMPTY, 0).expect("there is a first trial");
+            let point = study
+                .ask(&History::EMPTY, 0)
+                .expect("there is a first trial");
             assert_eq!(back.space.check_allowed(&point), Ok(()));
             let packed = back.space.pack(&point);
-            let unpacked = back.space.unpack(&packed).expect("the worker reads its own points");
+            let unpacked = back
+                .space
+                .unpack(&packed)
+                .expect("the worker reads its own points");
             assert_eq!(back.space.pack(&unpacked), packed);
         }
         Spec::Run(spec) => {

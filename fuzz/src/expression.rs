@@ -13,11 +13,22 @@ static NAMES: LazyLock<Names> = LazyLock::new(|| {
     let text = |text: &str| Choice::Text(text.to_owned());
     let numbers = ["a", "b", "max_drawdown"].map(|name| (name.to_owned(), NameValues::Number));
     let others = [
-        ("mode", NameValues::Choices(vec![text("trend"), text("it's"), text("")])),
-        ("flag", NameValues::Choices(vec![Choice::Bool(true), Choice::Bool(false)])),
+        (
+            "mode",
+            NameValues::Choices(vec![text("trend"), text("it's"), text("")]),
+        ),
+        (
+            "flag",
+            NameValues::Choices(vec![Choice::Bool(true), Choice::Bool(false)]),
+        ),
         (
             "mixed",
-            NameValues::Choices(vec![Choice::Null, Choice::Bool(true), Choice::Int(3), text("x")]),
+            NameValues::Choices(vec![
+                Choice::Null,
+                Choice::Bool(true),
+                Choice::Int(3),
+                text("x"),
+            ]),
         ),
         ("fixed", NameValues::Constant(Choice::Float(0.5))),
         ("doubtful", NameValues::Unknown),
@@ -42,7 +53,12 @@ fn environment(world: [f64; 2], round: usize) -> impl Fn(&str) -> Value<'static>
         "b" | "max_drawdown" => Value::Number(world[1]),
         "mode" => Value::Text(["trend", "it's", ""][round % 3]),
         "flag" => Value::Bool(round % 2 == 0),
-        "mixed" => [Value::Null, Value::Bool(true), Value::Number(3.0), Value::Text("x")][round % 4],
+        "mixed" => [
+            Value::Null,
+            Value::Bool(true),
+            Value::Number(3.0),
+            Value::Text("x"),
+        ][round % 4],
         "fixed" => Value::Number(0.5),
         _ => Value::Undefined,
     }
@@ -63,11 +79,17 @@ pub fn expression(data: &[u8]) -> bool {
         Err(faults) => {
             assert!((1..=MAX_FAULTS).contains(&faults.len()), "{faults:?}");
             let end = text.chars().count();
-            assert!(faults.is_sorted_by_key(|fault| fault.position), "{faults:?}");
+            assert!(
+                faults.is_sorted_by_key(|fault| fault.position),
+                "{faults:?}"
+            );
             for fault in &faults {
                 assert!(fault.position <= end, "{fault:?}");
                 assert!(fault.value.chars().count() <= MAX_VALUE_CHARS, "{fault:?}");
-                assert!((1..=MAX_DETAIL_BYTES).contains(&fault.detail.len()), "{fault:?}");
+                assert!(
+                    (1..=MAX_DETAIL_BYTES).contains(&fault.detail.len()),
+                    "{fault:?}"
+                );
             }
             return false;
         }
@@ -83,7 +105,11 @@ pub fn expression(data: &[u8]) -> bool {
         let outcome = parsed.outcome(&environment);
         let violation = parsed.violation(&environment);
         assert!(violation >= 0.0, "{violation} of {canonical:?}");
-        assert_eq!(violation == 0.0, outcome == Outcome::Holds, "{violation} of {canonical:?}");
+        assert_eq!(
+            violation == 0.0,
+            outcome == Outcome::Holds,
+            "{violation} of {canonical:?}"
+        );
         assert_eq!(parsed.holds(&environment), outcome == Outcome::Holds);
     }
     true

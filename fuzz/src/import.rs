@@ -52,7 +52,10 @@ pub fn assert_import(read: &Result<Import, ImportError>) {
         Err(error) => {
             let reason = error.to_string();
             assert!((1..=MAX_REASON_BYTES).contains(&reason.len()), "{reason}");
-            if let ImportError::Faults { findings, errors, .. } = error {
+            if let ImportError::Faults {
+                findings, errors, ..
+            } = error
+            {
                 assert!(*errors >= 1 && !findings.is_empty() && findings.len() <= MAX_FINDINGS);
                 assert!(findings[0].code.severity() == Severity::Error);
             }

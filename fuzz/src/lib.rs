@@ -29,17 +29,28 @@ const MAX_FAULT_BYTES: usize = 64 << 10;
 /// Checks what holds for every fault: a code, a sentence, a place, all of them short.
 fn assert_fault(fault: &Fault) {
     assert!(
-        !fault.code.is_empty() && fault.code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+        !fault.code.is_empty()
+            && fault
+                .code
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b == b'_'),
         "a code is a word for programs: {fault:?}"
     );
     assert!(!fault.detail.trim().is_empty(), "{fault:?}");
     let bytes = serde_json::to_vec(fault).expect("a fault has a JSON form");
-    assert!(bytes.len() <= MAX_FAULT_BYTES, "{} bytes: {fault:?}", bytes.len());
+    assert!(
+        bytes.len() <= MAX_FAULT_BYTES,
+        "{} bytes: {fault:?}",
+        bytes.len()
+    );
 }
 
 /// Checks that a text is a JSON pointer (RFC 6901).
 fn assert_pointer(pointer: &str) {
-    assert!(pointer.is_empty() || pointer.starts_with('/'), "{pointer:?}");
+    assert!(
+        pointer.is_empty() || pointer.starts_with('/'),
+        "{pointer:?}"
+    );
     for escape in pointer.split('~').skip(1) {
         assert!(escape.starts_with(['0', '1']), "{pointer:?}");
     }

@@ -178,7 +178,10 @@ const EXPRESSIONS: [(&str, &str); 8] = [
     ("seed-text", "mode in ['trend', 'it\\'s'] and mode != \"\""),
     ("seed-mixed", "mixed == null or mixed not in [3, true, 'x']"),
     ("seed-flag", "flag == (a < b)"),
-    ("seed-large", "max_drawdown<9e15 or -(fixed*1.7976931348623157e308)>5e-324"),
+    (
+        "seed-large",
+        "max_drawdown<9e15 or -(fixed*1.7976931348623157e308)>5e-324",
+    ),
     ("seed-doubtful", "doubtful > 1 and doubtful == 'x'"),
     ("seed-faulty", "a = 1 && mode < trend; (((策略"),
 ];
@@ -273,7 +276,11 @@ fn parquets() -> Result<Vec<(&'static str, Vec<u8>)>, ParquetError> {
         cells
     };
     let with_stamps = || {
-        let stamps = [1_672_704_000_000_000, 1_672_790_400_000_000, 1_672_876_800_000_000];
+        let stamps = [
+            1_672_704_000_000_000,
+            1_672_790_400_000_000,
+            1_672_876_800_000_000,
+        ];
         let stamps: &'static [i64] = Box::leak(Box::new(stamps));
         let mut cells = vec![SYMBOLS, Cells::Whole(stamps)];
         cells.extend((0..4).map(|_| Cells::Whole(&[700, 710, 170_050])));
@@ -281,17 +288,37 @@ fn parquets() -> Result<Vec<(&'static str, Vec<u8>)>, ParquetError> {
         cells
     };
     Ok(vec![
-        ("seed-plain", file(plain, no_dictionary.build(), reals([SYMBOLS, TEXT_DATES]))?),
-        ("seed-snappy", file(plain, snappy.build(), reals([SYMBOLS, TEXT_DATES]))?),
-        ("seed-gzip-days", file(days, gzip.build(), with_days(Cells::Whole(&[1, 2, 3])))?),
-        ("seed-zstd-stamps", file(stamps, zstd.build(), with_stamps())?),
+        (
+            "seed-plain",
+            file(plain, no_dictionary.build(), reals([SYMBOLS, TEXT_DATES]))?,
+        ),
+        (
+            "seed-snappy",
+            file(plain, snappy.build(), reals([SYMBOLS, TEXT_DATES]))?,
+        ),
+        (
+            "seed-gzip-days",
+            file(days, gzip.build(), with_days(Cells::Whole(&[1, 2, 3])))?,
+        ),
+        (
+            "seed-zstd-stamps",
+            file(stamps, zstd.build(), with_stamps())?,
+        ),
         (
             "seed-nulls",
-            file(nulls, WriterProperties::builder().build(), reals([SYMBOLS, TEXT_DATES]))?,
+            file(
+                nulls,
+                WriterProperties::builder().build(),
+                reals([SYMBOLS, TEXT_DATES]),
+            )?,
         ),
         (
             "seed-repeated",
-            file(repeated, WriterProperties::builder().build(), reals([SYMBOLS, TEXT_DATES]))?,
+            file(
+                repeated,
+                WriterProperties::builder().build(),
+                reals([SYMBOLS, TEXT_DATES]),
+            )?,
         ),
     ])
 }
@@ -314,16 +341,24 @@ fn file(
         match cells {
             Cells::Text(texts) => {
                 let texts: Vec<ByteArray> = texts.iter().map(|text| (*text).into()).collect();
-                column.typed::<ByteArrayType>().write_batch(&texts, levels.0, levels.1)?;
+                column
+                    .typed::<ByteArrayType>()
+                    .write_batch(&texts, levels.0, levels.1)?;
             }
             Cells::Whole(n) => {
-                column.typed::<Int64Type>().write_batch(n, levels.0, levels.1)?;
+                column
+                    .typed::<Int64Type>()
+                    .write_batch(n, levels.0, levels.1)?;
             }
             Cells::Short(n) => {
-                column.typed::<Int32Type>().write_batch(n, levels.0, levels.1)?;
+                column
+                    .typed::<Int32Type>()
+                    .write_batch(n, levels.0, levels.1)?;
             }
             Cells::Real(x) => {
-                column.typed::<DoubleType>().write_batch(x, levels.0, levels.1)?;
+                column
+                    .typed::<DoubleType>()
+                    .write_batch(x, levels.0, levels.1)?;
             }
         }
         column.close()?;

@@ -25,6 +25,14 @@ impl Findings {
         }
     }
 
+    /// Counts a fault that has no place in the list any more; false while there is place. What is
+    /// said of a fault costs more than counting it, and a body may have a hundred thousand.
+    pub(super) fn only_counts(&mut self) -> bool {
+        let full = self.faults.len() >= MAX_FAULTS;
+        self.unlisted += usize::from(full);
+        full
+    }
+
     pub(super) fn warn(&mut self, code: &str, pointer: &str, detail: impl Into<String>) {
         self.warnings.push(Warning {
             code: code.to_owned(),
