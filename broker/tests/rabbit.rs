@@ -537,3 +537,126 @@ async fn a_published_message_is_readable_by_an_operator() {
     );
     fixture.clean_up().await;
 }
+
+/// Publishes a message of a version that nobody knows yet, as another client would.
+async fn publish_of_the_future(fixture: &Fixture, schema: i64, body: &[u8]) {
+    let admin = fixture.admin().await;
+    admin
+        .confirm_select(ConfirmSelectOptions::default())
+        .await
+        .unwrap();
+    let mut headers = FieldTable::default();
+    headers.insert("x-trialmill-schema".into(), AMQPValue::LongLongInt(schema));
+    let properties = BasicProperties::default().with_headers(headers);
+    let (exchange, key) = (WORK_EXCHANGE.into(), fixture.pool().into());
+    let confirm = admin
+        .basic_publish(
+            exchange,
+            key,
+            BasicPublishOptions::default(),
+            body,
+            properties,
+        )
+        .await;
+    assert!(confirm.unwrap().await.unwrap().is_ack());
+}
+
+#[tokio::test]
+async fn a_message_of_an_unknown_version_is_dead_with_its_reason_and_a_replay_keeps_its_version() {
+    let fixture = Fixture::new().await;
+    let mut slot = consumer(fixture.broker(), fixture.pool(), 0).await;
+    publish(fixture.broker(), fixture.pool(), [1]).await;
+    next(&mut slot).await;
+    slot.ack().await;
+    let body = br#"{"task": "of tomorrow"}"#;
+    publish_of_the_future(&fixture, 2, body).await;
+    // The slot goes on with what it can read.
+    publish(fixture.broker(), fixture.pool(), [2]).await;
+    assert_eq!(next(&mut slot).await.message, unit(2));
+    slot.ack().await;
+    let dead = conformance::dead_becomes(fixture.broker(), fixture.pool(), 1).await;
+    let letter = &dead[0];
+    assert_eq!(
+        (letter.code.as_str(), letter.schema),
+        ("unknown_schema", Some(2))
+    );
+    assert!(
+        letter.reason.contains("x-trialmill-schema is 2"),
+        "{letter:?}"
+    );
+    assert_eq!(
+        (letter.unit.as_ref(), letter.body.as_bytes()),
+        (None, &body[..])
+    );
+
+    // Replayed, it reaches the slot again, which still cannot read it: it comes back, as another.
+    let replayed = fixture.broker().replay_dead(&letter.id).await.unwrap();
+    assert_eq!(replayed.as_ref(), Some(letter));
+    publish(fixture.broker(), fixture.pool(), [3]).await;
+    assert_eq!(next(&mut slot).await.message, unit(3));
+    slot.ack().await;
+    let again = conformance::dead_becomes(fixture.broker(), fixture.pool(), 1).await;
+    assert_ne!(again[0].id, letter.id);
+    assert_eq!((again[0].schema, &again[0].code), (Some(2), &letter.code));
+    assert_eq!(slot.restarts(), 0);
+    let discarded = fixture
+        .broker()
+        .discard_all_dead(Some(fixture.pool()))
+        .await;
+    assert_eq!(discarded, Ok(1));
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn looks_and_discards_at_once_lose_nothing_that_nobody_discarded() {
+    let fixture = Fixture::new().await;
+    let dead = conformance::let_die(fixture.broker(), fixture.pool(), &[0, 1, 2, 3, 4, 5]).await;
+    let other = trialmill_broker::RabbitBroker::start(options(&amqp_url()));
+    let mut state = trialmill_broker::Broker::state(&other);
+    let connected = state.wait_for(|state| *state == BrokerState::Connected);
+    within("the other process", connected).await.unwrap();
+    let looking = async {
+        for _ in 0..40 {
+            trialmill_broker::Broker::dead(&other, 1_000).await.unwrap();
+        }
+    };
+    let discarding = async {
+        for letter in &dead[..3] {
+            // Held by a look at that moment, it is looked for again.
+            within("a discard", async {
+                while fixture
+                    .broker()
+                    .discard_dead(&letter.id)
+                    .await
+                    .unwrap()
+                    .is_none()
+                {}
+            })
+            .await;
+        }
+    };
+    tokio::join!(looking, discarding);
+    let mut left = conformance::dead_becomes(fixture.broker(), fixture.pool(), 3).await;
+    left.sort_by_key(|letter| letter.unit.as_ref().map(|unit| unit.unit));
+    let mut expected = dead[3..].to_vec();
+    expected.sort_by_key(|letter| letter.unit.as_ref().map(|unit| unit.unit));
+    let ids = |letters: &[trialmill_broker::DeadLetter]| {
+        letters
+            .iter()
+            .map(|letter| letter.id.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&left), ids(&expected));
+    for letter in left {
+        assert!(
+            fixture
+                .broker()
+                .discard_dead(&letter.id)
+                .await
+                .unwrap()
+                .is_some()
+        );
+    }
+    trialmill_broker::Broker::close(&other).await;
+    fixture.clean_up().await;
+}
