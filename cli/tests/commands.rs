@@ -539,6 +539,7 @@ fn settings_that_are_wrong_are_all_told_and_unknown_ones_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let wrong = trialmill(&["up", "--listen", "0.0.0.0:0"], folder.path())
         .env("AMQP_URL", "amqp://me:hunter2@127.0.0.1:1")
+        .env("TRIALMILL_API_KEY", "hunter2")
         .output()
         .unwrap();
     let text = stderr(&wrong);
@@ -585,5 +586,123 @@ fn the_doctor_fails_on_a_broker_that_is_away_and_shows_no_password() {
     assert!(
         !text.contains("hunter2") && !stderr(&sick).contains("hunter2"),
         "{text}"
+    );
+}
+
+#[test]
+fn keys_are_made_in_the_database_or_through_the_api_and_close_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let create = ["keys", "create", "boss", "--scope", "admin"];
+    let boss = succeed(
+        &[&create[..], &["--data-dir", "mill"]].concat(),
+        folder.path(),
+    );
+    let boss = boss.trim();
+    assert!(boss.starts_with("tm_") && boss.len() == 67, "{boss}");
+
+    let up = Up::start(folder.path());
+    let refused = run(&up.at(&["list"]), folder.path());
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("(401)"), "{}", stderr(&refused));
+    let with = |key: &str, arguments: &[&str]| {
+        let arguments = up.at(arguments);
+        let mut command = trialmill(&arguments, folder.path());
+        command.env("TRIALMILL_API_KEY", key).output().unwrap()
+    };
+    let well = |output: Output| {
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let create = [
+        "keys", "create", "ci", "--scope", "read", "--scope", "submit",
+    ];
+    let limits = ["--expires-days", "7", "--max-active-tasks", "5"];
+    let ci = well(with(boss, &[&create[..], &limits].concat()));
+    let ci = ci.trim();
+    well(with(ci, &["list"]));
+    let forbidden = with(ci, &["keys", "list"]);
+    assert!(
+        stderr(&forbidden).contains("(403)"),
+        "{}",
+        stderr(&forbidden)
+    );
+    let listed = well(with(boss, &["keys", "list"]));
+    assert!(
+        listed.contains("boss") && listed.contains("read,submit"),
+        "{listed}"
+    );
+    let revoked = well(with(boss, &["keys", "revoke", "ci"]));
+    assert!(revoked.contains("'ci' is revoked"), "{revoked}");
+    let refused = with(ci, &["list"]);
+    assert!(stderr(&refused).contains("(401)"), "{}", stderr(&refused));
+    let gone = with(boss, &["keys", "revoke", "../tasks"]);
+    assert!(
+        stderr(&gone).contains("there is no key"),
+        "{}",
+        stderr(&gone)
+    );
+    let audit = well(with(boss, &["keys", "audit", "--json"]));
+    let audit: Value = serde_json::from_str(&audit).unwrap();
+    let told = audit["items"].as_array().unwrap().iter();
+    let told: Vec<_> = told
+        .filter(|event| event["action"] != "request.denied")
+        .map(|event| format!("{} {} {}", event["key"], event["action"], event["target"]))
+        .collect();
+    let expected = [
+        r#""boss" "key.revoke" "ci""#,
+        r#""boss" "key.create" "ci""#,
+        r#""database" "key.create" "boss""#,
+    ];
+    assert_eq!(told, expected);
+    let log = up.terminate();
+    for secret in [boss, ci] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+#[test]
+fn every_fault_of_a_key_is_told_and_an_open_address_wants_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let faulty = [
+        "keys",
+        "create",
+        "a b",
+        "--scope",
+        "root",
+        "--expires-days",
+        "0",
+    ];
+    let faulty = run(
+        &[&faulty[..], &["--data-dir", "mill"]].concat(),
+        folder.path(),
+    );
+    assert_eq!(faulty.status.code(), Some(1));
+    assert_eq!(
+        stderr(&faulty).matches("error: ").count(),
+        3,
+        "{}",
+        stderr(&faulty)
+    );
+    let open = ["up", "--data-dir", "mill", "--listen", "0.0.0.0:0"];
+    let open = run(&open, folder.path());
+    assert_eq!(open.status.code(), Some(1));
+    for word in ["others can reach", "TRIALMILL_API_KEY", "keys create"] {
+        assert!(stderr(&open).contains(word), "{}", stderr(&open));
+    }
+    let reader = [
+        "keys",
+        "create",
+        "r",
+        "--scope",
+        "read",
+        "--data-dir",
+        "mill",
+    ];
+    succeed(&reader, folder.path());
+    let open = ["up", "--data-dir", "mill", "--listen", "0.0.0.0:0"];
+    let open = run(&open, folder.path());
+    assert!(
+        stderr(&open).contains("others can reach"),
+        "a reader cannot manage it"
     );
 }

@@ -29,6 +29,16 @@ impl Cluster {
         path.to_string_lossy().into_owned()
     }
 
+    /// What all processes of the cluster wrote to standard error.
+    pub fn logs(&self) -> String {
+        let files = must(std::fs::read_dir(self.servers.dir()).map_err(Into::into));
+        let paths = files.map(|file| must(file.map_err(Into::into)).path());
+        paths
+            .filter(|path| path.extension().is_some_and(|end| end == "log"))
+            .map(|path| must(std::fs::read_to_string(path).map_err(Into::into)))
+            .collect()
+    }
+
     /// Runs scripts/services on this cluster's own servers.
     pub fn services(&self, arguments: &[&str]) -> String {
         must(self.servers.run_blocking(arguments))

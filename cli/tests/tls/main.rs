@@ -345,7 +345,7 @@ fn whatever_is_wrong_with_an_address_its_password_is_not_repeated(servers: &Serv
         let words = ["waiting for the database", "no connection to the broker"];
         let api = servers.spawn("trialmill-api", &[], &settings);
         let said = api.end(&words).said;
-        assert!(!said.is_empty());
+        assert!(!said.is_empty(), "nothing was said, so nothing was looked at");
     }
 }
 

@@ -9,6 +9,7 @@
 mod adaptive;
 mod hostile;
 mod mission;
+mod secrets;
 
 use reqwest::Method;
 use serde_json::{Value, json};
