@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -119,7 +119,7 @@ pub fn host_and_port(url: &str) -> String {
 }
 
 async fn connected(
-    client: TcpStream,
+    mut client: TcpStream,
     upstream: &str,
     mut weather: watch::Receiver<Weather>,
 ) -> io::Result<()> {
@@ -130,11 +130,12 @@ async fn connected(
     if weather.wait_for(passing).await.is_err() {
         return Ok(());
     }
-    let server = TcpStream::connect(upstream).await?;
+    let mut server = TcpStream::connect(upstream).await?;
     server.set_zero_linger()?;
     server.set_nodelay(true)?;
-    let (client_read, client_write) = client.into_split();
-    let (server_read, server_write) = server.into_split();
+    // Borrowed halves: an owned one that is dropped says goodbye before the reset.
+    let (client_read, client_write) = client.split();
+    let (server_read, server_write) = server.split();
     tokio::select! {
         ended = pass(client_read, server_write, weather.clone()) => ended,
         ended = pass(server_read, client_write, weather) => ended,
@@ -143,8 +144,8 @@ async fn connected(
 
 /// Passes bytes in one direction until either side ends.
 async fn pass(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
     weather: watch::Receiver<Weather>,
 ) -> io::Result<()> {
     let (send, mut receive) = mpsc::channel::<(Instant, Vec<u8>)>(ON_THE_WAY);
