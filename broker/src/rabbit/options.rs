@@ -33,8 +33,8 @@ pub struct RabbitOptions {
     /// The longest one. 10 s: a slot consumes again within 15 s of the broker's return, the
     /// handshake and a refused attempt included.
     pub backoff_most: Duration,
-    /// A consumer that has got nothing for this long asks whether messages wait. 10 s: a question a
-    /// slot and ten seconds is no load, and no slot is deaf for longer than 15 s.
+    /// A consumer that has got nothing for this long asks whether messages wait. 5 s: a question a
+    /// slot and five seconds is no load, and no slot is deaf for longer than 15 s.
     pub first_look: Duration,
     /// If they do, it asks again after this long, and is started again if they still do. 2 s: what was
     /// on its way is there by then.
@@ -57,7 +57,7 @@ impl RabbitOptions {
             operation_timeout: Duration::from_secs(10),
             backoff_least: Duration::from_millis(250),
             backoff_most: Duration::from_secs(10),
-            first_look: Duration::from_secs(10),
+            first_look: Duration::from_secs(5),
             second_look: Duration::from_secs(2),
         }
     }
