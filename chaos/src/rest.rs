@@ -42,7 +42,14 @@ pub async fn check(
         }
         tokio::time::sleep(LOOK).await;
     }
-    for found in cluster.violations().await? {
+    let found = loop {
+        match cluster.violations().await {
+            Ok(found) => break found,
+            Err(error) if began.elapsed() > 2 * SETTLES_WITHIN => return Err(error),
+            Err(_) => tokio::time::sleep(LOOK).await,
+        }
+    };
+    for found in found {
         findings.violation(format!("verify: {found}"));
     }
     dead_letters(observer, planted, findings).await
