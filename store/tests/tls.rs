@@ -25,6 +25,9 @@ async fn a_server_without_tls_is_refused_where_tls_is_demanded() {
         };
         assert!(told.contains("does not speak TLS"), "{mode}: {told}");
         let migrated = PgStore::migrate(&url).await.unwrap_err().to_string();
-        assert!(migrated.contains("does not speak TLS"), "{mode}: {migrated}");
+        assert!(
+            migrated.contains("does not speak TLS"),
+            "{mode}: {migrated}"
+        );
     }
 }

@@ -77,6 +77,14 @@ fn parse(url: &str) -> Result<AmqpUrl, BrokerError> {
     if url.contains('[') {
         return Err(refuse("an IPv6 literal is not supported, give a host name"));
     }
+    let place = url.split_once("://").map_or("", |(_, rest)| rest);
+    let end = place.find(['/', '?', '#']).unwrap_or(place.len());
+    if place[end..].contains('@') {
+        // Else a piece of the password would be taken for the virtual host, which is shown.
+        return Err(refuse(
+            "its login has one of / ? # as it is, or its virtual host an @; percent-encode it",
+        ));
+    }
     // The parser's own message may repeat the URL with its password.
     let uri: AMQPUri = url
         .parse()
@@ -188,6 +196,9 @@ mod tests {
             "amqp://user:pass,hunter2@host",
             "amqp://user:%68%75nter2@host?hunter2=1",
             "amqp://host?password=hunter2",
+            "amqp://user:1/hunter2@host",
+            "amqp://user:/hunter2@host/v",
+            "amqp://user@host/hunter2@x",
         ] {
             let shown = match list.parse::<AmqpUrls>() {
                 Ok(urls) => format!("{urls} {urls:?}"),

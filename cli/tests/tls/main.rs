@@ -309,6 +309,10 @@ fn whatever_is_wrong_with_an_address_its_password_is_not_repeated(servers: &Serv
             format!("postgres://{PG_PASSWORD}"),
             "amqps://guarded:k4nin,amqpw@localhost".to_owned(),
         ),
+        (
+            format!("postgres://guarded:gehe1m@pgpw/secr3t@localhost:{pg_port}/trialmill"),
+            format!("amqps://guarded:1/amqpw@localhost:{amqps_port}/%2f"),
+        ),
         // Elsewhere in the address.
         (
             format!(
@@ -345,7 +349,10 @@ fn whatever_is_wrong_with_an_address_its_password_is_not_repeated(servers: &Serv
         let words = ["waiting for the database", "no connection to the broker"];
         let api = servers.spawn("trialmill-api", &[], &settings);
         let said = api.end(&words).said;
-        assert!(!said.is_empty(), "nothing was said, so nothing was looked at");
+        assert!(
+            !said.is_empty(),
+            "nothing was said, so nothing was looked at"
+        );
     }
 }
 

@@ -97,8 +97,20 @@ fn our_mode(url: &str) -> Result<(String, bool), String> {
     };
     let translated = if url.contains("://") {
         // The client library takes the first @ for the end of the login.
-        let login = url.find('@').map_or(0, |at| at + 1);
-        match url[login..].find('?') {
+        let start = url.find("://").map_or(0, |at| at + 3);
+        let login = url[start..].find('@').map_or(start, |at| start + at + 1);
+        let parameters = url[login..].find('?');
+        let place = parameters.map_or(&url[login..], |at| &url[login..login + at]);
+        if url[start..login].contains(['/', '?', '#']) || place.contains('@') {
+            // Else a piece of the password would be taken for host, database or user, and named in
+            // errors, the server's own among them.
+            return Err(
+                "the login of DATABASE_URL has one of / ? # @ as it is; percent-encode every \
+                 character of a password but letters and digits (%2F %3F %23 %40)"
+                    .to_owned(),
+            );
+        }
+        match parameters {
             None => url.to_owned(),
             Some(at) => {
                 let (address, parameters) = url.split_at(login + at + 1);
@@ -184,6 +196,8 @@ mod tests {
         }
         assert_eq!(mode("postgres://u:sslmode=allow@h/d"), Ok(SslMode::Prefer));
         for (url, told) in [
+            ("postgres://u:a@b@h/d", "%40"),
+            ("postgres://u:a/b@h/d", "%2F"),
             ("postgres://h/d?sslmode=allow", "verify-full"),
             ("postgres://h/d?sslmode=x", "verify-full"),
             ("postgres://h/d?sslrootcert=/ca.pem", CA_SETTING),
@@ -199,6 +213,10 @@ mod tests {
     fn no_complaint_repeats_a_password() {
         for url in [
             "postgres://u:hunter2@h:port/d",
+            "postgres://u:p@hunter2@h/d",
+            "postgres://u:p@x/hunter2@h/d",
+            "postgres://u:p/hunter2@h/d",
+            "postgres://h/d?user=u&password=hunter2@x",
             "postgres://u:p@hunter2@h:x/d",
             "postgres://u:hun?hunter2=x@h/d",
             "postgres://u:x?y&hunter2=z@h/d",
