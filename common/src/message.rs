@@ -82,13 +82,14 @@ pub enum HeaderValue {
 pub enum MessageFault {
     /// There is no version header, or it is not a whole number.
     #[error(
-        "header {SCHEMA_HEADER} is missing or not a whole number; this build reads version {SCHEMA_VERSION}"
+        "header {SCHEMA_HEADER} is missing or not a whole number; this build reads {}",
+        versions_read()
     )]
     MissingSchema,
     /// The version is one that this build does not read.
     #[error(
-        "{SCHEMA_HEADER} is {found}; this build reads version {SCHEMA_VERSION} and the one before it, update the \
-         older side"
+        "{SCHEMA_HEADER} is {found}; this build reads {}, update the older side",
+        versions_read()
     )]
     UnknownSchema {
         /// The version found.
@@ -106,6 +107,15 @@ pub enum MessageFault {
         /// What the JSON reader said, cut at 200 characters.
         detail: String,
     },
+}
+
+/// The versions that this build reads, in words.
+fn versions_read() -> String {
+    let versions: Vec<String> = READERS
+        .iter()
+        .map(|(version, _)| version.to_string())
+        .collect();
+    format!("version {}", versions.join(" and "))
 }
 
 impl MessageFault {

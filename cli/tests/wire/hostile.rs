@@ -5,7 +5,9 @@
 //! What the tests of the API show over SQLite (64 MB bodies, slow bodies, large headers and keys)
 //! is not repeated.
 
+
 use serde_json::{Value, json};
+use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -67,21 +69,21 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, End)> {
         (
             "a grid of 1e12 points",
             body(grid),
-            Fault("/optimization_method", "grid_too_large"),
+            Fault("/param_space", "grid_too_large"),
         ),
         (
             "a step of zero",
             body(space(
                 json!({"type": "float", "low": 0, "high": 1, "step": 0}),
             )),
-            Fault("/param_space/x/step", "out_of_range"),
+            Fault("/param_space/x/step", "step_not_positive"),
         ),
         (
             "a step below zero",
             body(space(
                 json!({"type": "int", "low": 0, "high": 9, "step": -1}),
             )),
-            Fault("/param_space/x/step", "out_of_range"),
+            Fault("/param_space/x/step", "step_not_positive"),
         ),
         ("NaN", raw("/param_space/x/low", "NaN"), not_json()),
         (
@@ -97,12 +99,12 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, End)> {
         (
             "bounds in the wrong order",
             body(float(5.0, -5.0)),
-            Fault("/param_space/x", "bounds"),
+            Fault("/param_space/x/low", "low_above_high"),
         ),
         (
             "a width beyond a double",
             body(float(-1e308, 1e308)),
-            Fault("/param_space/x", "bounds"),
+            Fault("/param_space/x/high", "range_too_wide"),
         ),
         (
             "fifty thousand parameters",
@@ -174,7 +176,7 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, End)> {
             body(space(
                 json!({"type": "categorical", "choices": ["a\0b", "c"]}),
             )),
-            Fault("/param_space/x/choices/0", "control_character"),
+            Fault("/param_space/x/choices/0", "nul_character"),
         ),
         (
             "NUL in the strategy",
@@ -184,12 +186,12 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, End)> {
         (
             "NUL in a stock code",
             body(with("/stock_codes", json!(["600000.SH\0"]))),
-            Fault("/stock_codes", "not_allowed"),
+            Fault("/stock_codes/0", "malformed_symbol"),
         ),
         (
             "NUL in a condition",
             body(with("/result_constraints", json!(["value < '\0'"]))),
-            Fault("/result_constraints/0", "type_mismatch"),
+            Fault("/result_constraints/0", "control_character"),
         ),
         (
             "the largest u64 as a seed",
@@ -278,7 +280,7 @@ fn heads() -> Vec<(&'static str, Vec<u8>, u16)> {
         (
             "a length that would be 16 exabytes",
             format!("{post}content-length: 18446744073709551615\r\n\r\n{{").into_bytes(),
-            413,
+            431,
         ),
         (
             "NUL in a path",
@@ -311,6 +313,36 @@ fn heads() -> Vec<(&'static str, Vec<u8>, u16)> {
             431,
         ),
     ]
+}
+
+/// Posts a body. A database that is slow to answer on a busy machine is no answer to it, and the same
+/// key makes a repetition harmless.
+async fn submit(
+    http: &reqwest::Client,
+    cluster: &Cluster,
+    name: &str,
+    body: Vec<u8>,
+) -> (u16, Value) {
+    let began = Instant::now();
+    let key: String = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    loop {
+        let response = http
+            .post(cluster.url(TASKS))
+            .header("content-type", "application/json")
+            .header("idempotency-key", &key)
+            .body(body.clone())
+            .send()
+            .await
+            .unwrap();
+        let status = response.status().as_u16();
+        let answer: Value = response.json().await.unwrap_or_default();
+        if status != 503 {
+            // A repetition of what was stored after all.
+            let status = if status == 200 { 201 } else { status };
+            return (status, answer);
+        }
+        assert!(began.elapsed() < PATIENCE, "{name}: {answer}");
+    }
 }
 
 async fn exchange(address: &str, bytes: &[u8]) -> String {
@@ -357,15 +389,7 @@ async fn hostile_input_is_refused_with_its_reason_or_kept_as_it_came() {
     let mut kept = 0;
     for (name, body, end) in bodies() {
         let sent: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let response = http
-            .post(cluster.url(TASKS))
-            .header("content-type", "application/json")
-            .body(body)
-            .send()
-            .await
-            .unwrap();
-        let status = response.status().as_u16();
-        let answer: Value = response.json().await.unwrap_or_default();
+        let (status, answer) = submit(&http, &cluster, name, body).await;
         let class = answer["type"].as_str().unwrap_or_default();
         let class = class
             .strip_prefix("urn:trialmill:problem:")
