@@ -296,6 +296,67 @@ fn a_task_goes_through_the_embedded_service_and_its_database_verifies() {
     assert!(verify.status.success(), "{}", stdout(&verify));
 }
 
+#[test]
+fn a_task_is_extended_cloned_and_retried_by_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let up = Up::start(folder);
+    let id = submit_sleeping(&up, folder, 0.001, 12);
+    let watch = |id: &str| run(&up.at(&["watch", id]), folder).status.code();
+    assert_eq!(watch(&id), Some(0));
+    let document = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&succeed(&up.at(arguments), folder)).unwrap()
+    };
+    let trials = |id: &str| -> Vec<(Value, Value)> {
+        let listed = succeed(&up.at(&["trials", id, "--json"]), folder);
+        let read = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+        let lines = listed.lines().map(read);
+        lines
+            .map(|t| (t["params"].clone(), t["values"].clone()))
+            .collect()
+    };
+    let longer = document(&["extend", &id, "20", "--name", "longer", "--watch", "--json"]);
+    assert_eq!(longer["status"], "completed");
+    assert_eq!(longer["completed_trials"], 20);
+    assert_eq!(longer["task_name"], "longer");
+    assert_eq!(longer["origin"]["how"], "extend");
+    let longer = longer["task_id"].as_str().unwrap();
+    assert_eq!(trials(longer)[..12], trials(&id));
+    let shown = succeed(&up.at(&["show", longer]), folder);
+    assert!(
+        shown.contains(&format!("extend of {id}, 12 trials copied")),
+        "{shown}"
+    );
+
+    let cloned = document(&["clone", &id, "--seed", "5", "--watch", "--json"]);
+    assert_eq!(cloned["completed_trials"], 12);
+    assert_ne!(trials(cloned["task_id"].as_str().unwrap()), trials(&id));
+
+    let nothing = run(&up.at(&["retry", &id]), folder);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(
+        stderr(&nothing).contains("nothing is left to run"),
+        "{}",
+        stderr(&nothing)
+    );
+    let slow = submit_sleeping(&up, folder, 0.05, 40);
+    succeed(&up.at(&["cancel", &slow]), folder);
+    assert_eq!(watch(&slow), Some(2));
+    let key = [
+        "retry",
+        slow.as_str(),
+        "--idempotency-key",
+        "once",
+        "--json",
+    ];
+    let first = document(&key);
+    assert_eq!(document(&key)["task_id"], first["task_id"]);
+    assert_eq!(watch(first["task_id"].as_str().unwrap()), Some(0));
+    up.terminate();
+    let verify = run(&["verify", "--data-dir", "mill"], folder);
+    assert!(verify.status.success(), "{}", stdout(&verify));
+}
+
 /// Submits a search whose trials wait for so many seconds; returns its id.
 fn submit_sleeping(up: &Up, folder: &Path, seconds: f64, n_trials: u32) -> String {
     let request = serde_json::json!({
@@ -501,6 +562,9 @@ fn the_help_of_every_command_works_and_names_its_environment() {
         "cancel",
         "pause",
         "resume",
+        "retry",
+        "clone",
+        "extend",
         "explain",
         "replay",
         "backtest",
@@ -526,7 +590,7 @@ fn the_help_of_every_command_works_and_names_its_environment() {
             "{first} in\n{overview}"
         );
     }
-    for later in ["retry", "clone", "export", "compare"] {
+    for later in ["export", "compare"] {
         assert!(
             !overview.contains(&format!("  {later} ")),
             "{later} is not built yet"

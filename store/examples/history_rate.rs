@@ -1,7 +1,8 @@
-//! How fast the history of a task is written and read: trials per second, on the PostgreSQL of
-//! `DATABASE_URL` (whose schema must be current) or, without arguments to say so, on a SQLite file.
+//! How fast the history of a task is written, read, and copied into a retry: trials per second, on
+//! the PostgreSQL of `DATABASE_URL` (whose schema must be current) or, without arguments to say so,
+//! on a SQLite file. One trial in FAIL_EVERY fails (0: only the last).
 //!
-//! `cargo run --release -p trialmill-store --example history_rate -- postgres|sqlite [TRIALS] [PER_FLUSH]`
+//! `cargo run --release -p trialmill-store --example history_rate -- postgres|sqlite [TRIALS] [PER_FLUSH] [FAIL_EVERY]`
 
 #![expect(clippy::print_stdout, reason = "figures are for the person who asked")]
 
@@ -11,16 +12,18 @@ use std::sync::Arc;
 use std::time::Instant;
 use trialmill_common::protocol::StopRules;
 use trialmill_common::protocol::board::UnitEnd;
-use trialmill_common::state::{Direction, Priority, TaskId, TaskKind, WorkerId};
-use trialmill_common::trial::{EndedTrial, Evaluation, Outcome};
+use trialmill_common::state::{
+    Direction, OriginHow, Priority, StopReason, TaskId, TaskKind, WorkerId,
+};
+use trialmill_common::trial::{EndedTrial, Evaluation, Failure, FailureKind, Outcome};
 use trialmill_search::{ParamValue, Point};
 use trialmill_store::postgres::{PgOptions, PgStore};
-use trialmill_store::rows::{NewTask, UnitRef};
+use trialmill_store::rows::{NewTask, Origin, Submitted, UnitRef};
 use trialmill_store::sqlite::SqliteStore;
 use trialmill_store::{Keep, Store, Timing, UnitFlush};
 use uuid::Uuid;
 
-fn task(n_trials: u32) -> NewTask {
+fn task_of(n_trials: u32) -> NewTask {
     NewTask {
         id: TaskId(Uuid::now_v7()),
         kind: TaskKind::HyperparameterOptimization,
@@ -49,16 +52,27 @@ fn task(n_trials: u32) -> NewTask {
     }
 }
 
-fn ended(number: u32) -> EndedTrial {
+fn ended(number: u32, fails: bool) -> EndedTrial {
     let x = f64::from(number);
-    EndedTrial {
-        number,
-        point: Point::new(vec![ParamValue::Float(x); 5]),
-        outcome: Outcome::Completed(Evaluation {
+    let outcome = if fails {
+        Outcome::Failed(Failure {
+            kind: FailureKind::Panic,
+            message: "planted".to_owned(),
+            causes: vec![],
+            hint: String::new(),
+            worker: "here".to_owned(),
+        })
+    } else {
+        Outcome::Completed(Evaluation {
             values: vec![x],
             metrics: vec![("value".to_owned(), Ok(x))],
             ..Evaluation::default()
-        }),
+        })
+    };
+    EndedTrial {
+        number,
+        point: Point::new(vec![ParamValue::Float(x); 5]),
+        outcome,
         duration_ms: 0.1,
         window: None,
     }
@@ -72,6 +86,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => Ok(default),
     };
     let (n_trials, per_flush) = (number(1, 500_000)?, number(2, 1_000)?);
+    let fail_every = number(3, 0)?;
+    let fails = |number: u32| match fail_every {
+        0 => number + 1 == n_trials,
+        every => number % every == every - 1,
+    };
     let folder = tempfile::tempdir()?;
     let store: Arc<dyn Store> = match arguments.first().map(String::as_str) {
         Some("postgres") => {
@@ -84,7 +103,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Timing::default(),
         )?),
     };
-    let task = task(n_trials);
+    let task = task_of(n_trials);
     let id = task.id;
     store.submit(task, None).await?;
     let unit = UnitRef { task: id, unit: 0 };
@@ -97,7 +116,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let flush = UnitFlush {
             lease: claim.lease,
             recorded_before: first,
-            trials: (first..last).map(ended).collect(),
+            trials: (first..last).map(|n| ended(n, fails(n))).collect(),
             end: if last == n_trials {
                 UnitEnd::Close
             } else {
@@ -136,6 +155,38 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let micros = began.elapsed().as_micros() / 100;
         println!("nothing new: {micros} us");
     }
+    let retry = NewTask {
+        origin: Some(Origin {
+            task: id,
+            how: OriginHow::Retry,
+        }),
+        ..task_of(n_trials)
+    };
+    let began = Instant::now();
+    let Submitted::Created(row) = store.submit(retry, None).await? else {
+        return Err("the retry was not accepted".into());
+    };
+    let (copied, units) = (row.ledger.copied.trials, row.ledger.copied.units);
+    println!(
+        "copied: {:.0} trials/s, {copied} trials in {units} runs, {:.1} s",
+        rate(copied as usize, began),
+        began.elapsed().as_secs_f64()
+    );
+    for what in ["status", "claim"] {
+        let began = Instant::now();
+        if what == "status" {
+            store.task(row.id).await?;
+        } else {
+            let unit = UnitRef {
+                task: row.id,
+                unit: units,
+            };
+            store.claim(unit, WorkerId(Uuid::new_v4())).await?;
+        }
+        println!("{what} of the retry: {} us", began.elapsed().as_micros());
+    }
+    store.stop(row.id, StopReason::Cancelled).await?;
+    store.delete(row.id).await?;
     store.delete(id).await?;
     while store.tidy(&Keep::default()).await?.more {}
     Ok(())

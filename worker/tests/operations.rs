@@ -196,11 +196,11 @@ async fn a_search_without_improvement_stops_its_other_trials() {
     worker.drain().await;
     assert_eq!(mill.store.verify().await.unwrap(), []);
     // Each recorded trial is that of an undisturbed run.
-    let without_rules = TaskSpec {
+    let unruled = TaskSpec {
         stop: StopRules::default(),
         ..spec
     };
-    let all = undisturbed(&without_rules).await;
+    let all = undisturbed(&unruled).await;
     for trial in mill.results(id).await {
         assert_eq!(trial, all[trial.0 as usize]);
     }
