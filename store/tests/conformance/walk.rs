@@ -85,13 +85,14 @@ impl Walk {
         task.planned = planned;
         task.direction = [Direction::Minimize, Direction::Maximize][steps.below(2) as usize];
         task.adaptive = steps.below(2) == 0;
-        if steps.below(3) == 0 {
+        // An unlucky task has neither: it would end before it is given up.
+        if !unlucky && steps.below(3) == 0 {
             task.rules = StopRules {
                 target: [None, Some(0.0), Some(-4.0)][steps.below(3) as usize],
                 patience: [None, Some(2), Some(12)][steps.below(3) as usize],
             };
         }
-        let board = if steps.below(2) == 0 {
+        let board = if !unlucky && steps.below(2) == 0 {
             let how = [OriginHow::Retry, OriginHow::Extend][steps.below(2) as usize];
             let origin = ended(&given, planned, &mut steps).await;
             let rows = given.trials(origin).await;
