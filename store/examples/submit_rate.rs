@@ -10,6 +10,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 use trialmill_common::key::Quota;
+use trialmill_common::protocol::StopRules;
 use trialmill_common::state::{Direction, Priority, TaskId, TaskKind};
 use trialmill_store::postgres::{PgOptions, PgStore};
 use trialmill_store::rows::{NewTask, Submitted};
@@ -45,6 +46,8 @@ fn task(key: &str) -> NewTask {
         snapshot: BTreeMap::new(),
         engine: "e1".to_owned(),
         submitted_by: Some(key.to_owned()),
+        rules: StopRules::default(),
+        origin: None,
     }
 }
 

@@ -5,7 +5,6 @@
 //! What the tests of the API show over SQLite (64 MB bodies, slow bodies, large headers and keys)
 //! is not repeated.
 
-
 use serde_json::{Value, json};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
