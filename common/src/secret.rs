@@ -72,6 +72,10 @@ pub fn masked(address: &str) -> String {
         Some((login, _)) if login.contains(['?', '#']) => {
             return format!("{scheme}://{NOT_SHOWN}");
         }
+        // A login without a password and more behind it: a path with an @, or a password after it.
+        Some((login, _)) if !login.contains(':') && login.contains(['/', '@']) => {
+            return format!("{scheme}://{NOT_SHOWN}");
+        }
         Some((login, place)) => (Some(login), place),
         None => (None, rest),
     };
