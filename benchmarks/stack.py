@@ -124,6 +124,7 @@ class Stack:
         self.port = free_port()
         self.env["TRIALMILL_LISTEN"] = f"127.0.0.1:{self.port}"
         self.env["TRIALMILL_LOG"] = "warn"
+        self.env["TRIALMILL_RATE_PER_SECOND"] = "0"  # one address here sends what many would
         self.env["TRIALMILL_SLOTS"] = "1"
         self.env.update(env or {})
         if statements:
