@@ -1,6 +1,7 @@
 //! Dead letters: messages that nobody could use. Looking at them changes nothing, and removing one
 //! costs no work: its unit is in the database.
 
+use crate::access::Caller;
 use crate::answer::{DeadLetterAnswer, DeadList, Discarded};
 use crate::docs::operation;
 use crate::extract::{DeadPath, DeadQuery, Search, page_size};
@@ -62,22 +63,31 @@ async fn list(
 
 async fn replay(
     State(state): State<AppState>,
+    caller: Caller,
     DeadPath(id): DeadPath,
 ) -> Result<Json<DeadLetterAnswer>, Problem> {
     let found = state.broker.replay_dead(&id).await?;
+    if found.is_some() {
+        state.tell(&caller, "dead.replay", id.as_str()).await;
+    }
     found.map(answer).map(Json).ok_or_else(|| none_of(&id))
 }
 
 async fn discard(
     State(state): State<AppState>,
+    caller: Caller,
     DeadPath(id): DeadPath,
 ) -> Result<Json<DeadLetterAnswer>, Problem> {
     let found = state.broker.discard_dead(&id).await?;
+    if found.is_some() {
+        state.tell(&caller, "dead.discard", id.as_str()).await;
+    }
     found.map(answer).map(Json).ok_or_else(|| none_of(&id))
 }
 
 async fn discard_all(
     State(state): State<AppState>,
+    caller: Caller,
     Search(query): Search<DeadQuery>,
 ) -> Result<Json<Discarded>, Problem> {
     let mut faults = Vec::new();
@@ -90,6 +100,8 @@ async fn discard_all(
         return Err(Problem::invalid(faults));
     }
     let discarded = state.broker.discard_all_dead(pool).await?;
+    let of = pool.map_or_else(|| "all".to_owned(), |pool| format!("all of {pool}"));
+    state.tell(&caller, "dead.discard", of).await;
     Ok(Json(Discarded { discarded }))
 }
 

@@ -131,3 +131,7 @@ pub const MAX_DENIED_CALLERS: usize = 10;
 
 /// What a client whose key has too much in work is told to wait, in seconds: tasks take their time.
 pub const RETRY_QUOTA_SECONDS: u32 = 60;
+
+/// Submissions that copy the trials of another task at a time: each may hold a connection of the
+/// eight for half a minute.
+pub const COPIES_AT_A_TIME: usize = 2;

@@ -149,8 +149,6 @@ impl<S> Connection<S> {
     ) -> Poll<io::Result<T>> {
         if write.is_ready() {
             self.waiting = None;
-            let deadline = Instant::now() + self.quiet;
-            self.silence.as_mut().reset(deadline);
             return write;
         }
         let deadline = Instant::now() + self.stall;
@@ -162,6 +160,16 @@ impl<S> Connection<S> {
             io::ErrorKind::TimedOut,
             format!("the peer took no bytes for {:?}", self.stall),
         )))
+    }
+}
+
+impl<S> Connection<S> {
+    /// Bytes that were written are an answer; an empty flush, of which there are many, is none.
+    fn answered(&mut self, write: &Poll<io::Result<usize>>) {
+        if matches!(write, Poll::Ready(Ok(bytes)) if *bytes > 0) {
+            let deadline = Instant::now() + self.quiet;
+            self.silence.as_mut().reset(deadline);
+        }
     }
 }
 
@@ -188,6 +196,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let write = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.answered(&write);
         self.watch(context, write)
     }
 
@@ -207,6 +216,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let write = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.answered(&write);
         self.watch(context, write)
     }
 
@@ -255,6 +265,8 @@ mod tests {
         connection.write_all(&[1]).await.unwrap();
         let answered = begun.elapsed();
         let dropped = loop {
+            // As the HTTP library does at every turn, whether there is something to send or not.
+            connection.flush().await.unwrap();
             if let Err(error) = connection.read_exact(&mut byte).await {
                 break error;
             }

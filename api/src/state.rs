@@ -2,7 +2,7 @@
 
 use crate::access::{Access, AccessSettings, Caller};
 use crate::key::ApiKey;
-use crate::limits::MAX_EVENT_STREAMS;
+use crate::limits::{COPIES_AT_A_TIME, MAX_EVENT_STREAMS};
 use crate::tasks::{Checks, Partners, Tails};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -21,6 +21,8 @@ pub struct AppState {
     pub(crate) access: Arc<Access>,
     /// One permit per watcher of events.
     pub(crate) streams: Arc<Semaphore>,
+    /// One permit per submission that copies trials.
+    pub(crate) copies: Arc<Semaphore>,
     /// What watchers of events wait for.
     pub(crate) tails: Tails,
     /// Where submitted tasks are checked.
@@ -39,6 +41,7 @@ impl AppState {
             broker,
             access: Arc::new(Access::new(AccessSettings::default())),
             streams: Arc::new(Semaphore::new(MAX_EVENT_STREAMS)),
+            copies: Arc::new(Semaphore::new(COPIES_AT_A_TIME)),
             checks: Checks::new(),
             partners: Partners::new(),
         }

@@ -39,6 +39,9 @@ pub const KEYS_HELP: &str = "Environment:
                           without the API (or DATABASE_URL_FILE, a file that holds it)
   TRIALMILL_URL           else: address of the API [default: http://127.0.0.1:8080]
   TRIALMILL_API_KEY       a key with the scope admin for the API; or TRIALMILL_API_KEY_FILE
+  TRIALMILL_DATABASE_CA_FILE, TRIALMILL_CA_FILE
+                          PEM files with the authorities of their certificates, instead of the
+                          system's
   TRIALMILL_LOG           what is logged, such as warn or trialmill=debug";
 
 /// For `--help` of the commands that need neither.

@@ -596,13 +596,18 @@ impl Ledger {
         let limit = self.open_limit(live_slots);
         while self.open_units < limit && self.next_number < self.planned {
             let Some(end) = self.gap_end() else { return };
-            let remaining = self.planned - self.next_number - self.copied.trials_ahead();
+            let handed_out = self.next_number + self.copied.trials_ahead();
+            let remaining = self.planned.saturating_sub(handed_out);
             let share = if limit == 1 {
                 remaining
             } else {
                 (remaining / (2 * limit)).clamp(1, MAX_UNIT_TRIALS)
             };
-            let count = share.min(end - self.next_number);
+            let count = share.min(end.saturating_sub(self.next_number));
+            if count == 0 {
+                // An older build has handed out copied numbers; nothing more can be made of it.
+                return;
+            }
             let first = self.next_number;
             self.next_number += count;
             self.pass_copied();

@@ -1,6 +1,11 @@
 -- Very many tasks at a time: what is done often reads what it needs and no more.
 -- Only additions, so that builds of V5 go on while workers are replaced.
 
+-- First, since it reads all trials: writers wait for it, and nobody else.
+-- The few trials that did not complete, found without reading the many that did.
+create index trials_not_completed on trials (task_id, outcome, number)
+    where outcome in ('failed', 'pruned');
+
 -- Requests and specs of new rows are stored out of line, whatever their size: a row that is counted,
 -- listed by state or updated by every flush is then some 400 bytes and not thousands. Room on the
 -- page lets an update stay beside the row it replaces.
@@ -37,6 +42,6 @@ create index tasks_without_unit on tasks (id)
 create index tasks_listed on tasks (kind, state, strategy);
 alter table tasks set (autovacuum_vacuum_insert_scale_factor = 0.05);
 
--- The few trials that did not complete, found without reading the many that did.
-create index trials_not_completed on trials (task_id, outcome, number)
-    where outcome in ('failed', 'pruned');
+-- What a key has in work, where its bound seems to be passed.
+create index tasks_of_key on tasks ((coalesce(submitted_by, '')))
+    where state in ('queued', 'running', 'paused');

@@ -389,8 +389,8 @@ pub(crate) async fn start_trial(shared: &Shared, unit: &HeldUnit, trial: &Runnin
                 tracing::warn!(trial.number = trial.number, %error, "a trial could not be announced yet");
             }
             Err(error) => {
-                tracing::error!(trial.number = trial.number, %error, "an announcement was refused");
-                return unit.raise(Signal::HandBack);
+                let why = format!("trial {} cannot be announced: {error}", trial.number);
+                return unit.cannot_run(Cannot::anywhere(shared, &why));
             }
         }
         tokio::select! {

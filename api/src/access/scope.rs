@@ -8,14 +8,15 @@ use trialmill_common::state::KeyScope;
 pub(super) enum Need {
     /// Nothing, and it is never too much: the health of the process.
     Nothing,
-    /// No key: the description of the API, which says nothing about tasks or data.
+    /// No key: readiness, and the description of the API. They say nothing about tasks or data.
     NoKey,
     /// A key with this scope.
     Key(KeyScope),
 }
 
-const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
-const DESCRIPTION: [&str; 3] = ["/", "/openapi.json", "/docs"];
+const HEALTH: [&str; 1] = ["/healthz"];
+/// Readiness writes to the database, so that it has a rate like everything else.
+const OPEN: [&str; 4] = ["/readyz", "/", "/openapi.json", "/docs"];
 /// What only administrators see and change, with everything below it.
 const ADMINISTRATION: [&str; 3] = ["/api/v1/keys", "/api/v1/audit", "/api/v1/dead"];
 
@@ -25,7 +26,7 @@ pub(super) fn need(method: &Method, path: &str) -> Need {
     if HEALTH.contains(&path) {
         return Need::Nothing;
     }
-    if DESCRIPTION.contains(&path) {
+    if OPEN.contains(&path) {
         return Need::NoKey;
     }
     let below = |prefix: &&str| {
@@ -52,6 +53,7 @@ mod tests {
         let cases = [
             (Method::GET, "/healthz", Need::Nothing),
             (Method::GET, "/docs", Need::NoKey),
+            (Method::GET, "/readyz", Need::NoKey),
             (Method::GET, task, Need::Key(KeyScope::Read)),
             (Method::HEAD, "/nothing", Need::Key(KeyScope::Read)),
             (Method::POST, "/api/v1/tasks", Need::Key(KeyScope::Submit)),

@@ -5,7 +5,7 @@ use super::{find, no_such_task, view};
 use crate::access::Caller;
 use crate::answer::TaskStatus;
 use crate::extract::{Scope, TaskPath};
-use crate::problem::Problem;
+use crate::problem::{Class, Problem};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -20,9 +20,12 @@ pub(super) async fn cancel(
     TaskPath(id): TaskPath,
 ) -> Result<Json<TaskStatus>, Problem> {
     find(&state, scope, id).await?;
-    let task = done(id, state.store.stop(id, StopReason::Cancelled).await?)?;
-    state.tell(&caller, "task.cancel", id.to_string()).await;
-    answer(&state, &task).await
+    to_the_end(async move {
+        let task = done(id, state.store.stop(id, StopReason::Cancelled).await?)?;
+        state.tell(&caller, "task.cancel", id.to_string()).await;
+        answer(&state, &task).await
+    })
+    .await
 }
 
 pub(super) async fn pause(
@@ -32,9 +35,12 @@ pub(super) async fn pause(
     TaskPath(id): TaskPath,
 ) -> Result<Json<TaskStatus>, Problem> {
     find(&state, scope, id).await?;
-    let task = done(id, state.store.pause(id).await?)?;
-    state.tell(&caller, "task.pause", id.to_string()).await;
-    answer(&state, &task).await
+    to_the_end(async move {
+        let task = done(id, state.store.pause(id).await?)?;
+        state.tell(&caller, "task.pause", id.to_string()).await;
+        answer(&state, &task).await
+    })
+    .await
 }
 
 pub(super) async fn resume(
@@ -44,9 +50,12 @@ pub(super) async fn resume(
     TaskPath(id): TaskPath,
 ) -> Result<Json<TaskStatus>, Problem> {
     find(&state, scope, id).await?;
-    let task = done(id, state.store.resume(id).await?)?;
-    state.tell(&caller, "task.resume", id.to_string()).await;
-    answer(&state, &task).await
+    to_the_end(async move {
+        let task = done(id, state.store.resume(id).await?)?;
+        state.tell(&caller, "task.resume", id.to_string()).await;
+        answer(&state, &task).await
+    })
+    .await
 }
 
 /// No body: the task is gone.
@@ -57,9 +66,21 @@ pub(super) async fn delete(
     TaskPath(id): TaskPath,
 ) -> Result<StatusCode, Problem> {
     find(&state, scope, id).await?;
-    done(id, state.store.delete(id).await?)?;
-    state.tell(&caller, "task.delete", id.to_string()).await;
-    Ok(StatusCode::NO_CONTENT)
+    to_the_end(async move {
+        done(id, state.store.delete(id).await?)?;
+        state.tell(&caller, "task.delete", id.to_string()).await;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// Does and tells of it whether the client waits for the answer or not.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::spawn(work)
+        .await
+        .unwrap_or_else(|error| Err(Problem::new(Class::Internal, error.to_string())))
 }
 
 async fn answer(state: &AppState, task: &TaskRow) -> Result<Json<TaskStatus>, Problem> {

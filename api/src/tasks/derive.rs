@@ -127,6 +127,11 @@ async fn derive(
         );
         return Err(Problem::new(Class::Conflict, detail));
     }
+    // Copies hold a connection for long: a few at a time, so that the others are free for the rest.
+    let _copying = match how.copies() {
+        true => state.copies.acquire().await.ok(),
+        false => None,
+    };
     store(state, caller, new, key, scope).await
 }
 
@@ -171,13 +176,11 @@ fn refusal(task: &TaskRow, how: OriginHow) -> Option<String> {
 
 /// The rule of its own by which a task ended.
 fn own_rule(task: &TaskRow) -> Option<StopReason> {
-    let by_rule = |reason: &StopReason| {
-        matches!(
-            reason,
-            StopReason::TargetReached | StopReason::NoImprovement
-        )
-    };
-    task.ledger.stop_reason.filter(by_rule)
+    // Not the stop reason: a cancel outranks a rule that was met before it.
+    let ledger = &task.ledger;
+    ledger
+        .rules
+        .met(ledger.direction, ledger.best, ledger.since_best)
 }
 
 /// Warnings that are about the origin alone, or are told anew.

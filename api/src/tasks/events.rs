@@ -80,6 +80,8 @@ pub(super) async fn stream(
             ),
         ));
     };
+    // One who claims to have seen more than there is has seen what there is.
+    let after = after.min(task.ledger.seq);
     let tail = state.tails.watch(id, task.ledger.seq);
     let watcher = Watcher {
         newest: tail.subscribe(),

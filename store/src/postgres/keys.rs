@@ -138,6 +138,26 @@ pub(super) async fn touch(client: &mut Object, id: i64) -> Result<(), PgError> {
     Ok(())
 }
 
+/// Whether the key of a task has as many active ones as it may already. Read without a lock, before
+/// costly work; [`over_quota`] decides.
+pub(super) async fn is_full(
+    tx: &Transaction<'_>,
+    task: &NewTask,
+    quota: Quota,
+) -> Result<Option<OverQuota>, PgError> {
+    let key = task.submitted_by.as_deref().unwrap_or_default();
+    let statement = tx
+        .prepare_cached("select active_tasks from key_loads where key = $1")
+        .await?;
+    let row = tx.query_opt(&statement, &[&key]).await?;
+    let active_tasks = row.map_or(0, |row| count_of(row.get(0)));
+    let load = Load {
+        active_tasks: active_tasks + 1,
+        backlog_trials: 0,
+    };
+    Ok(quota.check(load).err())
+}
+
 /// Whether the task that this transaction has inserted is too much for its key. From here to the
 /// commit the submissions of the key wait for each other.
 pub(super) async fn over_quota(

@@ -34,6 +34,9 @@ pub(super) async fn submit(
     let live_slots = task::live_slots(&tx, &new.pool, lease).await?;
     match new.origin {
         Some(origin) if origin.how.copies() => {
+            if let Some(over) = keys::is_full(&tx, new, quota).await? {
+                return Ok(Submitted::OverQuota(over));
+            }
             let ledger = Ledger::accepted(new.plan());
             insert_task(&tx, new, &ledger, snapshot.as_deref()).await?;
             if !derive::begin(&tx, new, origin, live_slots).await? {

@@ -163,18 +163,15 @@ pub(super) async fn remove_task(tx: &Transaction<'_>, id: TaskId) -> Result<u64,
     let rows = int(TIDY_ROWS);
     tx.execute(
         "insert into deleted_tasks (task_id, next_number)
-         select id, $2 from tasks where id = $1 and next_number > $2 on conflict do nothing",
+         select id, $2 from tasks where id = $1 and planned > $2 on conflict do nothing",
         &[&id.0, &rows],
     )
     .await?;
     let remove = "delete from trials where task_id = $1 and number < $2";
     let trials = tx.execute(remove, &[&id.0, &rows]).await?;
-    for statement in [
-        "delete from idempotency_keys where task_id = $1",
-        "delete from tasks where id = $1",
-    ] {
-        tx.execute(statement, &[&id.0]).await?;
-    }
+    // A key of a task that is gone is free, and goes with its day.
+    tx.execute("delete from tasks where id = $1", &[&id.0])
+        .await?;
     Ok(trials)
 }
 

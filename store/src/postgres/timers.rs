@@ -139,8 +139,10 @@ async fn reap_task(
 async fn give_up(client: &mut Object) -> Result<Vec<TaskId>, PgError> {
     let rows = client
         .query(
-            "select distinct task_id from units
-             where state = 'queued' and unable > 0 and unable >= $1 order by task_id",
+            "select distinct u.task_id from units u join tasks t on t.id = u.task_id
+             where u.state = 'queued' and u.unable > 0 and u.unable >= $1
+                and t.state in ('queued', 'running') and t.stop_requested is null
+             order by u.task_id",
             &[&int(MOST_UNABLE)],
         )
         .await?;

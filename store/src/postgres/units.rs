@@ -61,7 +61,7 @@ const LINE: &str = "
         cross join lateral (
             select u.*, row_number() over (order by u.number) as nth from units u
             where u.task_id = a.id and u.state = 'queued' and (u.publish_at <= now()) is true
-            order by u.number limit $2) u
+            order by u.number limit least($2, 32)) u
         left join served s on s.task_id = a.id
         where keys.key is not null),
     ordered as (

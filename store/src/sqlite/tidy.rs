@@ -159,7 +159,7 @@ pub(super) fn remove_task(tx: &Tx, id: TaskId) -> Result<u32, StoreError> {
     tx.connection
         .prepare_cached(
             "insert into deleted_tasks (task_id, next_number, deleted_at)
-             select id, ?2, ?3 from tasks where id = ?1 and next_number > ?2
+             select id, ?2, ?3 from tasks where id = ?1 and planned > ?2
              on conflict do nothing",
         )?
         .execute(params![id, TIDY_ROWS, tx.now])?;
@@ -167,12 +167,9 @@ pub(super) fn remove_task(tx: &Tx, id: TaskId) -> Result<u32, StoreError> {
         .connection
         .prepare_cached("delete from trials where task_id = ?1 and number < ?2")?
         .execute(params![id, TIDY_ROWS])?;
-    for rows in [
-        "delete from idempotency_keys where task_id = ?1",
-        "delete from tasks where id = ?1",
-    ] {
-        tx.connection.execute(rows, [&id])?;
-    }
+    // A key of a task that is gone is free, and goes with its day.
+    tx.connection
+        .execute("delete from tasks where id = ?1", [&id])?;
     Ok(u32::try_from(trials).unwrap_or(TIDY_ROWS))
 }
 
