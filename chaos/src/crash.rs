@@ -131,6 +131,9 @@ fn tell(outcome: &Outcome) {
     say(&format!(
         "  {name:<20} {workers} workers  seed {seed:<4} {seconds:5.1} s  {verdict}"
     ));
+    for violation in &outcome.violations {
+        say(&format!("    {violation}"));
+    }
 }
 
 /// Prints the table; whether nothing was violated.
