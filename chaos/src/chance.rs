@@ -14,7 +14,8 @@ impl Chance {
         let mut stream = Self(seed);
         for byte in purpose.bytes() {
             stream.0 ^= u64::from(byte);
-            stream.bits();
+            // Mixed, not only stepped: else the streams of two names may be one.
+            stream.0 = stream.bits();
         }
         stream
     }
