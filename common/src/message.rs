@@ -6,7 +6,7 @@
 //!
 //! Wire form: a JSON body `{"task_id": "...", "unit": 3}` with the version in the header
 //! [`SCHEMA_HEADER`]. A reader accepts [`SCHEMA_VERSION`] and the version before it, so that builds of two
-//! versions work side by side ([`READERS`] has one reader for each; there is no version before 1). Unknown fields
+//! versions work side by side (`READERS` has one reader for each; there is no version before 1). Unknown fields
 //! of the body are ignored, so that a newer writer may add some without a new version. A message of any other
 //! version is put aside with its reason; its unit is in the database and is published again.
 
