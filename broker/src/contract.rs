@@ -64,9 +64,9 @@ pub trait Broker: Send + Sync {
     /// The broker is not connected or did not answer in time.
     async fn discard_dead(&self, id: &str) -> Result<Option<DeadLetter>, BrokerError>;
 
-    /// Removes the dead letters of a pool (of all pools without one) that are there now; how many.
-    /// At most [`MAX_DEAD_SEARCHED`](crate::MAX_DEAD_SEARCHED) are looked at; what dies meanwhile
-    /// stays.
+    /// Removes the dead letters of a pool (of all pools without one); how many. At most
+    /// [`MAX_DEAD_SEARCHED`](crate::MAX_DEAD_SEARCHED) are looked at; what dies meanwhile may go
+    /// with them.
     ///
     /// # Errors
     /// The broker is not connected or did not answer in time; some may be removed all the same.

@@ -240,7 +240,8 @@ pub trait Store: Send + Sync + 'static {
     /// Records results of several units of one task and leaves each unit as told.
     async fn record(&self, task: TaskId, flushes: &[UnitFlush]) -> Result<Recorded, StoreError>;
 
-    /// The worker lives, and holds these leases: one answer each, in order.
+    /// The worker lives, and holds these leases: one answer each, in order. What was charged to
+    /// trials as if it were lost is taken back.
     async fn renew(
         &self,
         worker: WorkerId,

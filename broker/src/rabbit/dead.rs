@@ -1,7 +1,7 @@
 //! Dead letters: looking at them without taking them away, and taking one away.
 //!
 //! AMQP has no way to read a message in place. Each look takes messages from the head of the queue
-//! on a channel of its own and closes it: the broker then has them back, in their order. Only what
+//! on a channel of its own and gives them back: the broker then has them in their order. Only what
 //! an operator asked for by its id is acknowledged, so whatever happens in between (a crash, a
 //! second look, a lost connection) no other message can be lost; a message that another look holds
 //! at that moment is not seen, and is looked for again.
@@ -23,7 +23,7 @@ use crate::{
 use lapin::{
     BasicProperties, Channel,
     message::BasicGetMessage,
-    options::{BasicAckOptions, BasicGetOptions, ConfirmSelectOptions},
+    options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, ConfirmSelectOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
 use std::time::Duration;
@@ -104,9 +104,10 @@ impl Shared {
     /// See [`crate::Broker::discard_all_dead`].
     pub(super) async fn discard_all_dead(&self, pool: Option<&str>) -> Result<u32, BrokerError> {
         self.on_dead_queue("discarding dead letters", async |channel: &Channel| {
-            let there = declare_dead(channel).await?.min(MAX_DEAD_SEARCHED);
+            declare_dead(channel).await?;
             let mut discarded = 0;
-            for _ in 0..there {
+            // Not as many as the broker counts: its number is behind what a look has given back.
+            for _ in 0..MAX_DEAD_SEARCHED {
                 let Some(message) = get(channel).await? else {
                     break;
                 };
@@ -157,9 +158,8 @@ impl Shared {
         Ok(None)
     }
 
-    /// Runs `look` on a channel of its own and closes it: what was got and not acknowledged goes
-    /// back. One look of this process at a time, so that its looks do not hide messages from each
-    /// other.
+    /// Runs `look` on a channel of its own and gives back what it got and did not acknowledge. One
+    /// look of this process at a time, so that its looks do not hide messages from each other.
     async fn on_dead_queue<T>(
         &self,
         operation: &'static str,
@@ -173,8 +173,11 @@ impl Shared {
                 .await
                 .map_err(|reason| BrokerError::Unavailable { reason })?;
             let outcome = look(&channel).await;
-            // A channel that a failure closed has given everything back already.
+            // A channel that a failure closed has given everything back already. A closing would do
+            // so too, but at some moment after its answer: the next look could miss a message.
             if channel.status().connected() {
+                let back = channel.basic_nack(EVERYTHING_GOT, give_back()).await;
+                back.map_err(|error| failed(error.to_string()))?;
                 let closed = channel.close(200, "looked".into()).await;
                 closed.map_err(|error| failed(error.to_string()))?;
             }
@@ -231,6 +234,16 @@ struct DeadError(String);
 impl From<lapin::Error> for DeadError {
     fn from(error: lapin::Error) -> Self {
         Self(error.to_string())
+    }
+}
+
+/// The delivery tag that stands for all messages of a channel that are not acknowledged.
+const EVERYTHING_GOT: u64 = 0;
+
+fn give_back() -> BasicNackOptions {
+    BasicNackOptions {
+        multiple: true,
+        requeue: true,
     }
 }
 

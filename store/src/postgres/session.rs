@@ -2,6 +2,7 @@
 //! listener.
 
 use super::link::Link;
+use super::units::UNCHARGE;
 use super::{CHANNEL, PgError, store_error};
 use crate::error::StoreError;
 use crate::rows::{HeldLease, LeaseOutcome};
@@ -102,7 +103,7 @@ impl Session {
     }
 
     /// Renews in one statement; a unit whose row is locked at the moment is being written by its
-    /// own holder's flush, which renews it too.
+    /// own holder's flush, which renews it too. Who renews was not lost with any trial.
     pub async fn renew(
         &self,
         worker: WorkerId,
@@ -135,11 +136,13 @@ impl Session {
         let answer = async {
             client.execute(seen, &[&worker.0]).await?;
             if leases.is_empty() {
+                client.execute(UNCHARGE, &[&worker.0]).await?;
                 return Ok(Vec::new());
             }
             client
                 .execute(renew, &[&tasks, &units, &tokens, &seconds])
                 .await?;
+            client.execute(UNCHARGE, &[&worker.0]).await?;
             client.query(control, &[&tasks, &units]).await
         };
         // A connection that swallows bytes must not cost the lease.

@@ -252,6 +252,17 @@ async fn lease_unit(
     Ok(Some(row))
 }
 
+/// Takes back what was charged for the loss of a worker ($1) that lives after all: it was frozen,
+/// starved or cut off. A row that is locked is left for the next renewal.
+pub(super) const UNCHARGE: &str = "
+    update running_trials r set lost_workers = array_remove(r.lost_workers, $1),
+        crashes = greatest(0, r.crashes - cardinality(array_positions(r.lost_workers, $1)))
+    from (
+        select task_id, number from running_trials
+        where lost_workers <> '{}' and $1 = any(lost_workers)
+        for no key update skip locked) mine
+    where r.task_id = mine.task_id and r.number = mine.number";
+
 /// A unit as it was when it lost its worker.
 pub(super) struct Loss {
     /// Token of the lost lease.
@@ -290,18 +301,21 @@ impl Loss {
     /// Charges the loss to the trial that the lost holder had announced, if that trial ran alone:
     /// the unit was isolated already, or has no other. A unit runs its trials one at a time and
     /// in order, so the last one announced under the lost lease is the one that ran; those before
-    /// it had ended and were not recorded yet.
+    /// it had ended and were not recorded yet. A holder that comes back takes the charge away
+    /// again ([`UNCHARGE`]).
     pub async fn charge(&self, tx: &Transaction<'_>, unit: UnitRef) -> Result<(), PgError> {
         if self.crashes > 0 || self.count == 1 {
             let statement = tx
                 .prepare_cached(
-                    "update running_trials set crashes = crashes + 1
+                    "update running_trials set crashes = crashes + 1,
+                        lost_workers = lost_workers || array_remove(array[$4::uuid], null)
                      where task_id = $1 and unit = $2 and lease_token = $3
                         and number = (select max(number) from running_trials
                             where task_id = $1 and unit = $2 and lease_token = $3)",
                 )
                 .await?;
-            tx.execute(&statement, &[&unit.task.0, &int(unit.unit), &self.token])
+            let (number, owner) = (int(unit.unit), self.owner);
+            tx.execute(&statement, &[&unit.task.0, &number, &self.token, &owner])
                 .await?;
         }
         self.count_unable(tx, unit).await

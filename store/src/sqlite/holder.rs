@@ -184,6 +184,7 @@ pub(super) fn renew(
     tx.connection
         .prepare_cached("update workers set seen_at = ?2, left_at = null where id = ?1")?
         .execute(params![worker.to_string(), tx.now])?;
+    timers::uncharge(tx, worker)?;
     let mut update = tx.connection.prepare_cached(
         "update units set lease_until = ?4
          where task_id = ?1 and number = ?2 and state = 'leased' and lease_token = ?3",

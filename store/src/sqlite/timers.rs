@@ -115,6 +115,20 @@ fn wait_after(crashes_before: u32) -> i64 {
     }
 }
 
+/// Takes back what was charged for the loss of a worker that lives after all: it was frozen or
+/// starved.
+pub(super) fn uncharge(tx: &Tx, worker: WorkerId) -> Result<(), StoreError> {
+    tx.connection
+        .prepare_cached(
+            "update running_trials set lost_workers = replace(lost_workers, ?1, ''),
+                crashes = max(0, crashes - (length(lost_workers)
+                    - length(replace(lost_workers, ?1, ''))) / length(?1))
+             where lost_workers <> '' and instr(lost_workers, ?1) > 0",
+        )?
+        .execute([format!("{worker},")])?;
+    Ok(())
+}
+
 /// A unit as it was when it lost its worker.
 pub(super) struct Loss {
     /// Token of the lost lease.
@@ -151,7 +165,8 @@ impl Loss {
 
     /// Charges the loss of a worker to the trial it had announced under its lease, if that trial
     /// ran alone: the unit was isolated by an earlier loss, or has one trial only. A unit runs its
-    /// trials in order: the last one announced is the one that ran.
+    /// trials in order: the last one announced is the one that ran. A worker that comes back takes
+    /// the charge away again ([`uncharge`]).
     ///
     /// A unit that was isolated announces each trial before it starts. Lost without one, it took
     /// its worker down before any trial, or its worker died for a reason of its own: that is
@@ -161,12 +176,18 @@ impl Loss {
         if self.crashes > 0 || self.count == 1 {
             tx.connection
                 .prepare_cached(
-                    "update running_trials set crashes = crashes + 1
+                    "update running_trials set crashes = crashes + 1,
+                        lost_workers = lost_workers || coalesce(?4 || ',', '')
                      where task_id = ?1 and unit = ?2 and lease_token = ?3
                         and number = (select max(number) from running_trials
                             where task_id = ?1 and unit = ?2 and lease_token = ?3)",
                 )?
-                .execute(params![task, unit.unit, self.token])?;
+                .execute(params![
+                    task,
+                    unit.unit,
+                    self.token,
+                    self.owner.map(|owner| owner.to_string())
+                ])?;
         }
         let Some(owner) = self.owner.filter(|_| self.crashes > 0) else {
             return Ok(());

@@ -2,13 +2,14 @@
 //! trial that ran alone is charged.
 
 use crate::database::Database;
-use crate::given::{Given, flush, point, task};
+use crate::given::{Given, card, flush, point, task};
 use std::sync::Arc;
 use trialmill_common::protocol::Control;
 use trialmill_common::protocol::board::UnitEnd;
-use trialmill_common::state::{StopReason, TaskId};
+use trialmill_common::state::{StopReason, TaskId, WorkerId};
 use trialmill_common::trial::RunningTrial;
-use trialmill_store::rows::{AnnouncedTrial, Claim};
+use trialmill_store::rows::{AnnouncedTrial, Claim, LeaseOutcome};
+use uuid::Uuid;
 
 impl Given {
     /// Announces a trial of a claimed unit, with the parameters of the trial `like`.
@@ -140,6 +141,46 @@ pub async fn a_loss_that_a_claim_finds_is_charged_like_one_the_reaper_finds(
     assert_eq!(second.crashes, 1);
     assert_eq!(given.announced(id).await, vec![(0, 0, 1)]);
     assert_eq!(second.announced[0].crashes, 1);
+}
+
+pub async fn a_worker_that_comes_back_takes_back_what_its_loss_charged(database: Arc<Database>) {
+    let given = Given::new(database).await;
+    let id = given.submit(task(1, Some(1))).await;
+    let other = WorkerId(Uuid::now_v7());
+    given
+        .store
+        .announce(&card(other, 1, "default"))
+        .await
+        .unwrap();
+    // The worker of the test is taken for lost twice, and the other one once.
+    let first = given.claim(id, 0).await;
+    given.announce(&first, 0, 0).await;
+    given.lose(&first).await;
+    let unit = first.lease.unit;
+    let second = given.store.claim(unit, other).await.unwrap().unwrap();
+    given.announce(&second, 0, 0).await;
+    given.expire(second.lease).await;
+    let third = given.claim(id, 0).await;
+    assert_eq!(third.announced[0].crashes, 2);
+    given.announce(&third, 0, 0).await;
+    given.lose(&third).await;
+    let fourth = given.store.claim(unit, other).await.unwrap().unwrap();
+    assert_eq!(fourth.announced[0].crashes, 3);
+
+    // It has no lease left, and lives.
+    let none = given.store.renew(given.worker, &[]).await.unwrap();
+    assert_eq!(none, vec![]);
+    given.announce(&fourth, 0, 0).await;
+    assert_eq!(given.announced(id).await, vec![(0, 0, 1)]);
+    // The death of a child is no loss of a worker, and stays.
+    let charged = given.store.charge_crash(fourth.lease, 0, 2).await.unwrap();
+    assert_eq!(charged, Some(2));
+    let held = given.store.renew(other, &[fourth.lease]).await.unwrap();
+    assert!(matches!(held[..], [LeaseOutcome::Held(_)]), "{held:?}");
+    assert_eq!(given.announced(id).await, vec![(0, 0, 1)]);
+    given.store.renew(other, &[fourth.lease]).await.unwrap();
+    assert_eq!(given.announced(id).await, vec![(0, 0, 1)], "once");
+    given.verify().await;
 }
 
 pub async fn the_death_of_a_child_is_charged_by_the_holder(database: Arc<Database>) {

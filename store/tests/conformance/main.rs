@@ -79,6 +79,7 @@ conformance! {
         a_trial_that_is_claimed_again_reuses_its_parameters,
         a_crash_is_charged_only_to_a_trial_that_ran_alone,
         a_loss_that_a_claim_finds_is_charged_like_one_the_reaper_finds,
+        a_worker_that_comes_back_takes_back_what_its_loss_charged,
         the_death_of_a_child_is_charged_by_the_holder,
         an_announced_trial_follows_the_rest_of_its_unit,
         what_a_stopped_unit_abandons_is_no_longer_announced;
