@@ -608,6 +608,28 @@ async fn a_message_of_an_unknown_version_is_dead_with_its_reason_and_a_replay_ke
 }
 
 #[tokio::test]
+async fn a_letter_of_a_pool_that_is_no_more_can_be_looked_at_for_ever() {
+    let fixture = Fixture::new().await;
+    let dead = conformance::let_die(fixture.broker(), fixture.pool(), &[1]).await;
+    fixture.delete_queue().await;
+    let [queue, exchange, key] = [DEAD_QUEUE, DEAD_EXCHANGE, fixture.pool()].map(Into::into);
+    fixture
+        .admin()
+        .await
+        .queue_unbind(queue, exchange, key, FieldTable::default())
+        .await
+        .unwrap();
+    // More often than the broker lets a message come back.
+    for _ in 0..25 {
+        let again = conformance::dead_becomes(fixture.broker(), fixture.pool(), 1).await;
+        assert_eq!(again, dead);
+    }
+    let discarded = fixture.broker().discard_dead(&dead[0].id).await;
+    assert_eq!(discarded, Ok(Some(dead[0].clone())));
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
 async fn looks_and_discards_at_once_lose_nothing_that_nobody_discarded() {
     let fixture = Fixture::new().await;
     let dead = conformance::let_die(fixture.broker(), fixture.pool(), &[0, 1, 2, 3, 4, 5]).await;

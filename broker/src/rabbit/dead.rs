@@ -14,7 +14,7 @@ use super::{
     Shared,
     consumer::{schema_of, whole_number},
     publisher::{PERSISTENT, judge, mandatory},
-    topology::{DEAD_EXCHANGE, DEAD_QUEUE, DELIVERY_LIMIT, WORK_EXCHANGE, declare_dead},
+    topology::{DEAD_QUEUE, DELIVERY_LIMIT, WORK_EXCHANGE, declare_dead},
 };
 use crate::{
     BrokerError, DELIVERY_LIMIT_CODE, DeadLetter, DeadLetters, MAX_DEAD_LISTED, MAX_DEAD_SEARCHED,
@@ -44,8 +44,8 @@ const DELIVERY_COUNT: &str = "x-delivery-count";
 /// After this many returns a copy takes the place of a dead letter: half of what brokers from 4.0
 /// on bear.
 const MAX_LOOKS: i64 = 10;
-/// How often a dead letter that is not found is looked for: another process may hold it while it
-/// looks, for some milliseconds.
+/// How often dead letters are looked for that are not found, or may not all be: another process may
+/// hold them while it looks, for some milliseconds.
 const SEARCHES: u32 = 4;
 /// Time between two of these.
 const SEARCH_PAUSE: Duration = Duration::from_millis(200);
@@ -103,22 +103,32 @@ impl Shared {
 
     /// See [`crate::Broker::discard_all_dead`].
     pub(super) async fn discard_all_dead(&self, pool: Option<&str>) -> Result<u32, BrokerError> {
-        self.on_dead_queue("discarding dead letters", async |channel: &Channel| {
-            declare_dead(channel).await?;
-            let mut discarded = 0;
-            // Not as many as the broker counts: its number is behind what a look has given back.
-            for _ in 0..MAX_DEAD_SEARCHED {
-                let Some(message) = get(channel).await? else {
-                    break;
-                };
-                if pool.is_none() || letter(&message).pool.as_deref() == pool {
-                    message.acker.ack(BasicAckOptions::default()).await?;
-                    discarded += 1;
-                }
+        let mut discarded = 0;
+        for attempt in 1..=SEARCHES {
+            let found = self
+                .on_dead_queue("discarding dead letters", async |channel: &Channel| {
+                    declare_dead(channel).await?;
+                    let mut discarded = 0;
+                    // Not as many as the broker counts: its number is behind what a look has given
+                    // back.
+                    for _ in 0..MAX_DEAD_SEARCHED {
+                        let Some(message) = get(channel).await? else {
+                            break;
+                        };
+                        if pool.is_none() || letter(&message).pool.as_deref() == pool {
+                            message.acker.ack(BasicAckOptions::default()).await?;
+                            discarded += 1;
+                        }
+                    }
+                    Ok(discarded)
+                })
+                .await?;
+            discarded += found;
+            if attempt < SEARCHES {
+                sleep(SEARCH_PAUSE).await;
             }
-            Ok(discarded)
-        })
-        .await
+        }
+        Ok(discarded)
     }
 
     async fn find_dead(
@@ -288,8 +298,8 @@ async fn renew(
         schema: letter.schema,
         app_id,
     });
-    let key = message.routing_key.as_str();
-    publish(channel, DEAD_EXCHANGE, key, &message.data, properties).await?;
+    // Straight to the queue: the binding of a pool that is no more may be gone.
+    publish(channel, "", DEAD_QUEUE, &message.data, properties).await?;
     message.acker.ack(BasicAckOptions::default()).await?;
     Ok(())
 }
