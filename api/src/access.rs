@@ -5,6 +5,7 @@
 
 mod denied;
 mod description;
+mod host;
 mod rate;
 mod scope;
 
@@ -230,7 +231,7 @@ impl Access {
     async fn admit(
         &self,
         store: &Arc<dyn Store>,
-        headers: &HeaderMap,
+        request: &Parts,
         peer: Option<IpAddr>,
         needed: KeyScope,
     ) -> Result<Caller, Problem> {
@@ -243,9 +244,12 @@ impl Access {
         }
         if !self.needs_key(store).await? {
             self.rates.take_peer(peer)?;
+            if let Some(name) = host::foreign(&request.headers, &request.uri) {
+                return Err(misdirected(name));
+            }
             return Ok(nobody);
         }
-        let Some(offered) = offered(headers) else {
+        let Some(offered) = offered(&request.headers) else {
             self.rates.take_peer(peer)?;
             return Err(self.unknown(store, peer, "none was sent"));
         };
@@ -336,11 +340,7 @@ impl Access {
 }
 
 /// Refuses what has no valid key, or not its scope, or comes too fast; names the caller to the rest.
-pub(crate) async fn admit(
-    State(state): State<AppState>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn admit(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<Peer>>();
     let peer = peer.map(|ConnectInfo(Peer(address))| *address);
     let needed = match scope::need(request.method(), request.uri().path()) {
@@ -351,18 +351,27 @@ pub(crate) async fn admit(
         },
         Need::Key(needed) => needed,
     };
-    let headers = request.headers();
-    let admitted = state
-        .access
-        .admit(&state.store, headers, peer, needed)
-        .await;
+    let (mut parts, body) = request.into_parts();
+    let admitted = state.access.admit(&state.store, &parts, peer, needed).await;
     match admitted {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
         }
         Err(problem) => problem.into_response(),
     }
+}
+
+/// A request that somebody else's page may have sent.
+fn misdirected(name: &str) -> Problem {
+    let detail = format!(
+        "this service has no keys, so it serves requests to 127.0.0.1 and localhost only, and this \
+         one is to '{name}'; write the address, or make a key with `trialmill keys create NAME \
+         --scope admin` and send it"
+    );
+    let fault = Fault::new("#Host", "foreign_host", detail);
+    let fault = fault.value(&name.into());
+    Problem::of_fault(Class::Forbidden, fault)
 }
 
 fn offered(headers: &HeaderMap) -> Option<ApiKey> {

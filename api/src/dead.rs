@@ -5,6 +5,7 @@ use crate::access::Caller;
 use crate::answer::{DeadLetterAnswer, DeadList, Discarded};
 use crate::docs::operation;
 use crate::extract::{DeadPath, DeadQuery, Search, page_size};
+use crate::finish::to_the_end;
 use crate::problem::{Class, Problem};
 use crate::state::AppState;
 use aide::axum::ApiRouter;
@@ -66,11 +67,13 @@ async fn replay(
     caller: Caller,
     DeadPath(id): DeadPath,
 ) -> Result<Json<DeadLetterAnswer>, Problem> {
-    let found = state.broker.replay_dead(&id).await?;
-    if found.is_some() {
-        state.tell(&caller, "dead.replay", id.as_str()).await;
-    }
-    found.map(answer).map(Json).ok_or_else(|| none_of(&id))
+    to_the_end(async move {
+        let found = state.broker.replay_dead(&id).await?;
+        let found = found.ok_or_else(|| none_of(&id))?;
+        state.tell(&caller, "dead.replay", id).await;
+        Ok(Json(answer(found)))
+    })
+    .await
 }
 
 async fn discard(
@@ -78,11 +81,13 @@ async fn discard(
     caller: Caller,
     DeadPath(id): DeadPath,
 ) -> Result<Json<DeadLetterAnswer>, Problem> {
-    let found = state.broker.discard_dead(&id).await?;
-    if found.is_some() {
-        state.tell(&caller, "dead.discard", id.as_str()).await;
-    }
-    found.map(answer).map(Json).ok_or_else(|| none_of(&id))
+    to_the_end(async move {
+        let found = state.broker.discard_dead(&id).await?;
+        let found = found.ok_or_else(|| none_of(&id))?;
+        state.tell(&caller, "dead.discard", id).await;
+        Ok(Json(answer(found)))
+    })
+    .await
 }
 
 async fn discard_all(
@@ -99,10 +104,14 @@ async fn discard_all(
     if !faults.is_empty() {
         return Err(Problem::invalid(faults));
     }
-    let discarded = state.broker.discard_all_dead(pool).await?;
-    let of = pool.map_or_else(|| "all".to_owned(), |pool| format!("all of {pool}"));
-    state.tell(&caller, "dead.discard", of).await;
-    Ok(Json(Discarded { discarded }))
+    let pool = pool.map(str::to_owned);
+    to_the_end(async move {
+        let discarded = state.broker.discard_all_dead(pool.as_deref()).await?;
+        let of = pool.map_or_else(|| "all".to_owned(), |pool| format!("all of {pool}"));
+        state.tell(&caller, "dead.discard", of).await;
+        Ok(Json(Discarded { discarded }))
+    })
+    .await
 }
 
 /// The pool of the query; a name that cannot be one is a fault.

@@ -17,6 +17,7 @@ pub mod config;
 mod dead;
 mod docs;
 mod extract;
+mod finish;
 pub mod health;
 mod key;
 mod keys;

@@ -9,6 +9,9 @@ pub const KEY_AGE: Duration = DAY;
 /// Time after which a worker that is gone is removed. Of those that ran the same objectives the one
 /// seen last stays: submissions ask whether any worker ever announced an objective.
 pub const WORKER_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Age after which an event of the audit is removed: what happened within a year can be looked up
+/// at its end.
+pub const AUDIT_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// Most rows of one kind that one transaction of [`crate::Store::tidy`] removes: some tens of
 /// milliseconds of work.
 pub const TIDY_ROWS: u32 = 5_000;
@@ -86,6 +89,8 @@ pub struct Tidied {
     pub keys: u64,
     /// Rows of workers that are gone.
     pub workers: u64,
+    /// Events of the audit.
+    pub audit: u64,
     /// Tasks.
     pub tasks: u64,
     /// Trials of removed tasks.

@@ -410,7 +410,7 @@ impl Store for SqliteStore {
 
     async fn tidy(&self, keep: &Keep) -> Result<Tidied, StoreError> {
         let keep = *keep;
-        let keys = self.write(tidy::keys_and_workers).await?;
+        let keys = self.write(tidy::keys_audit_and_workers).await?;
         let events = self.write(move |tx| tidy::events(tx, &keep)).await?;
         let tasks = self.write(move |tx| tidy::tasks(tx, &keep)).await?;
         let trials = self.write(tidy::trials).await?;
@@ -418,6 +418,7 @@ impl Store for SqliteStore {
             events: events.events + tasks.events,
             keys: keys.keys,
             workers: keys.workers,
+            audit: keys.audit,
             tasks: tasks.tasks,
             trials: tasks.trials + trials.trials,
             more: keys.more || events.more || tasks.more || trials.more,

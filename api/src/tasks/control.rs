@@ -5,7 +5,8 @@ use super::{find, no_such_task, view};
 use crate::access::Caller;
 use crate::answer::TaskStatus;
 use crate::extract::{Scope, TaskPath};
-use crate::problem::{Class, Problem};
+use crate::finish::to_the_end;
+use crate::problem::Problem;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -72,15 +73,6 @@ pub(super) async fn delete(
         Ok(StatusCode::NO_CONTENT)
     })
     .await
-}
-
-/// Does and tells of it whether the client waits for the answer or not.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::spawn(work)
-        .await
-        .unwrap_or_else(|error| Err(Problem::new(Class::Internal, error.to_string())))
 }
 
 async fn answer(state: &AppState, task: &TaskRow) -> Result<Json<TaskStatus>, Problem> {

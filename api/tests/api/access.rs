@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use trialmill_api::limits::KEY_BELIEVED;
 use trialmill_api::{AccessSettings, ApiKey, NoAccess, RateLimit, may_listen};
+use trialmill_broker::Broker;
 use trialmill_common::key::Quota;
 use trialmill_store::Store;
+use trialmill_store::keys::{AuditEvent, AuditRow};
 
 const BOSS: &str = "pL2rWq8vT5yNc7bXh3mKj6dZs9fGa4eR";
 const KEYS: &str = "/api/v1/keys";
@@ -435,4 +437,110 @@ async fn a_flood_of_refused_requests_is_a_few_events() {
     assert!(events.len() <= 2, "{events:?}");
     assert_eq!(events[0].action, "request.denied");
     assert_eq!(events[0].target, "127.0.0.1");
+}
+
+/// (key, action, target) of every event of the audit, the earliest first.
+async fn told(service: &Service) -> Vec<[String; 3]> {
+    let rows = service.store.audit_page(None, 1_000).await.unwrap();
+    let line = |row: AuditRow| {
+        let AuditEvent {
+            key,
+            action,
+            target,
+            ..
+        } = row.event;
+        [key, action, target]
+    };
+    rows.into_iter().rev().map(line).collect()
+}
+
+#[tokio::test]
+async fn the_audit_tells_what_became_of_dead_letters() {
+    let service = service().await;
+    let key = made(&service, "operator", "admin").await;
+    let before = told(&service).await.len();
+    crate::dead::let_die(&service, "default", 2).await;
+    let list = service.ask(&key, "GET", "/api/v1/dead", &Value::Null).await;
+    let id = |place: usize| list.body["items"][place]["id"].as_str().unwrap().to_owned();
+    for (method, path) in [
+        ("POST", format!("/api/v1/dead/{}/replay", id(0))),
+        ("DELETE", format!("/api/v1/dead/{}", id(1))),
+        ("DELETE", "/api/v1/dead?pool=gpu".to_owned()),
+    ] {
+        let answer = service.ask(&key, method, &path, &Value::Null).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    // What was not there was not removed.
+    let again = format!("/api/v1/dead/{}", id(1));
+    let again = service.ask(&key, "DELETE", &again, &Value::Null).await;
+    again.problem(404, "not_found");
+    let expected = [
+        ["operator", "dead.replay", &id(0)],
+        ["operator", "dead.discard", &id(1)],
+        ["operator", "dead.discard", "all of gpu"],
+    ];
+    let told = told(&service).await.split_off(before);
+    assert_eq!(told, expected.map(|line| line.map(str::to_owned)));
+}
+
+#[tokio::test]
+async fn what_is_done_is_told_also_when_its_client_has_gone() {
+    let service = service().await;
+    let path = service
+        .ask(BOSS, "POST", TASKS, &sphere(3))
+        .await
+        .header("location")
+        .unwrap()
+        .to_owned();
+    crate::dead::let_die(&service, "default", 1).await;
+    service.mood.set(Mood::HoldingAudit);
+    for (method, path) in [
+        ("POST", format!("{path}/cancel")),
+        ("DELETE", "/api/v1/dead".to_owned()),
+    ] {
+        let url = format!("{}{path}", service.base);
+        let request = service.http.request(method.parse().unwrap(), url);
+        let asked = tokio::spawn(request.bearer_auth(BOSS).send());
+        let done = async || match method {
+            "POST" => {
+                let task = service
+                    .store
+                    .task(crate::service::id_of(path.trim_end_matches("/cancel")));
+                task.await.unwrap().unwrap().ledger.state.is_terminal()
+            }
+            _ => service.broker.dead(10).await.unwrap().total == 0,
+        };
+        until("done", done).await;
+        asked.abort();
+        assert!(asked.await.unwrap_err().is_cancelled());
+    }
+    // The service ends when it has let go of every connection.
+    let (store, mood) = (service.store.clone(), service.mood.clone());
+    service.stop().await;
+    mood.set(Mood::Well);
+    for action in ["task.cancel", "dead.discard"] {
+        let told = async || {
+            let rows = store.audit_page(None, 1_000).await.unwrap();
+            rows.iter().any(|row| row.event.action == action)
+        };
+        until(action, told).await;
+    }
+}
+
+#[tokio::test]
+async fn without_keys_a_request_to_a_foreign_name_is_refused() {
+    let ask = async |service: &Service, host: &str, key: &str| {
+        let url = format!("{}/api/v1/workers", service.base);
+        let request = service.http.get(url).header("host", host);
+        Answer::of(request.bearer_auth(key).send().await.unwrap()).await
+    };
+    let open = Service::start().await;
+    let refused = ask(&open, "attacker.example:8080", "none").await;
+    refused.problem(403, "forbidden");
+    let fault = ("#Host".to_owned(), "foreign_host".to_owned());
+    assert_eq!(refused.faults(), [fault]);
+    assert_eq!(ask(&open, "localhost:9", "none").await.status, 200);
+    // A key is what a foreign page does not have.
+    let guarded = service().await;
+    assert_eq!(ask(&guarded, "trialmill.internal", BOSS).await.status, 200);
 }

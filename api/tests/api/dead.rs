@@ -8,7 +8,7 @@ const DEAD: &str = "/api/v1/dead";
 const TASK: Uuid = Uuid::from_u128(0x0192_f3a4);
 
 /// Gives the messages of these units back until they are dead.
-async fn let_die(service: &Service, pool: &str, units: u32) {
+pub async fn let_die(service: &Service, pool: &str, units: u32) {
     let messages: Vec<_> = (0..units)
         .map(|unit| UnitMessage::new(TASK, unit))
         .collect();

@@ -71,6 +71,20 @@ async fn a_watcher_that_comes_back_goes_on_after_the_event_it_saw_last() {
 }
 
 #[tokio::test]
+async fn a_watcher_that_is_ahead_of_its_task_sees_what_comes() {
+    // The database was set back, or the number is of another task.
+    let service = Service::start().await;
+    let path = service.accepted(&sphere(4)).await;
+    let stream = watch(&service, &path, Some(1_000)).await;
+    let reader = tokio::spawn(stream.text());
+    let mut holder = Holder::claim(&service.store, &path).await;
+    holder.record(4, &[], true).await;
+    let text = timeout(LIMIT, reader).await.unwrap().unwrap().unwrap();
+    let names: Vec<String> = parse(&text).into_iter().map(|event| event.1).collect();
+    assert_eq!(names, ["started", "trials", "ended"]);
+}
+
+#[tokio::test]
 async fn an_event_id_that_is_none_is_refused() {
     let service = Service::start().await;
     let path = service.accepted(&sphere(4)).await;

@@ -2,8 +2,6 @@
 
 use async_trait::async_trait;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use trialmill_backtest::bars::BarSeries;
@@ -19,49 +17,53 @@ use trialmill_store::{Keep, Leadership, Reaped, Recorded, Store, StoreError, Tid
 
 /// How the store behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Mood {
-    Well = 0,
-    Away = 1,
-    Panicking = 2,
-    Silent = 3,
-    Refusing = 4,
+    Well,
+    Away,
+    Panicking,
+    Silent,
+    Refusing,
+    /// Well, but for what is written to the audit, which waits for a change of mood.
+    HoldingAudit,
 }
 
 pub struct FaultyStore<S> {
     inner: S,
-    mood: Arc<AtomicU8>,
+    mood: watch::Sender<Mood>,
 }
 
 /// Changes the mood of a store that was given away.
 #[derive(Clone)]
-pub struct MoodSwitch(Arc<AtomicU8>);
+pub struct MoodSwitch(watch::Sender<Mood>);
 
 impl MoodSwitch {
     pub fn set(&self, mood: Mood) {
-        self.0.store(mood as u8, Ordering::SeqCst);
+        self.0.send_replace(mood);
     }
 }
 
 impl<S> FaultyStore<S> {
     pub fn new(inner: S) -> (Self, MoodSwitch) {
-        let mood = Arc::new(AtomicU8::new(0));
-        (
-            Self {
-                inner,
-                mood: Arc::clone(&mood),
-            },
-            MoodSwitch(mood),
-        )
+        let mood = watch::Sender::new(Mood::Well);
+        let switch = MoodSwitch(mood.clone());
+        (Self { inner, mood }, switch)
     }
 
-    async fn gate(&self) -> Result<(), StoreError> {
-        match self.mood.load(Ordering::SeqCst) {
-            0 => Ok(()),
-            1 => Err(StoreError::Unavailable("connection refused".into())),
-            2 => panic!("a secret detail of the store"),
-            3 => std::future::pending().await,
-            _ => Err(StoreError::Refused("a secret statement".into())),
+    async fn gate(&self, operation: &str) -> Result<(), StoreError> {
+        let mut mood = self.mood.subscribe();
+        let now = *mood.borrow_and_update();
+        match now {
+            Mood::Well => Ok(()),
+            Mood::Away => Err(StoreError::Unavailable("connection refused".into())),
+            Mood::Panicking => panic!("a secret detail of the store"),
+            Mood::Silent => std::future::pending().await,
+            Mood::Refusing => Err(StoreError::Refused("a secret statement".into())),
+            Mood::HoldingAudit => {
+                if operation == "audit" {
+                    mood.changed().await.expect("the store itself can send");
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -71,7 +73,7 @@ macro_rules! gated {
         #[async_trait]
         impl<S: Store> Store for FaultyStore<S> {
             $(async fn $name(&self, $($arg: $type),*) -> Result<$answer, StoreError> {
-                self.gate().await?;
+                self.gate(stringify!($name)).await?;
                 self.inner.$name($($arg),*).await
             })*
 

@@ -5,7 +5,7 @@
 
 use super::PgError;
 use super::task::int;
-use crate::keep::{KEY_AGE, Keep, TIDY_ROWS, TIDY_TASKS, Tidied, WORKER_AGE};
+use crate::keep::{AUDIT_AGE, KEY_AGE, Keep, TIDY_ROWS, TIDY_TASKS, Tidied, WORKER_AGE};
 use deadpool_postgres::{Object, Transaction};
 use trialmill_common::state::TaskId;
 
@@ -18,9 +18,10 @@ pub(super) async fn tidy(client: &mut Object, keep: &Keep) -> Result<Tidied, PgE
     if let Some(tx) = begin(client).await? {
         tidied.keys = keys(&tx).await?;
         tidied.workers = workers(&tx).await?;
+        tidied.audit = audit(&tx).await?;
         tx.commit().await?;
     }
-    tidied.more |= tidied.keys >= full || tidied.workers >= full;
+    tidied.more |= tidied.keys.max(tidied.workers).max(tidied.audit) >= full;
     if let Some(tx) = begin(client).await? {
         tidied.more |= events(&tx, keep, &mut tidied.events).await?;
         tx.commit().await?;
@@ -64,6 +65,18 @@ async fn workers(tx: &Transaction<'_>) -> Result<u64, PgError> {
     let rows = i64::from(TIDY_ROWS);
     Ok(tx
         .execute(remove, &[&WORKER_AGE.as_secs_f64(), &rows])
+        .await?)
+}
+
+/// Old events of the audit. Only the oldest are looked at: they were written in the order of their
+/// numbers.
+async fn audit(tx: &Transaction<'_>) -> Result<u64, PgError> {
+    let remove = "delete from audit_events where id in (
+        select id from (select id, at from audit_events order by id limit $2) oldest
+        where at < now() - make_interval(secs => $1))";
+    let rows = i64::from(TIDY_ROWS);
+    Ok(tx
+        .execute(remove, &[&AUDIT_AGE.as_secs_f64(), &rows])
         .await?)
 }
 

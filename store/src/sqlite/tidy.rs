@@ -4,7 +4,7 @@
 use super::Tx;
 use super::columns::{micros, task_id};
 use crate::error::StoreError;
-use crate::keep::{KEY_AGE, Keep, TIDY_ROWS, TIDY_TASKS, Tidied, WORKER_AGE};
+use crate::keep::{AUDIT_AGE, KEY_AGE, Keep, TIDY_ROWS, TIDY_TASKS, Tidied, WORKER_AGE};
 use rusqlite::params;
 use std::time::Duration;
 use trialmill_common::state::TaskId;
@@ -17,9 +17,10 @@ fn removed(rows: usize) -> u64 {
     u64::try_from(rows).expect("a count of rows")
 }
 
-/// Idempotency keys, and workers that are gone, unless none that was seen later can run all that
-/// they could.
-pub(super) fn keys_and_workers(tx: &Tx) -> Result<Tidied, StoreError> {
+/// Idempotency keys, old events of the audit (only the oldest are looked at: they were written in
+/// the order of their numbers), and workers that are gone, unless none that was seen later can run
+/// all that they could.
+pub(super) fn keys_audit_and_workers(tx: &Tx) -> Result<Tidied, StoreError> {
     let keys = tx
         .connection
         .prepare_cached(
@@ -43,10 +44,19 @@ pub(super) fn keys_and_workers(tx: &Tx) -> Result<Tidied, StoreError> {
                 limit ?2)",
         )?
         .execute(params![before(tx, WORKER_AGE), TIDY_ROWS])?;
+    let audit = tx
+        .connection
+        .prepare_cached(
+            "delete from audit_events where id in (
+                select id from (select id, at from audit_events order by id limit ?2)
+                where at < ?1)",
+        )?
+        .execute(params![before(tx, AUDIT_AGE), TIDY_ROWS])?;
     Ok(Tidied {
         keys: removed(keys),
         workers: removed(workers),
-        more: keys.max(workers) >= TIDY_ROWS as usize,
+        audit: removed(audit),
+        more: keys.max(workers).max(audit) >= TIDY_ROWS as usize,
         ..Tidied::default()
     })
 }

@@ -108,7 +108,7 @@ impl Database {
     }
 
     /// Changes rows behind the store's back, past its constraints where the database lets us:
-    /// `{now}` stands for a time, `{long_ago}` for one in another year, `{bytes}` for no bytes. All
+    /// `{now}` stands for a time, `{long_ago}` for one two years ago, `{bytes}` for no bytes. All
     /// handles must be dropped before.
     pub async fn plant(&self, sql: &str) {
         match self {
@@ -127,7 +127,7 @@ impl Database {
             }
             Self::Postgres { server, name } => {
                 let sql = sql.replace("{now}", "now()").replace("{bytes}", "''");
-                let sql = sql.replace("{long_ago}", "now() - interval '1 year'");
+                let sql = sql.replace("{long_ago}", "now() - interval '2 years'");
                 execute(&with_name(server, name), &sql).await;
             }
         }

@@ -129,6 +129,7 @@ conformance! {
         what_is_kept_is_not_touched,
         events_of_ended_tasks_are_removed_but_for_the_last,
         old_keys_and_gone_workers_are_removed,
+        old_events_of_the_audit_are_removed,
         old_tasks_are_removed_with_their_trials_in_batches,
         a_deleted_task_leaves_its_trials_to_the_tidying,
         several_that_tidy_at_once_do_no_harm;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use trialmill_common::protocol::Event;
 use trialmill_common::protocol::Tally;
 use trialmill_common::protocol::board::UnitEnd;
-use trialmill_common::state::{TaskId, WorkerId};
-use trialmill_store::rows::{ControlOutcome, Idempotency};
+use trialmill_common::state::{OriginHow, StopReason, TaskId, WorkerId};
+use trialmill_store::keys::AuditEvent;
+use trialmill_store::rows::{ControlOutcome, Idempotency, NewTask, Origin, TrialFilter};
 use trialmill_store::{Keep, StoreError, TIDY_ROWS, Tidied, UnitFlush};
 use uuid::Uuid;
 
@@ -45,6 +46,7 @@ async fn tidy(given: &Given, keep: &Keep) -> Tidied {
         sum.events += tidied.events;
         sum.keys += tidied.keys;
         sum.workers += tidied.workers;
+        sum.audit += tidied.audit;
         sum.tasks += tidied.tasks;
         sum.trials += tidied.trials;
         if !tidied.more {
@@ -134,6 +136,24 @@ pub async fn old_keys_and_gone_workers_are_removed(database: Arc<Database>) {
     assert!(tidy(&given, &Keep::default()).await.is_nothing());
 }
 
+pub async fn old_events_of_the_audit_are_removed(database: Arc<Database>) {
+    let given = Given::new(database.clone()).await;
+    let event = |target: &str| AuditEvent::once("ci", "task.cancel", target);
+    let old = [event("a"), event("b")];
+    given.store.audit(&old).await.unwrap();
+    drop(given);
+    database
+        .plant("update audit_events set at = {long_ago}")
+        .await;
+    let given = Given::new(database).await;
+    given.store.audit(&[event("c")]).await.unwrap();
+    assert_eq!(tidy(&given, &Keep::default()).await.audit, 2);
+    let left = given.store.audit_page(None, 10).await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].event, event("c"));
+    assert!(tidy(&given, &Keep::default()).await.is_nothing());
+}
+
 pub async fn old_tasks_are_removed_with_their_trials_in_batches(database: Arc<Database>) {
     let given = Given::new(database).await;
     let alive = given.submit(task(4, Some(1))).await;
@@ -182,6 +202,46 @@ pub async fn a_deleted_task_leaves_its_trials_to_the_tidying(database: Arc<Datab
     assert_eq!((tidied.trials, tidied.tasks), (7, 0));
     assert_eq!(given.trials(id).await, []);
     assert_eq!(given.trials(other).await.len(), 4);
+    given.verify().await;
+}
+
+pub async fn a_copy_that_is_deleted_before_it_ran_leaves_nothing(database: Arc<Database>) {
+    let given = Given::new(database).await;
+    let many = 2 * TIDY_ROWS + 7;
+    let origin = given.submit(task(many, Some(1))).await;
+    let claim = given.claim(origin, 0).await;
+    given.record(flush(&claim, many, UnitEnd::Close)).await;
+    let how = OriginHow::Extend;
+    let copy = NewTask {
+        origin: Some(Origin { task: origin, how }),
+        ..task(many + 10, Some(1))
+    };
+    let copy = given.submit(copy).await;
+    given.store.stop(copy, StopReason::Cancelled).await.unwrap();
+    assert_eq!(given.task(copy).await.ledger.copied.trials, many);
+    assert!(matches!(
+        given.store.delete(copy).await.unwrap(),
+        ControlOutcome::Done(_)
+    ));
+    given.verify().await;
+    let tidied = tidy(&given, &Keep::default()).await;
+    assert_eq!(
+        (tidied.trials, tidied.tasks),
+        (u64::from(many - TIDY_ROWS), 0)
+    );
+    assert_eq!(given.trials(copy).await, []);
+    let left = given.store.trials(
+        origin,
+        TrialFilter {
+            limit: many + 1,
+            ..TrialFilter::default()
+        },
+    );
+    assert_eq!(
+        left.await.unwrap().len(),
+        many as usize,
+        "the origin keeps its own"
+    );
     given.verify().await;
 }
 
