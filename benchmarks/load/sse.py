@@ -45,7 +45,7 @@ class Watchers(threading.Thread):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         sock.connect(("127.0.0.1", self.port))
-        sock.sendall(f"GET {TASKS}/{task}/events HTTP/1.1\r\nhost: bench\r\n"
+        sock.sendall(f"GET {TASKS}/{task}/events HTTP/1.1\r\nhost: localhost\r\n"
                      f"last-event-id: {after}\r\n\r\n".encode())
         return sock
 

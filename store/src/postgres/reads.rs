@@ -104,10 +104,9 @@ pub(super) async fn trials(
         return Ok(Vec::new());
     }
     let after = filter.after.map_or(-1, int);
-    let statement = client.prepare_cached(&query).await?;
-    let rows = client
-        .query(&statement, &[&id.0, &after, &page(filter.limit)])
-        .await?;
+    let limit = page(filter.limit);
+    // Planned with its values each time: a plan for any page size reads and sorts the whole task.
+    let rows = client.query(&query, &[&id.0, &after, &limit]).await?;
     rows.iter().map(trial_row).collect()
 }
 

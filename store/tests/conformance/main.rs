@@ -132,6 +132,7 @@ conformance! {
         old_events_of_the_audit_are_removed,
         old_tasks_are_removed_with_their_trials_in_batches,
         a_deleted_task_leaves_its_trials_to_the_tidying,
+        a_copy_that_is_deleted_before_it_ran_leaves_nothing,
         several_that_tidy_at_once_do_no_harm;
     runs:
         a_result_is_recorded_with_its_trial_or_not_at_all,
