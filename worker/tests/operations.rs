@@ -50,6 +50,14 @@ async fn undisturbed(spec: &TaskSpec) -> Results {
     mill.results(id).await
 }
 
+/// A task with the stop rules of its search.
+fn ruled(spec: &TaskSpec) -> NewTask {
+    NewTask {
+        rules: spec.stop,
+        ..new_task(spec, BTreeMap::new(), "default")
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_search_that_is_retried_gives_the_trials_of_an_undisturbed_one() {
     let nap = function("sleep", 60, vec![float("x", -5.0, 5.0)]);
@@ -152,10 +160,7 @@ async fn a_sequential_search_that_reaches_its_target_is_the_same_however_it_is_f
                     ..options(2)
                 })
                 .await;
-            let task = NewTask {
-                rules: spec.stop,
-                ..new_task(&spec, BTreeMap::new(), "default")
-            };
+            let task = ruled(&spec);
             let id = task.id;
             mill.store.submit(task, None).await.unwrap();
             let row = mill.until_ended(id).await;
@@ -183,10 +188,7 @@ async fn a_search_without_improvement_stops_its_other_trials() {
     };
     let mill = Mill::relaying();
     let worker = mill.worker(options(3)).await;
-    let task = NewTask {
-        rules: spec.stop,
-        ..new_task(&spec, BTreeMap::new(), "default")
-    };
+    let task = ruled(&spec);
     let id = task.id;
     mill.store.submit(task, None).await.unwrap();
     let row = mill.until_ended(id).await;

@@ -135,14 +135,13 @@ impl Session {
             where u.state = 'leased'";
         let answer = async {
             client.execute(seen, &[&worker.0]).await?;
+            client.execute(UNCHARGE, &[&worker.0]).await?;
             if leases.is_empty() {
-                client.execute(UNCHARGE, &[&worker.0]).await?;
                 return Ok(Vec::new());
             }
             client
                 .execute(renew, &[&tasks, &units, &tokens, &seconds])
                 .await?;
-            client.execute(UNCHARGE, &[&worker.0]).await?;
             client.query(control, &[&tasks, &units]).await
         };
         // A connection that swallows bytes must not cost the lease.
