@@ -359,10 +359,16 @@ impl Ledger {
             // It ends already: what has ended by now is recorded.
             Some(_) => StopRules::default(),
         };
+        // Not of a sequential search that met its rule with the last trial of an earlier flush: how
+        // its results were gathered must not show.
+        let by_rule = matches!(
+            self.stop_requested,
+            Some(StopReason::TargetReached | StopReason::NoImprovement)
+        );
         Admission {
             rules,
             score: self.score(),
-            met: false,
+            met: by_rule && self.parallelism == Some(1),
         }
     }
 
