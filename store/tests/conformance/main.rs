@@ -155,6 +155,7 @@ conformance! {
         a_task_that_has_nothing_left_to_run_has_ended_when_it_is_accepted,
         a_paused_or_cancelled_retry_keeps_its_books;
     rules:
+        what_a_worker_ran_on_with_after_the_target_is_not_recorded,
         a_sequential_task_records_nothing_beyond_its_target_however_it_is_flushed,
         patience_that_runs_out_withdraws_what_waits_and_stops_what_runs,
         a_cancel_outranks_a_rule_and_a_rule_ends_a_paused_task,

@@ -33,6 +33,20 @@ fn valued(claim: &Claim, values: &[f64], end: UnitEnd) -> UnitFlush {
     }
 }
 
+pub async fn what_a_worker_ran_on_with_after_the_target_is_not_recorded(database: Arc<Database>) {
+    let given = Given::new(database).await;
+    let id = given.submit(ending(50, 1, TARGET)).await;
+    let mut claim = given.claim(id, 0).await;
+    let reached = valued(&claim, &[5.0, 2.0], UnitEnd::Keep);
+    assert_eq!(given.record(reached).await.written, [Written::Recorded]);
+    claim.first += 2;
+    claim.recorded += 2;
+    let beyond = valued(&claim, &[1.0, 4.0], UnitEnd::Keep);
+    assert_eq!(given.record(beyond).await.written, [Written::Ended]);
+    assert_eq!(given.trials(id).await.len(), 2);
+    given.verify().await;
+}
+
 pub async fn a_sequential_task_records_nothing_beyond_its_target_however_it_is_flushed(
     database: Arc<Database>,
 ) {
