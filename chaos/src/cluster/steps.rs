@@ -10,6 +10,14 @@ fn must<T>(result: anyhow::Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
+/// How many trials a task's status counts as ended.
+fn ended_trials(status: &Value) -> u64 {
+    ["completed_trials", "pruned_trials", "failed_trials"]
+        .iter()
+        .map(|field| status[field].as_u64().expect("a count"))
+        .sum()
+}
+
 impl Cluster {
     /// Servers, schema, API, and `workers` workers of two slots, with leases of two seconds.
     pub async fn start(name: &str, workers: usize) -> Self {
@@ -141,43 +149,51 @@ impl Cluster {
 
     /// How many of its trials have ended.
     pub async fn ended_trials(&self, id: &str) -> u64 {
-        let status = self.status(id).await;
-        ["completed_trials", "pruned_trials", "failed_trials"]
-            .iter()
-            .map(|field| status[field].as_u64().expect("a count"))
-            .sum()
+        ended_trials(&self.status(id).await)
     }
 
-    /// Waits until more trials have ended, so that a fault falls into the middle of the work.
-    pub async fn progress(&self, id: &str, more: u64) {
+    /// Waits until more trials have ended, reviving workers, so that a fault falls into the middle of
+    /// the work.
+    pub async fn progress(&mut self, id: &str, more: u64) {
         let target = self.ended_trials(id).await + more;
-        let what = format!("{target} ended trials");
-        self.wait(&what, async |cluster| {
-            let status = cluster.status(id).await;
+        let what = format!("has {target} ended trials");
+        let reached = |status: &Value| {
             let state = status["status"].as_str().unwrap_or("");
-            assert!(
-                ["queued", "running"].contains(&state),
-                "{state} before {target}"
-            );
-            cluster.ended_trials(id).await >= target
-        })
-        .await;
+            let alive = ["queued", "running"].contains(&state);
+            assert!(alive, "{state} before it {what}");
+            ended_trials(status) >= target
+        };
+        self.supervised(id, &what, reached).await;
     }
 
     /// Waits until the task has ended, reviving workers; its last status.
     pub async fn ended(&mut self, id: &str) -> Value {
+        let ended = |status: &Value| {
+            let state = status["status"].as_str().expect("a state");
+            ["completed", "failed", "cancelled"].contains(&state)
+        };
+        self.supervised(id, "ends", ended).await
+    }
+
+    /// Waits for a state of a task as its operators would: a worker that ends by itself, say because
+    /// it was started while the database was down, is started again.
+    async fn supervised(
+        &mut self,
+        id: &str,
+        what: &str,
+        reached: impl Fn(&Value) -> bool,
+    ) -> Value {
         let began = Instant::now();
         loop {
             self.revive_workers();
             let status = self.status(id).await;
-            let state = status["status"].as_str().expect("a state");
-            if ["completed", "failed", "cancelled"].contains(&state) {
+            if reached(&status) {
                 return status;
             }
             if began.elapsed() > PATIENCE {
                 let path = format!("/api/v1/optimization/tasks/{id}/explain");
                 let (_, why) = self.get(&path).await;
-                panic!("the task does not end: {status:#}\n{why:#}");
+                panic!("waited too long until the task {what}: {status:#}\n{why:#}");
             }
             tokio::time::sleep(LOOK).await;
         }
