@@ -1,11 +1,9 @@
 //! Searches that look at their own results, against a real store and a real queue.
 
-mod support;
-
+use crate::support::{Mill, float, function, int, options, with_fixed};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use support::{Mill, float, function, int, options, with_fixed};
 use trialmill_common::protocol::Event;
 use trialmill_common::spec::{MetricNames, ResultConstraint, TaskSpec};
 use trialmill_common::state::{Direction, TaskId, TaskState};

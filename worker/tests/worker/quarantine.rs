@@ -1,13 +1,11 @@
 //! A worker that fails for reasons of its own: its units go back uncharged, no trial is blamed, and
 //! it takes no more until it has tested itself. A unit that nobody can run ends its task.
 
-mod support;
-
+use crate::support::{Mill, float, function, options};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Mill, float, function, options};
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::state::{TaskId, TaskState, TrialEnd, WorkerId};
@@ -63,7 +61,7 @@ async fn row(mill: &Mill, worker: &RunningWorker) -> WorkerRow {
 async fn until_quarantined(worker: &RunningWorker) -> String {
     let mut quarantine = worker.quarantine();
     let told = quarantine.wait_for(Option::is_some);
-    let told = tokio::time::timeout(support::PATIENCE, told).await;
+    let told = tokio::time::timeout(crate::support::PATIENCE, told).await;
     told.expect("it goes into quarantine")
         .unwrap()
         .clone()
@@ -97,7 +95,7 @@ async fn a_worker_that_cannot_start_children_takes_no_units_until_it_can() {
             .as_ref()
             .is_some_and(|text| text.contains("its self-test says"))
     };
-    let told = tokio::time::timeout(support::PATIENCE, quarantine.wait_for(tested)).await;
+    let told = tokio::time::timeout(crate::support::PATIENCE, quarantine.wait_for(tested)).await;
     let told = told.expect("it tests itself").unwrap().clone().unwrap();
     let summary = mill.store.unit_summary(id).await.unwrap();
     assert_eq!((summary.live_slots, summary.quarantined_slots), (0, 1));
@@ -178,7 +176,7 @@ async fn what_no_worker_can_run_fails_with_the_reason_in_its_row() {
         mill.worker(absent("one")).await,
         mill.worker(absent("two")).await,
     ];
-    let task = tokio::time::timeout(support::PATIENCE * 2, async {
+    let task = tokio::time::timeout(crate::support::PATIENCE * 2, async {
         loop {
             let task = mill.store.task(id).await.unwrap().unwrap();
             if task.ledger.state.is_terminal() {
@@ -216,11 +214,11 @@ async fn a_task_of_a_newer_build_goes_back_with_the_reason_and_the_worker_stays_
         ("strategy_name", "of_tomorrow".into()),
     ] {
         let spec = spec(4, 8);
-        let mut task = support::new_task(&spec, BTreeMap::new(), "default");
+        let mut task = crate::support::new_task(&spec, BTreeMap::new(), "default");
         task.spec[field] = value;
         let id = task.id;
         mill.store.submit(task, None).await.unwrap();
-        let told = tokio::time::timeout(support::PATIENCE, async {
+        let told = tokio::time::timeout(crate::support::PATIENCE, async {
             loop {
                 let summary = mill.store.unit_summary(id).await.unwrap();
                 if summary.unable_reason.is_some() && summary.leased == 0 {

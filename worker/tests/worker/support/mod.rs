@@ -1,7 +1,5 @@
 //! One mill in this process: SQLite in memory, the in-process queue, the relay, and workers.
 
-#![allow(dead_code, reason = "each test binary uses its part of this module")]
-
 pub mod doubling;
 pub mod flaky;
 

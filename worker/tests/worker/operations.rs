@@ -1,10 +1,8 @@
 //! What a real worker makes of tasks that end themselves, are made from others, or are cancelled.
 
-mod support;
-
+use crate::support::{Mill, float, function, int, new_task, options, with_fixed};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use support::{Mill, float, function, int, new_task, options, with_fixed};
 use trialmill_common::protocol::StopRules;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::state::{OriginHow, StopReason, TaskId, TaskState};

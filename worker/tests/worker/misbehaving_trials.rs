@@ -1,10 +1,8 @@
 //! A bad trial fails alone, with its reason; its neighbours complete and the worker lives.
 
-mod support;
-
+use crate::support::{Mill, float, function, options};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use support::{Mill, float, function, options};
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::state::{TaskId, TaskState, TrialEnd, WorkerId};
@@ -164,7 +162,7 @@ async fn a_worker_whose_threads_are_all_lost_says_so() {
     let id = mill
         .submit(&at("stuck", &[0.25, -0.75]), BTreeMap::new())
         .await;
-    let fault = tokio::time::timeout(support::PATIENCE, worker.failed())
+    let fault = tokio::time::timeout(crate::support::PATIENCE, worker.failed())
         .await
         .unwrap();
     assert!(fault.to_string().contains("1 threads are lost"), "{fault}");

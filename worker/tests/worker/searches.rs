@@ -1,13 +1,11 @@
 //! A worker against a real store and a real queue.
 
-mod support;
-
+use crate::support::doubling::Doubling;
+use crate::support::{Mill, PATIENCE, float, function, int, options, with_fixed};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use support::doubling::Doubling;
-use support::{Mill, PATIENCE, float, function, int, options, with_fixed};
 use trialmill_backtest::synthetic::{Kind, series};
 use trialmill_broker::Broker;
 use trialmill_common::protocol::board::UnitEnd;

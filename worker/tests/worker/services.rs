@@ -1,13 +1,11 @@
 //! The binary with PostgreSQL and RabbitMQ: `DATABASE_URL` and `AMQP_URL` name them, and without
 //! them the test says so and does nothing.
 
-mod support;
-
+use crate::support::{PATIENCE, float, function, new_task, with_fixed};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::process::{Child, Command};
 use std::time::Duration;
-use support::{PATIENCE, float, function, new_task, with_fixed};
 use trialmill_common::state::{TaskId, TaskState};
 use trialmill_store::postgres::{PgOptions, PgStore};
 use trialmill_store::rows::{Submitted, TaskRow};

@@ -1,11 +1,9 @@
 //! Tasks that are one run, and replays held against the record, against a real store and a real
 //! queue.
 
-mod support;
-
+use crate::support::{Mill, float, function, int, new_task, options};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use support::{Mill, float, function, int, new_task, options};
 use trialmill_backtest::bars::BarSeries;
 use trialmill_backtest::synthetic::{GroupKind, Kind, group, series};
 use trialmill_common::spec::{

@@ -1,0 +1,13 @@
+//! The worker over real stores and queues, in this process and as the binary.
+
+mod beside_holding;
+mod binary;
+mod history;
+#[cfg(feature = "misbehave")]
+mod misbehaving_trials;
+mod operations;
+mod quarantine;
+mod runs;
+mod searches;
+mod services;
+mod support;
