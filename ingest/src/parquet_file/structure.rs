@@ -2,6 +2,9 @@
 //! crate reads them. The crate steps over a list of booleans one by one though none of them takes a
 //! byte: six bytes that announce two thousand million of them hold it up for seconds, and a file of a
 //! megabyte for days. Parquet has no such list in these places, so that a file with one is refused.
+//! It also takes room for as many children as an element of the schema announces, and follows them by
+//! recursion: a number there ends the process for want of memory, a chain for want of stack. So the
+//! tree is checked first.
 
 use parquet::errors::ParquetError;
 use std::fs::File;
@@ -15,6 +18,26 @@ const TAIL_BYTES: u64 = 8;
 
 /// The field of a page header with the bytes of the page that follows.
 const COMPRESSED_PAGE_SIZE: i64 = 3;
+
+/// The field of the footer with the elements of the schema: each before its children.
+const SCHEMA: i64 = 2;
+
+/// The field of an element with the number of its children.
+const NUM_CHILDREN: i64 = 5;
+
+/// The fields of an element up to its logical type, and what they are: the crate reads a known field
+/// as what it ought to be, whatever its type says.
+const ELEMENT_FIELDS: [u8; 9] = [
+    kind::I32,
+    kind::I32,
+    kind::I32,
+    kind::BINARY,
+    kind::I32,
+    kind::I32,
+    kind::I32,
+    kind::I32,
+    kind::I32,
+];
 
 /// Types of Thrift's compact protocol.
 mod kind {
@@ -48,7 +71,37 @@ pub fn check_footer(file: &File, file_bytes: u64) -> Result<(), ParquetError> {
         return Ok(());
     };
     file.seek(SeekFrom::Start(start))?;
-    Walk::new(file.take(length)).structure(MAX_DEPTH, None)?;
+    Walk::new(BufReader::new(file).take(length)).footer()
+}
+
+/// Checks the numbers of children, in the order of the elements, the root first.
+fn check_tree(children: &[i64]) -> Result<(), ParquetError> {
+    // Of the groups around the element, the outermost first: how many of their children are missing.
+    // One that lacks none ends with its last child.
+    let mut open: Vec<i64> = Vec::new();
+    for (element, &count) in children.iter().enumerate() {
+        let left = i64::try_from(children.len() - element - 1).unwrap_or(i64::MAX);
+        if !(0..=left).contains(&count) {
+            return Err(ParquetError::General(format!(
+                "the file is damaged: element {element} of its schema has {count} children, and \
+                 {left} elements follow"
+            )));
+        }
+        if let Some(missing) = open.last_mut() {
+            *missing -= 1;
+        }
+        while open.last() == Some(&0) && count == 0 {
+            open.pop();
+        }
+        if count > 0 {
+            open.push(count);
+        }
+        if open.len() > usize::from(MAX_DEPTH) {
+            return Err(ParquetError::General(format!(
+                "its schema is nested deeper than {MAX_DEPTH}; store flat columns"
+            )));
+        }
+    }
     Ok(())
 }
 
@@ -121,25 +174,87 @@ impl<R: Read> Walk<R> {
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
+    /// Passes over the footer and checks its schema.
+    fn footer(&mut self) -> Result<(), ParquetError> {
+        let mut field = 0;
+        while let Some((next, kind)) = self.field(field)? {
+            field = next;
+            if field == SCHEMA {
+                if kind != kind::LIST {
+                    return Err(damaged());
+                }
+                let (length, of) = self.list()?;
+                if of != kind::STRUCT {
+                    return Err(damaged());
+                }
+                let mut children = Vec::new();
+                for _ in 0..length {
+                    children.push(self.element()?);
+                }
+                check_tree(&children)?;
+            } else {
+                self.value(kind, MAX_DEPTH)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes over an element of the schema; the number of its children.
+    fn element(&mut self) -> Result<i64, ParquetError> {
+        let (mut field, mut children) = (0, 0);
+        while let Some((next, kind)) = self.field(field)? {
+            field = next;
+            let known = usize::try_from(field - 1).ok();
+            let known = known.and_then(|place| ELEMENT_FIELDS.get(place));
+            if known.is_some_and(|known| *known != kind) {
+                return Err(damaged());
+            }
+            if field == NUM_CHILDREN {
+                children = self.zigzag()?;
+            } else {
+                self.value(kind, MAX_DEPTH)?;
+            }
+        }
+        Ok(children)
+    }
+
+    /// The number and the type of the field that follows the field `last`; nothing at the end of its
+    /// structure.
+    fn field(&mut self, last: i64) -> Result<Option<(i64, u8)>, ParquetError> {
+        let head = self.byte()?;
+        let (step, kind) = (head >> 4, head & 0xf);
+        if kind == kind::STOP {
+            return Ok(None);
+        }
+        let field = match step {
+            0 => self.zigzag()?,
+            step => last.saturating_add(i64::from(step)),
+        };
+        Ok(Some((field, kind)))
+    }
+
+    /// Length and type of the elements of a list.
+    fn list(&mut self) -> Result<(u64, u8), ParquetError> {
+        let head = self.byte()?;
+        let length = match head >> 4 {
+            15 => self.varint()?,
+            short => u64::from(short),
+        };
+        Ok((length, head & 0xf))
+    }
+
     /// Passes over a structure; gives its whole number of the field `wanted`.
     fn structure(&mut self, depth: u8, wanted: Option<i64>) -> Result<Option<i64>, ParquetError> {
         let (mut field, mut found) = (0_i64, None);
-        loop {
-            let head = self.byte()?;
-            let (step, kind) = (head >> 4, head & 0xf);
-            if kind == kind::STOP {
-                return Ok(found);
-            }
-            field = match step {
-                0 => self.zigzag()?,
-                step => field.saturating_add(i64::from(step)),
-            };
+        while let Some((next, kind)) = self.field(field)? {
+            field = next;
             if wanted == Some(field) && kind == kind::I32 {
                 found = Some(self.zigzag()?);
             } else {
                 self.value(kind, depth)?;
             }
         }
+        Ok(found)
     }
 
     fn value(&mut self, kind: u8, depth: u8) -> Result<(), ParquetError> {
@@ -155,12 +270,8 @@ impl<R: Read> Walk<R> {
                 self.pass(length)
             }
             kind::LIST | kind::SET => {
-                let head = self.byte()?;
-                let length = match head >> 4 {
-                    15 => self.varint()?,
-                    short => u64::from(short),
-                };
-                self.elements(length, &[head & 0xf], inner)
+                let (length, of) = self.list()?;
+                self.elements(length, &[of], inner)
             }
             kind::MAP => match self.varint()? {
                 0 => Ok(()),
@@ -218,6 +329,42 @@ mod tests {
         let map = [0x1b, 0xff, 0xff, 0xff, 0xff, 0x07, 0x12, 0];
         assert!(walk(&map).unwrap_err().contains("list of booleans"));
         assert_eq!(walk(&[0x19, 0x01, 0]), Ok(None), "an empty one is none");
+    }
+
+    fn footer(bytes: &[u8]) -> Result<(), String> {
+        Walk::new(bytes).footer().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_schema_may_have_as_many_children_as_elements_and_no_more() {
+        // Version 1; a list of three elements: name "m", two children; names "a" and "b".
+        let sound = b"\x15\x02\x19\x3c\x48\x01m\x15\x04\x00\x48\x01a\x00\x48\x01b\x00\x00";
+        assert_eq!(footer(sound), Ok(()));
+        let mut greedy = sound.to_vec();
+        greedy.splice(8..9, [0xf2, 0xff, 0xea, 0xeb, 0x05]);
+        let said = footer(&greedy).unwrap_err();
+        assert!(said.contains("children, and 2 elements follow"), "{said}");
+        let mut below = sound.to_vec();
+        below[8] = 1;
+        assert!(footer(&below).unwrap_err().contains("has -1 children"));
+        let mut other_type = sound.to_vec();
+        other_type[7] = 0x16;
+        assert!(footer(&other_type).is_err(), "a number of 64 bits");
+    }
+
+    #[test]
+    fn a_schema_is_as_deep_as_its_bound_and_no_deeper() {
+        let chain = |depth: usize| [vec![1; depth], vec![0]].concat();
+        assert!(check_tree(&chain(64)).is_ok());
+        let said = check_tree(&chain(65)).unwrap_err().to_string();
+        assert!(said.contains("nested deeper than 64"), "{said}");
+        // Two levels, however many elements; the last child of a group ends it.
+        let wide = [vec![100], [1, 0].repeat(100)].concat();
+        assert!(check_tree(&wide).is_ok());
+        let stairs = [2, 0].repeat(64);
+        assert!(check_tree(&[stairs.clone(), vec![0]].concat()).is_ok());
+        let too_high = [stairs, vec![2, 0, 0]].concat();
+        assert!(check_tree(&too_high).is_err());
     }
 
     #[test]
