@@ -6,6 +6,8 @@
 //! Department Working Paper 1227. The coefficients are those that statsmodels uses for `N = 2`,
 //! `trend = "c"`, digit by digit, so that its figures are met.
 
+use crate::normal;
+
 /// Up to here `TAIL` gives the p-value, above `BODY`.
 const TAIL_ENDS: f64 = -2.62;
 /// The lowest statistic that the approximation is for.
@@ -43,7 +45,7 @@ pub fn p_value(statistic: f64) -> f64 {
         return 1.0;
     }
     let tau = statistic.max(LOWEST);
-    normal_cdf(if tau <= TAIL_ENDS {
+    normal::cdf(if tau <= TAIL_ENDS {
         polynomial(&TAIL, tau)
     } else {
         polynomial(&BODY, tau)
@@ -63,10 +65,6 @@ pub fn critical_values(rows: usize) -> [f64; 3] {
 
 fn polynomial(coefficients: &[f64], at: f64) -> f64 {
     coefficients.iter().rev().fold(0.0, |sum, c| sum * at + c)
-}
-
-fn normal_cdf(z: f64) -> f64 {
-    0.5 * libm::erfc(-z * std::f64::consts::FRAC_1_SQRT_2)
 }
 
 #[cfg(test)]
