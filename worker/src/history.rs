@@ -27,9 +27,11 @@
 
 use crate::cpu::Lane;
 use crate::run;
+use crate::task::KEPT_IDLE;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 use trialmill_common::protocol::unseen_share;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::state::{Direction, TaskId, TrialEnd};
@@ -62,8 +64,9 @@ impl HistoryError {
 /// Most histories that are kept.
 const MOST_HISTORIES: usize = 1024;
 
-/// The histories of this process's tasks, the least recently used thrown away beyond a bound of
-/// bytes and beyond [`MOST_HISTORIES`]. What held units use is kept beyond both.
+/// The histories of this process's tasks: those that nobody used for [`KEPT_IDLE`] are thrown away,
+/// and the least recently used beyond a bound of bytes and beyond [`MOST_HISTORIES`]. What held units
+/// use is kept beyond all three.
 #[derive(Debug)]
 pub(crate) struct Histories {
     bound: u64,
@@ -72,9 +75,8 @@ pub(crate) struct Histories {
 
 #[derive(Debug, Default)]
 struct Kept {
-    tasks: BTreeMap<TaskId, (u64, Arc<TaskHistory>)>,
-    /// Counts the uses: the clock of "least recently".
-    uses: u64,
+    /// Each with its last use.
+    tasks: BTreeMap<TaskId, (Instant, Arc<TaskHistory>)>,
 }
 
 impl Histories {
@@ -87,17 +89,7 @@ impl Histories {
 
     /// The history of a task, empty if it was not kept.
     pub(crate) fn of(&self, task: TaskId, spec: &Arc<TaskSpec>) -> Arc<TaskHistory> {
-        let mut kept = self.lock();
-        kept.uses += 1;
-        let use_now = kept.uses;
-        let (used, history) = kept
-            .tasks
-            .entry(task)
-            .or_insert_with(|| (0, Arc::new(TaskHistory::new(task, Arc::clone(spec)))));
-        *used = use_now;
-        let history = Arc::clone(history);
-        kept.trim(self.bound);
-        history
+        self.lock().of(task, spec, self.bound, Instant::now())
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -106,7 +98,25 @@ impl Histories {
 }
 
 impl Kept {
-    fn trim(&mut self, bound: u64) {
+    fn of(
+        &mut self,
+        task: TaskId,
+        spec: &Arc<TaskSpec>,
+        bound: u64,
+        now: Instant,
+    ) -> Arc<TaskHistory> {
+        let new = || (now, Arc::new(TaskHistory::new(task, Arc::clone(spec))));
+        let (used, history) = self.tasks.entry(task).or_insert_with(new);
+        *used = now;
+        let history = Arc::clone(history);
+        self.trim(bound, now);
+        history
+    }
+
+    fn trim(&mut self, bound: u64, now: Instant) {
+        self.tasks.retain(|_, (used, history)| {
+            Arc::strong_count(history) > 1 || now.saturating_duration_since(*used) < KEPT_IDLE
+        });
         let mut bytes: u64 = self.tasks.values().map(|(_, h)| h.bytes()).sum();
         while bytes > bound || self.tasks.len() > MOST_HISTORIES {
             let unused = self
@@ -510,6 +520,7 @@ fn weight(trial: &FinishedTrial) -> u64 {
 mod tests {
     use super::*;
     use crate::objective::sphere_spec;
+    use std::time::Duration;
     use trialmill_common::trial::Evaluation;
     use trialmill_search::{Method, ParamValue};
 
@@ -789,6 +800,26 @@ mod tests {
         drop(held);
         drop(fill(4));
         assert_eq!([1, 2, 4].map(kept), [false, true, true]);
+    }
+
+    #[test]
+    fn histories_that_nobody_uses_go_after_a_while_and_held_ones_never() {
+        let spec = Arc::new(sphere_spec());
+        let task = |n| TaskId(uuid::Uuid::from_u128(n));
+        let histories = Histories::new(u64::MAX);
+        let begin = Instant::now();
+        let of = |n, at| histories.lock().of(task(n), &spec, u64::MAX, begin + at);
+        let held = of(1, Duration::ZERO);
+        drop(of(2, Duration::ZERO));
+        let soon = KEPT_IDLE / 2;
+        drop(of(3, soon));
+        let kept = |n| histories.lock().tasks.contains_key(&task(n));
+        assert_eq!([1, 2, 3].map(kept), [true; 3]);
+        drop(of(4, KEPT_IDLE));
+        assert_eq!([1, 2, 3].map(kept), [true, false, true]);
+        drop(held);
+        drop(of(4, KEPT_IDLE + soon));
+        assert_eq!([1, 3, 4].map(kept), [false, false, true]);
     }
 
     #[test]

@@ -17,6 +17,10 @@ use trialmill_search::{History, HistoryNeed, Method, Point, Study};
 use trialmill_store::rows::{Claim, HeldLease};
 use trialmill_store::{Store, StoreError};
 
+/// What units of a task share is kept so long for the next of them: a worker does not fill with what
+/// tasks that ended leave.
+pub(crate) const KEPT_IDLE: Duration = Duration::from_secs(120);
+
 /// Series read from the store at a time: bounds the bytes of one answer.
 const SERIES_PER_READ: usize = 64;
 
@@ -143,7 +147,8 @@ fn guarded(subject: Subject, prepare: impl FnOnce(Subject) -> Objective) -> Obje
     })
 }
 
-/// The prepared tasks and the bars of this process, both bounded in bytes.
+/// The prepared tasks and the bars of this process, both bounded in bytes; tasks also go when they
+/// were not asked for during [`KEPT_IDLE`].
 pub(crate) struct TaskCache {
     store: Arc<dyn Store>,
     tasks: Cache<TaskId, Arc<PreparedTask>>,
@@ -162,6 +167,7 @@ impl TaskCache {
             store,
             tasks: Cache::builder()
                 .max_capacity(half)
+                .time_to_idle(KEPT_IDLE)
                 .weigher(|_, task: &Arc<PreparedTask>| {
                     let bars: usize = task.series.iter().map(|s| s.memory_bytes()).sum();
                     let study = task.study.as_ref().map_or(0, Study::memory_bytes);
