@@ -47,19 +47,21 @@ mod request;
 mod run;
 mod schema;
 mod search;
+mod validation;
 
 pub use aims::MAX_CONSTRAINTS;
 pub use body::parse_body;
 pub use changes::{Changes, changes_schema, check_changes, with_field};
 pub use findings::MAX_FAULTS;
 pub use market::{
-    Coverage, MAX_PERIOD_DAYS, MAX_STOCK_CODES, MIN_PERIOD_DAYS, MarketView, YEARS, strategy_key,
-    symbols,
+    Coverage, GRACE_DAYS, MAX_PERIOD_DAYS, MAX_STOCK_CODES, MIN_PERIOD_DAYS, MarketView, YEARS,
+    strategy_key, symbols,
 };
 pub use partner::{BEST_TESTS, MAX_CANDIDATES, MAX_PAIRS, Pairing, PartnerAnswer};
 pub use points::MAX_INITIAL_PARAMS;
 pub use schema::{request_schema, task_request_schema};
 pub use search::AUTO;
+pub use validation::check_validation;
 
 use crate::fault::{Fault, Warning};
 use crate::objective::TestFunction;

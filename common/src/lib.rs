@@ -17,4 +17,5 @@ pub mod secret;
 pub mod spec;
 pub mod state;
 pub mod trial;
+pub mod validation;
 pub mod worker;

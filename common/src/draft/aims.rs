@@ -25,22 +25,19 @@ struct Known {
     natural: Option<Direction>,
 }
 
-/// The names of the metrics of a subject.
-fn names(subject: Option<Subject>) -> Vec<&'static str> {
+/// Whether a name is looked up among the metrics of test functions. With the subject itself in
+/// doubt, the name is only wrong if no subject has it.
+fn of_functions(subject: Option<Subject>, name: &str) -> bool {
     match subject {
-        Some(Subject::Function(_)) => vec![FUNCTION_METRIC],
-        Some(Subject::Strategy(_)) | None => METRICS.iter().map(|info| info.name).collect(),
-    }
-}
-
-/// The metric of that name, or the fault, whose place the caller knows.
-fn metric(subject: Option<Subject>, name: &str) -> Result<Known, Box<Fault>> {
-    // With the subject itself in doubt, the name is only wrong if no subject has it.
-    let of_functions = match subject {
         Some(Subject::Function(_)) => true,
         Some(Subject::Strategy(_)) => false,
         None => name == FUNCTION_METRIC,
-    };
+    }
+}
+
+/// The metric of that name, of test functions or of backtests, or the fault, whose place the caller
+/// knows.
+fn metric(of_functions: bool, name: &str) -> Result<Known, Box<Fault>> {
     if of_functions && name == FUNCTION_METRIC {
         return Ok(Known {
             name: FUNCTION_METRIC,
@@ -57,7 +54,10 @@ fn metric(subject: Option<Subject>, name: &str) -> Result<Known, Box<Fault>> {
             natural: Some(natural),
         });
     }
-    let names = names(subject);
+    let names = match of_functions {
+        true => vec![FUNCTION_METRIC],
+        false => METRICS.iter().map(|info| info.name).collect(),
+    };
     let fault = match metrics::find_refused(name) {
         Some(refused) if !of_functions => {
             let code = if name == "custom" {
@@ -82,6 +82,27 @@ fn metric(subject: Option<Subject>, name: &str) -> Result<Known, Box<Fault>> {
     Err(Box::new(fault.allowed(names)))
 }
 
+/// The metric of that name, which stands at `node`, or its fault.
+fn named(
+    node: &Node<'_>,
+    name: &str,
+    of_functions: bool,
+    findings: &mut Findings,
+) -> Option<Known> {
+    metric(of_functions, name)
+        .map_err(|mut fault| {
+            fault.pointer.clone_from(&node.pointer);
+            findings.fault(fault.value(&name.into()));
+        })
+        .ok()
+}
+
+/// Reads the name of a metric of backtests: its canonical name.
+pub(super) fn backtest_metric(node: &Node<'_>, findings: &mut Findings) -> Option<&'static str> {
+    let name = node.string(findings)?;
+    named(node, name, false, findings).map(|known| known.name)
+}
+
 /// Reads `objective_config`.
 pub(super) fn objective(
     node: &Node<'_>,
@@ -100,12 +121,7 @@ pub(super) fn objective(
         "several objectives",
         |node, findings| {
             let name = node.string(findings)?;
-            metric(subject, name)
-                .map_err(|mut fault| {
-                    fault.pointer.clone_from(&node.pointer);
-                    findings.fault(fault.value(&name.into()));
-                })
-                .ok()
+            named(node, name, of_functions(subject, name), findings)
         },
     );
     let direction_node = object.field("direction");
@@ -192,6 +208,15 @@ pub(super) fn result_constraints(
         });
         return traded.into_iter().collect();
     }
+    constraints(node, known, findings)
+}
+
+/// Reads a list of constraints over metrics.
+pub(super) fn constraints(
+    node: &Node<'_>,
+    known: MetricNames,
+    findings: &mut Findings,
+) -> Vec<ResultConstraint> {
     let items = node.list(findings).unwrap_or_default();
     if items.len() > MAX_CONSTRAINTS {
         let detail = format!(

@@ -22,9 +22,10 @@ pub const MAX_PERIOD_DAYS: i64 = 36_500;
 /// The years that dates may lie in: outside is a typing error, not a market.
 pub const YEARS: std::ops::RangeInclusive<i32> = 1_800..=2_199;
 
-/// Days by which a series may begin after the start or stop before the end without a warning:
-/// longer than any holiday.
-const GRACE: TimeDelta = TimeDelta::days(15);
+/// Days by which prices may begin after the first day of a period, or stop before its last, and still
+/// cover it: longer than any holiday.
+pub const GRACE_DAYS: i64 = 15;
+const GRACE: TimeDelta = TimeDelta::days(GRACE_DAYS);
 
 /// How many symbols a warning names.
 const NAMED: usize = 5;

@@ -1,0 +1,211 @@
+//! Which trial of a search is picked: the best by one metric among those that keep some limits.
+
+use crate::spec::{MetricNames, ResultConstraint};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cmp::Ordering;
+use std::str::FromStr;
+use trialmill_backtest::metrics::{self, Direction, Metric};
+
+/// The rule by which a window's parameters are picked from its trials.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Selection {
+    /// What is compared, each metric in its natural direction.
+    #[serde(serialize_with = "write_metric", deserialize_with = "read_metric")]
+    pub metric: Metric,
+    /// Limits that the picked trial must keep in its training window.
+    #[serde(default)]
+    pub subject_to: Vec<ResultConstraint>,
+}
+
+/// The text names no metric of the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a metric")]
+pub struct UnknownMetric(pub String);
+
+/// A trial as the selection sees it. One that was pruned or failed is none.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// Its number.
+    pub number: u32,
+    /// Whether it kept the task's own `result_constraints` and has its values.
+    pub feasible: bool,
+    /// Every metric that was computed under its canonical name: its value, or why it has none.
+    pub metrics: &'a [(String, Result<f64, String>)],
+}
+
+impl Selection {
+    /// The metrics that its limits may name: those of a backtest.
+    pub const NAMES: MetricNames = MetricNames::Backtest;
+}
+
+/// The selection by a metric, by its name or alias, without limits.
+impl FromStr for Selection {
+    type Err = UnknownMetric;
+
+    fn from_str(name: &str) -> Result<Self, UnknownMetric> {
+        let info = metrics::find(name).ok_or_else(|| UnknownMetric(name.to_owned()))?;
+        Ok(Self {
+            metric: info.metric,
+            subject_to: Vec::new(),
+        })
+    }
+}
+
+impl Candidate<'_> {
+    /// The value of a metric, finite, or why there is none.
+    fn metric(&self, name: &str) -> Result<f64, String> {
+        let found = self.metrics.iter().find(|(known, _)| known == name);
+        match found {
+            Some((_, Ok(value))) if value.is_finite() => Ok(*value),
+            Some((_, Ok(value))) => Err(format!("{name} is {value}")),
+            Some((_, Err(reason))) => Err(reason.clone()),
+            None => Err(format!("{name} was not computed")),
+        }
+    }
+}
+
+/// The number of the trial that a selection picks: of the feasible ones that keep every limit and
+/// have the metric, the best in the metric's natural direction, and the lowest number among equals.
+/// The order in which they come does not matter.
+///
+/// None where no trial qualifies: then there are no parameters to apply, and the next test window
+/// is spent in cash.
+///
+/// ```
+/// use trialmill_common::validation::{Candidate, Selection, select};
+/// use trialmill_common::spec::ResultConstraint;
+///
+/// let mut selection: Selection = "sharpe".parse()?;
+/// selection.subject_to =
+///     vec![ResultConstraint::parse("max_drawdown <= 0.2", Selection::NAMES).expect("a limit")];
+/// let metrics = |sharpe, drawdown| {
+///     [("sharpe_ratio".to_owned(), Ok(sharpe)), ("max_drawdown".to_owned(), Ok(drawdown))]
+/// };
+/// let (deep, fair, same) = (metrics(1.9, 0.4), metrics(1.2, 0.1), metrics(1.2, 0.2));
+/// let trial = |number, metrics| Candidate { number, feasible: true, metrics };
+///
+/// assert_eq!(select([trial(7, &deep), trial(9, &same), trial(8, &fair)], &selection), Some(8));
+/// assert_eq!(select([trial(7, &deep)], &selection), None);
+/// # Ok::<(), trialmill_common::validation::UnknownMetric>(())
+/// ```
+#[must_use]
+pub fn select<'a>(
+    trials: impl IntoIterator<Item = Candidate<'a>>,
+    selection: &Selection,
+) -> Option<u32> {
+    let info = selection.metric.info();
+    let qualified = trials.into_iter().filter_map(|trial| {
+        let keeps = |limit: &ResultConstraint| limit.judge(&|name| trial.metric(name)).is_none();
+        if !trial.feasible || !selection.subject_to.iter().all(keeps) {
+            return None;
+        }
+        Some((trial.number, trial.metric(info.name).ok()?))
+    });
+    let best = qualified.min_by(|(number, value), (other_number, other)| {
+        let ordering = match info.direction {
+            Direction::Maximize => other.partial_cmp(value),
+            Direction::Minimize => value.partial_cmp(other),
+        };
+        // Finite numbers always compare.
+        ordering
+            .unwrap_or(Ordering::Equal)
+            .then(number.cmp(other_number))
+    });
+    best.map(|(number, _)| number)
+}
+
+fn write_metric<S: Serializer>(metric: &Metric, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(metric.name())
+}
+
+fn read_metric<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Metric, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let selection: Selection = name.parse().map_err(serde::de::Error::custom)?;
+    Ok(selection.metric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Metrics = Vec<(String, Result<f64, String>)>;
+
+    fn with(name: &str, value: f64) -> Metrics {
+        vec![(name.to_owned(), Ok(value))]
+    }
+
+    fn pick(trials: &[(u32, bool, Metrics)], selection: &Selection) -> Option<u32> {
+        let candidates = trials.iter().map(|(number, feasible, metrics)| Candidate {
+            number: *number,
+            feasible: *feasible,
+            metrics,
+        });
+        let forward = select(candidates.clone(), selection);
+        assert_eq!(forward, select(candidates.rev(), selection));
+        forward
+    }
+
+    #[test]
+    fn a_loss_is_picked_by_the_smallest_and_a_gain_by_the_largest() {
+        for (metric, best) in [("max_drawdown", 4), ("total_return", 3)] {
+            let trials = [
+                (3, true, with(metric, 0.5)),
+                (4, true, with(metric, 0.25)),
+                (5, true, with(metric, 0.3)),
+            ];
+            assert_eq!(pick(&trials, &metric.parse().unwrap()), Some(best));
+        }
+    }
+
+    #[test]
+    fn equals_go_to_the_lowest_number_and_zero_has_no_sign() {
+        let by = "sharpe_ratio".parse().unwrap();
+        let trials = [
+            (9, true, with("sharpe_ratio", 0.0)),
+            (2, true, with("sharpe_ratio", -0.0)),
+            (5, true, with("sharpe_ratio", 0.0)),
+        ];
+        assert_eq!(pick(&trials, &by), Some(2));
+    }
+
+    #[test]
+    fn what_has_no_value_or_breaks_a_limit_is_not_picked() {
+        let mut by: Selection = "calmar".parse().unwrap();
+        let undefined = vec![("calmar_ratio".to_owned(), Err("no drawdown".to_owned()))];
+        let trials = [
+            (0, false, with("calmar_ratio", 9.0)),
+            (1, true, undefined),
+            (2, true, with("calmar_ratio", f64::INFINITY)),
+            (3, true, with("calmar_ratio", f64::NAN)),
+            (4, true, with("sharpe_ratio", 9.0)),
+            (5, true, with("calmar_ratio", 0.1)),
+        ];
+        assert_eq!(pick(&trials, &by), Some(5));
+        assert_eq!(pick(&trials[..5], &by), None);
+        assert_eq!(pick(&[], &by), None);
+        // A limit on a metric that a trial does not have is not kept.
+        let limit = ResultConstraint::parse("n_trades >= 0", Selection::NAMES).unwrap();
+        by.subject_to.push(limit);
+        assert_eq!(pick(&trials, &by), None);
+    }
+
+    #[test]
+    fn its_form_has_the_canonical_name_and_the_canonical_limits() {
+        let form = r#"{"metric":"sharpe","subject_to":["max_drawdown<=0.20"]}"#;
+        let selection: Selection = serde_json::from_str(form).unwrap();
+        let written = serde_json::to_string(&selection).unwrap();
+        let canonical = r#"{"metric":"sharpe_ratio","subject_to":["max_drawdown <= 0.2"]}"#;
+        assert_eq!(written, canonical);
+        assert_eq!(
+            serde_json::from_str::<Selection>(&written).unwrap(),
+            selection
+        );
+        let unknown = serde_json::from_str::<Selection>(r#"{"metric": "luck"}"#);
+        assert!(
+            unknown
+                .unwrap_err()
+                .to_string()
+                .contains("\"luck\" is not a metric")
+        );
+    }
+}
