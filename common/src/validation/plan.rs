@@ -74,8 +74,8 @@ pub struct Plan {
     pub segments: Vec<Segment>,
     /// The stretch that no window touches.
     pub holdout: Option<Stretch>,
-    /// Days at the end of the searched period that are shorter than a test window, so that no
-    /// window tests them; the last window trains on them.
+    /// Days after the last test window that have no room for another one (a step further), so that
+    /// none tests them; the last window trains on them.
     pub untested: Option<Stretch>,
 }
 
