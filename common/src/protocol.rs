@@ -180,7 +180,7 @@ pub struct NewUnit {
     pub first: u32,
     /// Number of trials.
     pub count: u32,
-    /// Crashes inherited from the unit it is the rest of.
+    /// 1 for the rest of a unit that lost a worker, which is run in isolation too; else 0.
     pub crashes: u32,
 }
 
@@ -191,7 +191,8 @@ pub struct Rest {
     pub first: u32,
     /// How many.
     pub count: u32,
-    /// Crashes of the unit, which the rest inherits.
+    /// Crashes of the unit. The rest is isolated if there was one; how many there were, and so how
+    /// long it waits after the next, is not inherited: its holder lived to close it.
     pub crashes: u32,
 }
 
@@ -634,7 +635,7 @@ impl Ledger {
             kind: self.kind,
             first: rest.first,
             count: rest.count,
-            crashes: rest.crashes,
+            crashes: rest.crashes.min(1),
         });
         self.next_unit += 1;
         self.open_units += 1;
@@ -755,6 +756,22 @@ mod tests {
                 assert!(units >= before.0 && share >= before.1, "{recorded}");
                 before = (units, share);
             }
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_unit_that_lost_workers_is_isolated_and_begins_its_count_anew() {
+        for (crashes, inherited) in [(0, 0), (1, 1), (7, 1)] {
+            let (mut ledger, _) = submitted(10, Some(1));
+            let rest = Rest {
+                first: 4,
+                count: 6,
+                crashes,
+            };
+            let trials = [0, 1, 2, 3].map(|number| (number, Tally::Value(1.0)));
+            let effects = ledger.recorded(&trials, &[Some(rest)], 1);
+            let units: Vec<_> = effects.units.iter().map(|u| (u.first, u.crashes)).collect();
+            assert_eq!(units, [(4, inherited)]);
         }
     }
 
