@@ -32,12 +32,22 @@ impl Fill {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Market {
-    /// No rules: fractional shares, no limits, no settlement delay. The only profile built so far.
+    /// No rules: fractional shares, no limits, no settlement delay.
     #[default]
     Plain,
-    /// China A-shares (lots, T+1, price limits, stamp duty): known by name, refused by
-    /// [`BacktestConfig::check`] until it is built.
+    /// China A-shares: lots, T+1, price limits, suspension, stamp duty and transfer fee, a least
+    /// commission, a volume cap.
     CnA,
+    /// US shares: whole shares, orders good for the day, no limits, T+0.
+    Us,
+}
+
+impl Market {
+    /// Whether orders are dealt by the rules of a market: see [`crate::engine`].
+    #[must_use]
+    pub const fn has_rules(self) -> bool {
+        !matches!(self, Self::Plain)
+    }
 }
 
 /// How much an entry gets. `equity` is cash and positions of the whole book at the fill prices of
@@ -194,9 +204,9 @@ impl BacktestConfig {
             }
         };
         refuse(
-            "market",
-            self.market == Market::CnA,
-            "the cn_a rules are not available yet; use plain",
+            "allow_short",
+            self.allow_short && self.market.has_rules(),
+            "short sales are available with the market plain only; use false, or plain",
         );
         refuse(
             "frequency",
@@ -267,6 +277,7 @@ mod tests {
             commission_rate: -0.1,
             slippage_rate: f64::NAN,
             market: Market::CnA,
+            allow_short: true,
             position: Position::FixedFraction { fraction: 1.5 },
             ..BacktestConfig::default()
         };
@@ -283,7 +294,7 @@ mod tests {
                 "commission_rate",
                 "slippage_rate",
                 "position.fraction",
-                "market",
+                "allow_short",
             ]
         );
     }

@@ -3,8 +3,10 @@
 use crate::bars::{BarSeries, Frequency, SECONDS_PER_DAY, midnight};
 use crate::cointegration::{PairError, PairSums};
 use crate::indicator::WindowSums;
+use crate::market::Status;
 use crate::strategy::{BarView, PairView};
 use chrono::NaiveDate;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use thiserror::Error;
@@ -127,6 +129,20 @@ pub(crate) struct Instrument {
     pub(crate) calendar_row: Vec<u32>,
 }
 
+/// What a symbol's own bars say of a calendar row on which it traded.
+pub(crate) struct Session {
+    /// Its bar: how many there were before it, suspended days not counted.
+    pub(crate) bar: usize,
+    /// The close of the bar before it.
+    pub(crate) before: Option<f64>,
+    pub(crate) high: f64,
+    pub(crate) low: f64,
+    /// None if the series has no volume at all.
+    pub(crate) volume: Option<f64>,
+    /// The first day of the series.
+    pub(crate) first_time: i64,
+}
+
 /// Symbols and dates made ready: suspended days taken out, one calendar over all symbols, the
 /// prices of every symbol on every calendar row. Immutable, so that trials share it.
 ///
@@ -152,6 +168,10 @@ pub struct Dataset {
     pub(crate) close_at: Vec<f64>,
     /// The closes once more, symbol by symbol: what values a whole holding at once.
     close_columns: Vec<f64>,
+    /// For each calendar row, whether a day lies between it and the row before for which a series
+    /// has a bar, and on which none traded.
+    pub(crate) idle_before: Vec<bool>,
+    statuses: BTreeMap<String, Status>,
 }
 
 impl Dataset {
@@ -189,8 +209,11 @@ impl Dataset {
                 of_other: other.frequency(),
             });
         }
+        let mut suspended = Vec::new();
         for one in &mut series {
             if let Some(tradable) = one.without_suspended_rows() {
+                let days = (0..one.rows()).filter(|&row| one.is_suspended(row));
+                suspended.extend(days.map(|row| one.time()[row]));
                 *one = Arc::new(tradable);
             }
         }
@@ -215,6 +238,16 @@ impl Dataset {
             });
         }
 
+        let mut idle_before = vec![false; calendar.len()];
+        for day in suspended {
+            // A day on which another symbol traded is a row of the calendar.
+            if let Err(row) = calendar.binary_search(&day)
+                && (1..calendar.len()).contains(&row)
+            {
+                idle_before[row] = true;
+            }
+        }
+
         let symbols: Arc<[String]> = series.iter().map(|s| s.symbol().to_owned()).collect();
         let cells = calendar.len() * series.len();
         let mut data = Self {
@@ -224,6 +257,8 @@ impl Dataset {
             open_at: vec![0.0; cells],
             close_at: vec![0.0; cells],
             close_columns: Vec::with_capacity(cells),
+            idle_before,
+            statuses: BTreeMap::new(),
             calendar: calendar.into(),
         };
         for (number, (bars, period)) in series.into_iter().zip(periods).enumerate() {
@@ -368,6 +403,40 @@ impl Dataset {
         });
     }
 
+    /// Adds what is known of the listing and the treatment of shares, by symbol; symbols that are
+    /// not of this data are ignored. Only the market `cn_a` reads it.
+    #[must_use]
+    pub fn with_statuses(mut self, mut statuses: BTreeMap<String, Status>) -> Self {
+        statuses.retain(|symbol, _| self.symbols.binary_search(symbol).is_ok());
+        self.statuses = statuses;
+        self
+    }
+
+    /// What is known of the listing and the treatment of a share.
+    #[must_use]
+    pub fn status(&self, symbol: &str) -> Option<&Status> {
+        self.statuses.get(symbol)
+    }
+
+    /// The bar of a symbol on a calendar row, if it traded on it.
+    pub(crate) fn session(&self, symbol: usize, row: u32) -> Option<Session> {
+        let Instrument {
+            bars,
+            period,
+            calendar_row,
+            ..
+        } = &self.instruments[symbol];
+        let bar = period.start + calendar_row.binary_search(&row).ok()?;
+        Some(Session {
+            bar,
+            before: bar.checked_sub(1).map(|before| bars.close()[before]),
+            high: bars.high()[bar],
+            low: bars.low()[bar],
+            volume: bars.has_volume().then(|| bars.volume()[bar]),
+            first_time: bars.first_time(),
+        })
+    }
+
     /// The spacing of the bars.
     #[must_use]
     pub fn frequency(&self) -> Frequency {
@@ -426,7 +495,7 @@ impl Dataset {
             .map(|i| i.bars.memory_bytes() + i.close_sums.memory_bytes() + i.calendar_row.len() * 4)
             .sum();
         let of_pairs: usize = self.pairs.iter().map(Pair::memory_bytes).sum();
-        of_symbols + of_pairs + (3 * self.open_at.len() + self.calendar.len()) * 8
+        of_symbols + of_pairs + (3 * self.open_at.len() + self.calendar.len()) * 8 + self.rows()
     }
 }
 

@@ -34,15 +34,18 @@
 //! bit for bit, in a fraction of the time.
 
 mod book;
+mod by_rules;
 mod fast;
 mod orders;
 pub mod reference;
 mod report;
+mod venue;
 
-pub use crate::config::{BacktestConfig, ConfigFault, Fill, Position};
+pub use crate::config::{BacktestConfig, ConfigFault, Fill, Market, Position};
 pub use crate::dataset::{Dataset, DatasetError};
 pub use report::{Benchmark, OpenPosition, PairLegs, Report, Ruin, Side, Trade};
 
+use crate::market::{Security, security};
 use crate::strategy::{BarView, PairRule, ParamFault, Params, Rule, Signal, Strategy, TradingRule};
 use book::Layout;
 use std::sync::Arc;
@@ -57,6 +60,15 @@ pub enum RunError {
     /// The configuration cannot be used, or not with this strategy and data.
     #[error("{}", join(.0))]
     Config(Vec<ConfigFault>),
+    /// The market deals in shares of its own exchanges only.
+    #[error(
+        "the rules of cn_a are those of A-shares, and {} is none; leave it out, or use plain",
+        .symbols.join(", ")
+    )]
+    NotShares {
+        /// The symbols that are something else: indices, funds, shares of other exchanges.
+        symbols: Vec<String>,
+    },
     /// `stop` said so; nothing is kept.
     #[error("the backtest was stopped before its last row")]
     Stopped,
@@ -102,7 +114,7 @@ impl Backtest {
     /// Checks the configuration and computes what holding gives.
     ///
     /// # Errors
-    /// Faults of the configuration.
+    /// Faults of the configuration; [`RunError::NotShares`].
     pub fn new(data: Dataset, config: BacktestConfig) -> Result<Self, RunError> {
         let benchmark = Arc::new(Benchmark::new(hold(&data, &config)?.equity));
         Ok(Self {
@@ -155,7 +167,7 @@ impl Backtest {
 /// `stop` is asked as by [`Backtest::trial`].
 ///
 /// # Errors
-/// Faults of the parameters, or of the configuration, all of them; a pair strategy needs data with
+/// Faults of the parameters, or of the configuration, all of them; [`RunError::NotShares`]; a pair strategy needs data with
 /// pairs ([`Dataset::with_pairs`]). [`RunError::Stopped`] after `stop` gave true.
 pub fn run(
     data: &Dataset,
@@ -188,11 +200,12 @@ fn trade(
 /// `position`.
 ///
 /// # Errors
-/// Faults of the configuration.
+/// Faults of the configuration; [`RunError::NotShares`].
 pub fn hold(data: &Dataset, config: &BacktestConfig) -> Result<Report, RunError> {
-    config.check().map_err(RunError::Config)?;
+    check(data, config)?;
+    let hold = Hold::under(config.market);
     let config = &equal_weight(config);
-    let trading = Trading::Symbols(&Hold);
+    let trading = Trading::Symbols(&hold);
     fast::trade(data, &trading, &hold_layout(data), config, &|| false)
 }
 
@@ -211,7 +224,18 @@ fn hold_layout(data: &Dataset) -> Layout {
     }
 }
 
-struct Hold;
+struct Hold {
+    /// Whether it asks again on every row: under the rules of a market its chance may come later.
+    again: bool,
+}
+
+impl Hold {
+    const fn under(market: Market) -> Self {
+        Self {
+            again: market.has_rules(),
+        }
+    }
+}
 
 impl Rule for Hold {
     fn warm_up_rows(&self) -> usize {
@@ -219,7 +243,9 @@ impl Rule for Hold {
     }
 
     fn signals(&self, _: &BarView<'_>, signals: &mut [Signal]) {
-        if let Some(first) = signals.first_mut() {
+        if self.again {
+            signals.fill(Signal::Enter);
+        } else if let Some(first) = signals.first_mut() {
             *first = Signal::Enter;
         }
     }
@@ -242,6 +268,22 @@ impl Trading<'_> {
     }
 }
 
+/// Checks the configuration, and whether its market deals in the symbols of the data.
+fn check(data: &Dataset, config: &BacktestConfig) -> Result<(), RunError> {
+    config.check().map_err(RunError::Config)?;
+    if config.market != Market::CnA {
+        return Ok(());
+    }
+    let is_share = |symbol: &&String| matches!(security(symbol), Security::Share(_));
+    let others = data.symbols().iter().filter(|symbol| !is_share(symbol));
+    let symbols: Vec<String> = others.cloned().collect();
+    if symbols.is_empty() {
+        Ok(())
+    } else {
+        Err(RunError::NotShares { symbols })
+    }
+}
+
 /// Checks everything about a run, then does it.
 fn checked(
     data: &Dataset,
@@ -251,7 +293,7 @@ fn checked(
     run: impl FnOnce(&Trading<'_>) -> Result<Report, RunError>,
 ) -> Result<Report, RunError> {
     let rule = strategy.rule(params).map_err(RunError::Params)?;
-    config.check().map_err(RunError::Config)?;
+    check(data, config)?;
     let legs = strategy.info().legs;
     config.check_for(legs).map_err(RunError::Config)?;
     match &rule {

@@ -28,6 +28,7 @@ pub mod config;
 pub mod dataset;
 pub mod engine;
 pub mod indicator;
+pub mod market;
 pub mod metrics;
 pub mod moves;
 mod normal;

@@ -2,6 +2,7 @@
 
 use crate::dataset::Dataset;
 use crate::engine::{OpenPosition, Report, Side, Trade};
+use crate::market::Execution;
 use crate::metrics::{compare, evaluate_all};
 use crate::sum::sum_of_two;
 use chrono::{DateTime, Datelike, NaiveDate};
@@ -198,6 +199,9 @@ pub struct BacktestResult {
     pub pair: Option<PairResult>,
     /// How often what happened.
     pub counts: Counts,
+    /// What became of the orders, under the rules of a market.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<Execution>,
     /// If short positions used up the book.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Lost>,
@@ -250,6 +254,7 @@ impl BacktestResult {
                 refused_by_half_life: report.entries_not_admitted,
                 refused_by_hedge_ratio: report.entries_not_hedged,
             },
+            execution: report.execution,
             lost: report.ruin.map(|ruin| Lost {
                 date: dates[ruin.row as usize],
                 shortfall: ruin.shortfall,

@@ -32,6 +32,7 @@ fn report(equity: &[f64], trades: &[(f64, f64)]) -> Report {
         entries_not_admitted: 0,
         entries_not_hedged: 0,
         ruin: None,
+        execution: None,
         equity: equity.to_vec(),
         entry_signals: trades.len(),
         exit_signals: trades.len(),

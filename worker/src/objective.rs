@@ -381,7 +381,7 @@ impl From<RunError> for Trouble {
                 [ParamFault::Unsuitable { reason }] => Self::Infeasible(reason.clone()),
                 _ => invalid(RunError::Params(faults).to_string()),
             },
-            RunError::Config(_) => invalid(error.to_string()),
+            RunError::Config(_) | RunError::NotShares { .. } => invalid(error.to_string()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The book: cash, positions, and what happens when an order is due.
 
+use super::by_rules::Rules;
 use super::report::{OpenPosition, PairLegs, Report, Ruin, Side, Trade};
 use crate::config::{BacktestConfig, Position};
 use crate::dataset::Dataset;
@@ -69,43 +70,56 @@ pub(super) enum Wish {
 pub(super) struct Order {
     pub(super) slot: usize,
     pub(super) wish: Wish,
+    /// Whether it was given for a day before the row, on which no symbol of the data traded. Only
+    /// under the rules of a market.
+    pub(super) late: bool,
+}
+
+/// Shares held from the close of row `from` to that of the row before `to`.
+pub(super) struct Span {
+    pub(super) holding: usize,
+    pub(super) shares: f64,
+    pub(super) from: usize,
+    pub(super) to: usize,
 }
 
 /// The opening of a position.
 #[derive(Clone, Copy, Default)]
-struct Opening {
-    row: u32,
-    price: f64,
-    /// Paid if long, received if short.
-    cash: f64,
+pub(super) struct Opening {
+    pub(super) row: u32,
+    pub(super) price: f64,
+    /// Paid if long, received if short; of what is still held.
+    pub(super) cash: f64,
 }
 
 /// Prices of one calendar row, one for each symbol.
 pub(super) type Prices<'a> = &'a [f64];
 
 pub(super) struct Book<'a> {
-    layout: &'a Layout,
+    pub(super) layout: &'a Layout,
     position: Position,
     pub(super) cash: f64,
     /// Shares of each holding: 0 while there is none, below 0 if short.
-    shares: Vec<f64>,
-    openings: Vec<Opening>,
+    pub(super) shares: Vec<f64>,
+    pub(super) openings: Vec<Opening>,
     commission_rate: f64,
-    slippage_rate: f64,
+    pub(super) slippage_rate: f64,
     pub(super) trades: Vec<Trade>,
     /// The holding of each trade.
     pub(super) trade_holdings: Vec<usize>,
     entries: usize,
     entries_without_cash: usize,
-    entries_not_admitted: usize,
-    entries_not_hedged: usize,
-    traded_value: f64,
-    commission: f64,
-    slippage: f64,
+    pub(super) entries_not_admitted: usize,
+    pub(super) entries_not_hedged: usize,
+    pub(super) traded_value: f64,
+    pub(super) commission: f64,
+    pub(super) slippage: f64,
+    /// None under `plain`.
+    pub(super) rules: Option<Rules<'a>>,
 }
 
 impl<'a> Book<'a> {
-    pub(super) fn new(layout: &'a Layout, config: &BacktestConfig) -> Self {
+    pub(super) fn new(layout: &'a Layout, data: &'a Dataset, config: &BacktestConfig) -> Self {
         Self {
             layout,
             position: config.position,
@@ -123,6 +137,7 @@ impl<'a> Book<'a> {
             traded_value: 0.0,
             commission: 0.0,
             slippage: 0.0,
+            rules: Rules::of(data, layout, config),
         }
     }
 
@@ -134,6 +149,11 @@ impl<'a> Book<'a> {
         row: u32,
         prices: Prices<'_>,
     ) {
+        if let Some(mut rules) = self.rules.take() {
+            self.carry_out_by(&mut rules, orders, row, prices);
+            self.rules = Some(rules);
+            return;
+        }
         let mut entries = false;
         for order in orders.clone() {
             match order.wish {
@@ -165,9 +185,7 @@ impl<'a> Book<'a> {
                     self.entries_not_admitted += 1;
                     continue;
                 }
-                // Legs that move against each other leave no dear one to exchange for a cheap one.
-                let hedged = hedge_ratio > 0.0 && hedge_ratio.is_finite();
-                if self.layout.legs == 2 && !hedged {
+                if !self.is_hedged(hedge_ratio) {
                     self.entries_not_hedged += 1;
                     continue;
                 }
@@ -183,8 +201,14 @@ impl<'a> Book<'a> {
         }
     }
 
+    /// Whether an entry may be done by its hedge ratio: always, if there is one leg only.
+    pub(super) fn is_hedged(&self, hedge_ratio: f64) -> bool {
+        // Legs that move against each other leave no dear one to exchange for a cheap one.
+        self.layout.legs == 1 || (hedge_ratio > 0.0 && hedge_ratio.is_finite())
+    }
+
     /// What one entry may spend.
-    fn budget(&self, equity: f64, prices: Prices<'_>) -> f64 {
+    pub(super) fn budget(&self, equity: f64, prices: Prices<'_>) -> f64 {
         let free = if self.layout.short {
             self.cash + self.net(prices) - self.gross(prices)
         } else {
@@ -198,14 +222,14 @@ impl<'a> Book<'a> {
         }
     }
 
-    fn holding(&self, slot: usize, leg: Leg) -> usize {
+    pub(super) fn holding(&self, slot: usize, leg: Leg) -> usize {
         match leg {
             Leg::Y => slot * self.layout.legs,
             Leg::X => slot * self.layout.legs + 1,
         }
     }
 
-    fn holds_opposite(&self, slot: usize, long: Leg) -> bool {
+    pub(super) fn holds_opposite(&self, slot: usize, long: Leg) -> bool {
         self.layout.legs == 2 && {
             let other = self.holding(slot, long.other());
             self.shares[other] > 0.0
@@ -301,7 +325,7 @@ impl<'a> Book<'a> {
         self.count_costs(shares, price, dealt_at);
     }
 
-    fn open(&mut self, holding: usize, shares: f64, opening: Opening) {
+    pub(super) fn open(&mut self, holding: usize, shares: f64, opening: Opening) {
         self.shares[holding] = shares;
         self.openings[holding] = opening;
         self.entries += 1;
@@ -353,7 +377,7 @@ impl<'a> Book<'a> {
         self.slippage += shares * (dealt_at - price).abs();
     }
 
-    fn pair_of(&self, holding: usize) -> Option<u32> {
+    pub(super) fn pair_of(&self, holding: usize) -> Option<u32> {
         (self.layout.legs == 2).then(|| index(holding / 2))
     }
 
@@ -415,6 +439,7 @@ impl<'a> Book<'a> {
             exposure: sum_of_two(gross, &equity, share) / equity.len() as f64,
             equity,
             benchmark: None,
+            execution: self.rules.map(Rules::into_execution),
             exits: self.trades.len(),
             trades: self.trades,
             legs_per_trip: if self.layout.short { 2 } else { 1 },
@@ -438,6 +463,6 @@ impl<'a> Book<'a> {
     }
 }
 
-fn index(number: usize) -> u32 {
+pub(super) fn index(number: usize) -> u32 {
     u32::try_from(number).expect("there are fewer than 2^32 symbols and pairs")
 }

@@ -2,15 +2,46 @@
 
 use super::book::{Layout, Order, Wish};
 use super::{RunError, Trading};
-use crate::config::Fill;
+use crate::config::{BacktestConfig, Fill};
 use crate::dataset::Dataset;
 use crate::strategy::{Leg, PairSignal, Signal};
+use std::borrow::Cow;
 
 /// The orders of a run, each with the calendar row on which it is due: slot by slot, rows ascending.
 pub(super) struct Orders {
     pub(super) given: Vec<(u32, Order)>,
     /// Entry and exit signals inside the period.
     pub(super) signals: (usize, usize),
+}
+
+/// On which row a signal of each row is filled.
+struct Schedule<'a> {
+    data: &'a Dataset,
+    fill: Fill,
+    has_rules: bool,
+}
+
+impl Schedule<'_> {
+    /// The rows due, as far as there are any, for signals of these calendar rows: the next of them,
+    /// or, under the rules of a market, the next row of the calendar, whether the symbol trades on it
+    /// or not.
+    fn due<'r>(&self, rows: &'r [u32]) -> Cow<'r, [u32]> {
+        match self.fill {
+            Fill::Close => Cow::Borrowed(rows),
+            Fill::NextOpen | Fill::NextClose if self.has_rules => {
+                let next = rows.iter().map(|row| row + 1);
+                next.filter(|&row| (row as usize) < self.data.rows())
+                    .collect()
+            }
+            Fill::NextOpen | Fill::NextClose => Cow::Borrowed(rows.get(1..).unwrap_or(&[])),
+        }
+    }
+
+    /// Whether the day that an order was given for, under the rules of a market, is none of the
+    /// calendar: no symbol of the data traded on it.
+    fn is_late(&self, due: u32) -> bool {
+        self.has_rules && self.fill != Fill::Close && self.data.idle_before[due as usize]
+    }
 }
 
 impl Orders {
@@ -20,12 +51,13 @@ impl Orders {
         data: &Dataset,
         trading: &Trading<'_>,
         layout: &Layout,
-        fill: Fill,
+        config: &BacktestConfig,
         stop: &dyn Fn() -> bool,
     ) -> Result<Self, RunError> {
-        let delay = match fill {
-            Fill::Close => 0,
-            Fill::NextOpen | Fill::NextClose => 1,
+        let schedule = Schedule {
+            data,
+            fill: config.fill,
+            has_rules: config.market.has_rules(),
         };
         let mut orders = Self {
             given: Vec::new(),
@@ -52,8 +84,8 @@ impl Orders {
                         }),
                         Signal::Exit => Some(Wish::Out),
                     };
-                    let due = instrument.calendar_row.get(delay..).unwrap_or(&[]);
-                    orders.add(slot, signals[warm_up..].iter().map(wish), due);
+                    let rows = &instrument.calendar_row;
+                    orders.add(slot, signals[warm_up..].iter().map(wish), rows, &schedule);
                 }
             }
             Trading::Pairs(rule) => {
@@ -79,16 +111,23 @@ impl Orders {
                             admitted,
                         }),
                     };
-                    let due = pair.calendar_row.get(delay..).unwrap_or(&[]);
-                    orders.add(slot, signals[warm_up..].iter().map(wish), due);
+                    let rows = &pair.calendar_row;
+                    orders.add(slot, signals[warm_up..].iter().map(wish), rows, &schedule);
                 }
             }
         }
         Ok(orders)
     }
 
-    /// `due` is the row on which a signal of each row is filled, as far as there is one.
-    fn add(&mut self, slot: usize, wishes: impl Iterator<Item = Option<Wish>>, due: &[u32]) {
+    /// `rows` are the calendar rows of the signals.
+    fn add(
+        &mut self,
+        slot: usize,
+        wishes: impl Iterator<Item = Option<Wish>>,
+        rows: &[u32],
+        schedule: &Schedule<'_>,
+    ) {
+        let due = schedule.due(rows);
         for (row, wish) in wishes.enumerate() {
             let Some(wish) = wish else { continue };
             match wish {
@@ -96,7 +135,8 @@ impl Orders {
                 Wish::Out => self.signals.1 += 1,
             }
             if let Some(&due) = due.get(row) {
-                self.given.push((due, Order { slot, wish }));
+                let late = schedule.is_late(due);
+                self.given.push((due, Order { slot, wish, late }));
             }
         }
     }

@@ -25,7 +25,7 @@ pub fn run(
     stop: &dyn Fn() -> bool,
 ) -> Result<Report, RunError> {
     super::checked(data, strategy, params, config, |trading| {
-        trade(data, trading, config, stop)
+        trade(data, trading, &trading.layout(data, config), config, stop)
     })
 }
 
@@ -34,29 +34,21 @@ pub fn run(
 /// # Errors
 /// As [`hold`](super::hold).
 pub fn hold(data: &Dataset, config: &BacktestConfig) -> Result<Report, RunError> {
-    config.check().map_err(RunError::Config)?;
+    super::check(data, config)?;
+    let hold = super::Hold::under(config.market);
     let config = &super::equal_weight(config);
-    let trading = Trading::Symbols(&super::Hold);
-    trade_in(data, &trading, &super::hold_layout(data), config, &|| false)
+    let trading = Trading::Symbols(&hold);
+    trade(data, &trading, &super::hold_layout(data), config, &|| false)
 }
 
 pub(super) fn trade(
-    data: &Dataset,
-    trading: &Trading<'_>,
-    config: &BacktestConfig,
-    stop: &dyn Fn() -> bool,
-) -> Result<Report, RunError> {
-    trade_in(data, trading, &trading.layout(data, config), config, stop)
-}
-
-fn trade_in(
     data: &Dataset,
     trading: &Trading<'_>,
     layout: &Layout,
     config: &BacktestConfig,
     stop: &dyn Fn() -> bool,
 ) -> Result<Report, RunError> {
-    let orders = Orders::of(data, trading, layout, config.fill, stop)?;
+    let orders = Orders::of(data, trading, layout, config, stop)?;
     let mut due: BTreeMap<u32, Vec<Order>> = BTreeMap::new();
     for (row, order) in orders.given {
         due.entry(row).or_default().push(order);
@@ -66,7 +58,7 @@ fn trade_in(
         Fill::NextClose | Fill::Close => &data.close_at,
     };
     let width = data.symbols().len();
-    let mut book = Book::new(layout, config);
+    let mut book = Book::new(layout, data, config);
     let (mut equity, mut gross) = (Vec::new(), Vec::new());
     let mut ruin: Option<Ruin> = None;
     for (row, number) in (0u32..).zip(0..data.rows()) {
@@ -79,7 +71,8 @@ fn trade_in(
             continue;
         }
         let cells = number * width..(number + 1) * width;
-        if let Some(orders) = due.get(&row) {
+        let orders = due.get(&row).map_or(&[][..], Vec::as_slice);
+        if !orders.is_empty() || book.waits() {
             book.carry_out(orders.iter(), row, &fill_prices[cells.clone()]);
         }
         let closes = &data.close_at[cells];

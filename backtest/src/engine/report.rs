@@ -1,5 +1,6 @@
 //! What a backtest gives.
 
+use crate::market::Execution;
 use std::sync::Arc;
 
 /// Whether a position gains when the price rises or when it falls.
@@ -12,7 +13,8 @@ pub enum Side {
     Short,
 }
 
-/// A closed position in one symbol.
+/// A closed position in one symbol, or, under the rules of a market, the part of it that was sold on
+/// one row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trade {
     /// Index into [`Report::symbols`].
@@ -141,11 +143,16 @@ pub struct Report {
     pub entry_signals: usize,
     /// Exit signals inside the period, counted in the same way.
     pub exit_signals: usize,
+    /// What became of the orders, under the rules of a market; none under `plain`, where every order
+    /// is done.
+    pub execution: Option<Execution>,
     /// Positions opened; two for a pair of which both legs are opened.
     pub entries: usize,
-    /// Positions closed.
+    /// Positions closed; under the rules of a market, sales done, of which a position may take
+    /// several.
     pub exits: usize,
     /// Entries not done because no cash was left (at most 1e-9 of the equity, which is rounding).
+    /// Under the rules of a market they are in [`Self::execution`] instead.
     pub entries_without_cash: usize,
     /// Entries not done because the rule did not admit them: the half-life of a pair was too long
     /// or did not exist.
@@ -155,7 +162,7 @@ pub struct Report {
     pub entries_not_hedged: usize,
     /// Value of all purchases and sales at their fill prices, slippage included.
     pub traded_value: f64,
-    /// Fees paid.
+    /// Fees paid, taxes included.
     pub commission: f64,
     /// Paid through slippage.
     pub slippage: f64,

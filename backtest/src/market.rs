@@ -1,0 +1,34 @@
+//! The rules of exchanges: which board a code is of, how far prices may move, how many shares an
+//! order may be for, and what it costs, each by its date.
+//!
+//! | profile | shares | limits | settlement | fees besides the commission |
+//! | --- | --- | --- | --- | --- |
+//! | `plain` | fractions | none | same day | none |
+//! | `cn_a` | [lots](Lot) by board | [by board and day](limit_percent) | next day | [stamp duty, transfer fee](charge), commission of at least [`MIN_COMMISSION`] |
+//! | `us` | whole ones | none | same day | none |
+//!
+//! All figures that depend on a day are in one [`table`], each with its first day and its source.
+//! What the engine makes of them is told at [`crate::engine`]; for readers there is
+//! `docs/market-rules.md`, which a test holds to the table.
+
+mod board;
+mod execution;
+mod fees;
+mod limit;
+mod lot;
+mod status;
+pub mod table;
+
+pub use board::{Board, Security, security};
+pub use execution::{Blocked, Execution};
+pub(crate) use fees::rates;
+pub use fees::{Charge, Deal, MIN_COMMISSION, charge};
+pub use limit::{Limits, fen, limit_percent, unjudged_days};
+pub use lot::Lot;
+pub use status::Status;
+
+/// The most that one order takes of the volume of its row, as a fraction: a tenth is what trade
+/// simulations commonly grant before an order would move the price itself. Only under `cn_a`, and
+/// only where the series has volume. The volume of a row is not known at its open, so it bounds the
+/// size of an order and decides nothing else.
+pub const VOLUME_SHARE: f64 = 0.1;
