@@ -3,11 +3,13 @@
 use chrono::{Days, NaiveDate};
 use proptest::prelude::{Just, ProptestConfig, any, prop_compose, prop_oneof, proptest};
 use proptest::strategy::Strategy as _;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use trialmill_backtest::bars::{BarSeries, Columns, Frequency};
+use trialmill_backtest::bars::{BarSeries, Columns, Frequency, midnight};
 use trialmill_backtest::engine::{
-    Backtest, BacktestConfig, Dataset, Fill, Position, Report, RunError, hold, reference,
+    Backtest, BacktestConfig, Dataset, Fill, Market, Position, Report, RunError, hold, reference,
 };
+use trialmill_backtest::market::{Status, fen};
 use trialmill_backtest::metrics::evaluate_all;
 use trialmill_backtest::strategy::{
     BarView, Leg, PairRule, PairSignal, PairView, ParamFault, ParamKind, ParamValue, Params, Rule,
@@ -30,6 +32,8 @@ struct Case {
     gaps: (u64, u64),
     /// Daily moves are this many times those of an ordinary stock.
     wildness: u32,
+    /// The last day of the period, if it is not that of the series.
+    cut: Option<u64>,
     config: BacktestConfig,
 }
 
@@ -64,13 +68,55 @@ impl Case {
                     .volume
                     .push(if suspended { 0.0 } else { whole.volume()[row] });
             }
-            Arc::new(BarSeries::new(whole.symbol(), Frequency::Daily, columns).unwrap())
+            (whole.symbol().to_owned(), columns)
         };
-        whole.unwrap().into_iter().map(punch).collect()
+        let whole = whole.unwrap().into_iter().map(punch);
+        let named = whole.zip(0..).map(|((symbol, mut columns), number)| {
+            let symbol = match self.config.market {
+                Market::CnA => {
+                    ruled(&mut columns, &mut random_of(self.seed, number));
+                    SHARES[number as usize % SHARES.len()].to_owned()
+                }
+                Market::Plain | Market::Us => symbol,
+            };
+            if self.cut.is_some() {
+                let end = midnight(self.period().1);
+                let rows = columns.time.partition_point(|&time| time <= end);
+                let Columns {
+                    time,
+                    open,
+                    high,
+                    low,
+                    close,
+                    volume,
+                } = &mut columns;
+                time.truncate(rows);
+                for column in [open, high, low, close, volume] {
+                    column.truncate(rows);
+                }
+            }
+            Arc::new(BarSeries::new(&symbol, Frequency::Daily, columns).unwrap())
+        });
+        named.collect()
+    }
+
+    /// What is known of some of the shares.
+    fn statuses(&self) -> BTreeMap<String, Status> {
+        let day = |days: u64| first_day() + Days::new(days);
+        let status = |listed: Option<NaiveDate>, treated: &[(u64, u64)]| Status {
+            listed,
+            special_treatment: treated.iter().map(|&(a, b)| (day(a), day(b))).collect(),
+        };
+        let new = first_day() + Days::new(self.days * 2 / 5 + 4);
+        BTreeMap::from([
+            (SHARES[0].to_owned(), status(None, &[(0, 400), (600, 900)])),
+            (SHARES[1].to_owned(), status(Some(first_day()), &[])),
+            (SHARES[2].to_owned(), status(Some(new), &[])),
+        ])
     }
 
     fn period(&self) -> (NaiveDate, NaiveDate) {
-        let last = first_day() + Days::new(self.days);
+        let last = first_day() + Days::new(self.cut.unwrap_or(self.days));
         (first_day() + Days::new(self.days * 2 / 5), last)
     }
 
@@ -79,14 +125,69 @@ impl Case {
         let (first, last) = self.period();
         let series = self.series();
         if legs == 1 {
-            return Dataset::new(series, first, last).unwrap();
+            let data = Dataset::new(series, first, last).unwrap();
+            return data.with_statuses(self.statuses());
         }
         let names: Vec<String> = series.iter().map(|s| s.symbol().to_owned()).collect();
         let pairs: Vec<(String, String)> = names
             .windows(2)
             .map(|two| (two[1].clone(), two[0].clone()))
             .collect();
-        Dataset::with_pairs(series, &pairs, first, last).unwrap()
+        let data = Dataset::with_pairs(series, &pairs, first, last).unwrap();
+        data.with_statuses(self.statuses())
+    }
+}
+
+/// One of each board, and two more of the main board.
+const SHARES: [&str; 6] = [
+    "000001.SZ",
+    "300750.SZ",
+    "688981.SH",
+    "600000.SH",
+    "830799.BJ",
+    "601398.SH",
+];
+
+fn random_of(seed: u64, number: u64) -> Random {
+    Random::new(seed ^ (number + 1).wrapping_mul(0x9e37_79b9))
+}
+
+/// Prices in fen that mostly keep within 10 % of the close before, often at a limit, sometimes
+/// odd; volumes that are sometimes small.
+fn ruled(columns: &mut Columns, random: &mut Random) {
+    let in_fen = |price: f64| u32::try_from(fen(price).max(2)).map_or(1e6, f64::from) / 100.0;
+    let mut before: Option<f64> = None;
+    for row in 0..columns.time.len() {
+        let prices = [
+            &mut columns.open,
+            &mut columns.high,
+            &mut columns.low,
+            &mut columns.close,
+        ];
+        let [open, high, low, close] = prices.map(|column| &mut column[row]);
+        let moved = *close / *open;
+        // A split of the prices now and then, which the limits cannot know.
+        let base = before.unwrap_or(*open) * if random.bits() % 100 == 0 { 0.5 } else { 1.0 };
+        let (up, down) = (in_fen(base * 1.1), in_fen(base * 0.9));
+        (*open, *close) = match random.bits() % 10 {
+            0 => (up, up),
+            1 => (down, down),
+            2 => (in_fen(base), up),
+            3 => (down, in_fen(base)),
+            4 => (base * 1.01, base * 1.023),
+            _ => (in_fen(base), in_fen((base * moved).clamp(down, up))),
+        };
+        (*open, *close) = (open.clamp(0.01, 1e5), close.clamp(0.01, 1e5));
+        (*high, *low) = (open.max(*close), open.min(*close));
+        before = Some(*close);
+        let volume = &mut columns.volume[row];
+        *volume = match random.bits() % 8 {
+            _ if *volume == 0.0 => 0.0,
+            0 => 900.0,
+            1 => 2_700.0,
+            2 => 13_000.0,
+            _ => 1e7,
+        };
     }
 }
 
@@ -115,7 +216,25 @@ prop_compose! {
             allow_short,
             ..BacktestConfig::default()
         };
-        Case { seed, symbols, days, gaps, wildness, config }
+        Case { seed, symbols, days, gaps, wildness, cut: None, config }
+    }
+}
+
+prop_compose! {
+    fn ruled_cases()(
+        case in cases(),
+        market in prop_oneof![Just(Market::CnA), Just(Market::CnA), Just(Market::Us)],
+        initial_cash in prop_oneof![Just(1.0), 100.0..20_000.0f64, Just(1e6), Just(1e9)],
+        no_commission in any::<bool>(),
+    ) -> Case {
+        let config = BacktestConfig {
+            market,
+            initial_cash,
+            allow_short: false,
+            commission_rate: if no_commission { 0.0 } else { case.config.commission_rate },
+            ..case.config
+        };
+        Case { config, ..case }
     }
 }
 
@@ -201,6 +320,160 @@ proptest! {
     }
 }
 
+/// What holds of every book under rules, whatever was traded.
+#[track_caller]
+fn keeps_the_rules(case: &Case, report: &Report) {
+    let execution = report.execution.unwrap();
+    let ended = execution.filled + execution.expired + execution.cancelled + execution.waiting;
+    assert_eq!(execution.orders, ended, "{execution:?}");
+    assert!(
+        report
+            .trades
+            .iter()
+            .all(|trade| trade.entry_row < trade.exit_row)
+    );
+    assert!(report.cash >= 0.0 && report.equity.iter().all(|equity| *equity >= 0.0));
+    let lots = report
+        .trades
+        .iter()
+        .map(|trade| (trade.symbol, trade.shares));
+    let open = report
+        .open_positions
+        .iter()
+        .map(|open| (open.symbol, open.shares));
+    for (symbol, shares) in lots.chain(open) {
+        let whole = case.config.market == Market::Us
+            || report.symbols[symbol as usize].starts_with(['6', '8'])
+                && !report.symbols[symbol as usize].starts_with("60");
+        let step = if whole { 1.0 } else { 100.0 };
+        assert_eq!(shares % step, 0.0, "{}", report.symbols[symbol as usize]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn under_the_rules_of_a_market_both_forms_agree(case in ruled_cases(), seed in any::<u64>()) {
+        for one_in in [4, 10, 60] {
+            let dice = Dice { seed, pairs: false, one_in };
+            keeps_the_rules(&case, &same_bits(&case, &dice, &Params::new()).unwrap());
+            if case.symbols > 1 {
+                let dice = Dice { seed, pairs: true, one_in: 2 * one_in };
+                keeps_the_rules(&case, &same_bits(&case, &dice, &Params::new()).unwrap());
+            }
+        }
+        let mut random = Random::new(seed);
+        for strategy in all() {
+            let params = drawn(strategy.info(), &mut random);
+            if usize::from(strategy.info().legs) <= case.symbols {
+                same_bits(&case, *strategy, &params);
+            }
+        }
+    }
+}
+
+/// What happens after a day changes nothing that was done up to it.
+#[test]
+fn under_the_rules_of_a_market_the_future_never_changes_the_past() {
+    let mut compared = 0;
+    for seed in 0..6 {
+        let case = Case {
+            seed,
+            symbols: 4,
+            days: 500,
+            gaps: (5, 8),
+            wildness: 2,
+            cut: None,
+            config: BacktestConfig {
+                market: Market::CnA,
+                ..BacktestConfig::default()
+            },
+        };
+        for pairs in [false, true] {
+            let dice = Dice {
+                seed,
+                pairs,
+                one_in: 12,
+            };
+            let legs = if pairs { 2 } else { 1 };
+            let play = |case: &Case| {
+                let data = case.data(legs);
+                let done = reference::run(&data, &dice, &Params::new(), &case.config, &|| false);
+                done.unwrap()
+            };
+            let whole = play(&case);
+            for cut in [450, 380, 300, 230] {
+                let known = play(&Case {
+                    cut: Some(cut),
+                    ..case.clone()
+                });
+                let rows = known.equity.len();
+                assert!(rows < whole.equity.len());
+                assert_eq!(known.time[..], whole.time[..rows]);
+                assert_eq!(known.equity[..], whole.equity[..rows]);
+                let earlier = whole.trades.iter().filter(|t| (t.exit_row as usize) < rows);
+                assert!(known.trades.iter().eq(earlier));
+                compared += known.trades.len();
+            }
+        }
+    }
+    assert!(compared > 500, "{compared} trades");
+}
+
+/// The random cases meet every obstacle there is, so that agreement on them says something.
+#[test]
+fn the_random_cases_meet_every_obstacle() {
+    let mut met = [0; 10];
+    for seed in 0..12 {
+        let case = Case {
+            seed,
+            symbols: 6,
+            days: 900,
+            gaps: (5, 8),
+            wildness: 2,
+            cut: None,
+            config: BacktestConfig {
+                market: Market::CnA,
+                initial_cash: 1e5,
+                fill: if seed % 2 == 0 {
+                    Fill::NextOpen
+                } else {
+                    Fill::NextClose
+                },
+                ..BacktestConfig::default()
+            },
+        };
+        for pairs in [false, true] {
+            let dice = Dice {
+                seed,
+                pairs,
+                one_in: 12,
+            };
+            let report = same_bits(&case, &dice, &Params::new()).unwrap();
+            keeps_the_rules(&case, &report);
+            let execution = report.execution.unwrap();
+            let blocked = execution.blocked;
+            let counts = [
+                execution.filled,
+                execution.expired,
+                execution.cancelled,
+                execution.limit_unknown,
+                blocked.limit_up,
+                blocked.limit_down,
+                blocked.suspended,
+                blocked.cash_below_lot,
+                blocked.volume_cap,
+                blocked.other_leg,
+            ];
+            for (met, count) in met.iter_mut().zip(counts) {
+                *met += count;
+            }
+        }
+    }
+    assert!(met.iter().all(|&count| count > 10), "{met:?}");
+}
+
 #[test]
 fn a_lost_book_has_the_same_report_in_both_forms() {
     let mut lost = 0;
@@ -211,6 +484,7 @@ fn a_lost_book_has_the_same_report_in_both_forms() {
             days: 700,
             gaps: (5, 5),
             wildness: 5,
+            cut: None,
             config: BacktestConfig {
                 allow_short: true,
                 ..BacktestConfig::default()
