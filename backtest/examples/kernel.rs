@@ -4,6 +4,7 @@
 //! - `kernel`: two averages, signals, position, fees and the equity curve;
 //! - `trial`: the same and every metric of the catalogue;
 //! - `reference`: the kernel in the readable form of the engine;
+//! - `cn_a`: the kernel under the rules of the A-share market;
 //! - `cointegration`: a whole trial of a pair.
 //!
 //! Prints one JSON line for each. On a busy machine the best is the one to compare.
@@ -17,7 +18,8 @@ use chrono::{Days, NaiveDate};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
-use trialmill_backtest::engine::{Backtest, BacktestConfig, Dataset, Report, reference};
+use trialmill_backtest::bars::{BarSeries, Columns};
+use trialmill_backtest::engine::{Backtest, BacktestConfig, Dataset, Market, Report, reference};
 use trialmill_backtest::metrics::evaluate_all;
 use trialmill_backtest::strategy::{Params, Strategy, find};
 use trialmill_backtest::synthetic::{GroupKind, Kind, business_days, group, series};
@@ -31,6 +33,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (start, last) = (days[warm_up], days[warm_up + ROWS - 1]);
 
     let bars = series(Kind::Trending, 1, 0, first, last)?;
+    let columns = Columns {
+        time: bars.time().to_vec(),
+        open: bars.open().to_vec(),
+        high: bars.high().to_vec(),
+        low: bars.low().to_vec(),
+        close: bars.close().to_vec(),
+        volume: bars.volume().to_vec(),
+    };
+    let share = BarSeries::new("600000.SH", bars.frequency(), columns)?;
     let data = Dataset::new(vec![Arc::new(bars)], start, last)?;
     let backtest = Backtest::new(data, BacktestConfig::default())?;
     let strategy = find("moving_average").ok_or("no such strategy")?;
@@ -52,6 +63,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (data, config) = (backtest.data(), backtest.config());
         let report = reference::run(data, strategy, params, config, &|| false);
         black_box(report.expect("the parameters are within their ranges"));
+    });
+
+    let rules = BacktestConfig {
+        market: Market::CnA,
+        ..BacktestConfig::default()
+    };
+    let ruled = Backtest::new(Dataset::new(vec![Arc::new(share)], start, last)?, rules)?;
+    measure("cn_a", &points, |params| {
+        black_box(run(&ruled, strategy, params));
     });
 
     let legs = group(GroupKind::Cointegrated, 1, 2, first, last)?;

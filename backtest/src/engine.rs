@@ -29,6 +29,30 @@
 //! may drift beyond the equity as prices move. A book whose equity is 0 or less at a close is closed
 //! there, at those prices, and stays at 0: [`Report::ruin`].
 //!
+//! # Rules of a market
+//! Under [`Market::CnA`] and [`Market::Us`] an order is for the next row of the calendar; a symbol
+//! that does not trade on it is suspended. On each row, in this order:
+//!
+//! - dividends and bonus shares of what is held ([`Dataset::with_actions`]);
+//! - sales, those that wait first among them by their place. A sale is blocked by limit-down, by
+//!   suspension and by the volume of the row ([`VOLUME_SHARE`](crate::market::VOLUME_SHARE)); what is
+//!   left of it waits and is tried on every row until it is done or an entry takes it back;
+//! - purchases, of the most shares that the budget pays with all fees and the
+//!   [lot](crate::market::Lot) allows. A purchase is blocked by limit-up, suspension, volume, too
+//!   little cash for a lot, or the other leg of its pair, and then expires.
+//!
+//! A deal of `n` shares at price `p` is worth `v = n p (1 + slippage)`, a sale
+//! `v = n p (1 - slippage)`; a purchase costs `v` and the fees of `v`, a sale brings `v` less them
+//! (not below 0). Limits: `round(reference (100 +- percent) / 100)` in fen, half up, judged on `p`;
+//! the reference is the close of the bar before, less what the share has given since.
+//! [`crate::market`] has the figures, [`Report::execution`] what became of the orders.
+//!
+//! No position is opened and closed on one row, which is T+1 for daily bars: a slot has one signal a
+//! row, and an entry takes back a sale that waits.
+//!
+//! The first bars of a series may be those of a new share: without a
+//! [`Status`](crate::market::Status) that tells, no limit is judged on them.
+//!
 //! # Two forms
 //! [`mod@reference`] is the engine to read. [`run`] and [`Backtest::trial`] give the same reports,
 //! bit for bit, in a fraction of the time.
@@ -43,7 +67,7 @@ mod venue;
 
 pub use crate::config::{BacktestConfig, ConfigFault, Fill, Market, Position};
 pub use crate::dataset::{Dataset, DatasetError};
-pub use report::{Benchmark, OpenPosition, PairLegs, Report, Ruin, Side, Trade};
+pub use report::{Benchmark, Held, OpenPosition, PairLegs, Report, Ruin, Side, Trade};
 
 use crate::market::{Security, security};
 use crate::strategy::{BarView, PairRule, ParamFault, Params, Rule, Signal, Strategy, TradingRule};
@@ -271,6 +295,13 @@ impl Trading<'_> {
 /// Checks the configuration, and whether its market deals in the symbols of the data.
 fn check(data: &Dataset, config: &BacktestConfig) -> Result<(), RunError> {
     config.check().map_err(RunError::Config)?;
+    if data.has_actions() && !config.market.has_rules() {
+        return Err(RunError::Config(vec![ConfigFault::NotBuilt {
+            field: "market",
+            detail: "the data has dividends or bonus shares, which plain does not pay; use cn_a or \
+                     us, or data without them",
+        }]));
+    }
     if config.market != Market::CnA {
         return Ok(());
     }

@@ -11,6 +11,7 @@
 //! What the engine makes of them is told at [`crate::engine`]; for readers there is
 //! `docs/market-rules.md`, which a test holds to the table.
 
+mod action;
 mod board;
 mod execution;
 mod fees;
@@ -19,10 +20,12 @@ mod lot;
 mod status;
 pub mod table;
 
+pub use action::CorporateAction;
+pub(crate) use action::Payout;
 pub use board::{Board, Security, security};
 pub use execution::{Blocked, Execution};
-pub(crate) use fees::rates;
 pub use fees::{Charge, Deal, MIN_COMMISSION, charge};
+pub(crate) use fees::{in_fen, rates};
 pub use limit::{Limits, fen, limit_percent, unjudged_days};
 pub use lot::Lot;
 pub use status::Status;

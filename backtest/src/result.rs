@@ -363,16 +363,32 @@ fn symbols(report: &Report, data: &Dataset) -> Vec<SymbolResult> {
         };
         sum_of_two(closes, &report.equity[rows_held], part) / rows as f64
     };
+    for held in &report.held {
+        let exposure = share(
+            held.symbol,
+            held.shares,
+            held.from_row,
+            held.to_row as usize,
+        );
+        results[held.symbol as usize].exposure += exposure;
+    }
+    let has_rules = report.execution.is_some();
     for trade in &report.trades {
         let result = &mut results[trade.symbol as usize];
         result.trades += 1;
         result.profit += trade.profit();
+        if has_rules {
+            continue;
+        }
         let (from, to) = (trade.entry_row, trade.exit_row as usize);
         result.exposure += share(trade.symbol, trade.shares, from, to);
     }
     for open in &report.open_positions {
         let result = &mut results[open.symbol as usize];
         result.profit += open.profit();
+        if has_rules {
+            continue;
+        }
         result.exposure += share(open.symbol, open.shares, open.entry_row, rows);
     }
     results

@@ -2,16 +2,17 @@
 
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use trialmill_backtest::bars::{BarSeries, Columns, Frequency, midnight};
 use trialmill_backtest::engine::{
-    Backtest, BacktestConfig, Dataset, Fill, Market, Report, RunError, hold, run,
+    Backtest, BacktestConfig, Dataset, DatasetError, Fill, Held, Market, Report, RunError, hold,
+    run,
 };
 use trialmill_backtest::market::table::{
     Dated, ListingRule, SPECIAL_TREATMENT_LIMITS, STAMP_DUTY, listing_rules, price_limits,
     transfer_fees,
 };
-use trialmill_backtest::market::{Blocked, Board, Execution, Status};
+use trialmill_backtest::market::{Blocked, Board, CorporateAction, Execution, Status};
 use trialmill_backtest::result::BacktestResult;
 use trialmill_backtest::strategy::{
     BarView, Leg, PairRule, PairSignal, PairView, ParamFault, Params, Rule, Signal, Strategy,
@@ -653,6 +654,147 @@ fn what_the_market_does_not_deal_in_is_refused_by_name() {
     };
     let faults = short.check().unwrap_err();
     assert_eq!(faults[0].field(), "allow_short");
+}
+
+/// Two for one and 1.00 in cash, without which 21.00 is worth 10.00.
+fn gift(ex_date: &str) -> CorporateAction {
+    CorporateAction {
+        symbol: "600000.SH".to_owned(),
+        ex_date: day(ex_date),
+        cash_per_share: 1.0,
+        bonus_per_share: 1.0,
+    }
+}
+
+/// The bars of [`gift`] on 2020-06-03.
+fn given(actions: &[CorporateAction]) -> Dataset {
+    let data = data(vec![bars(
+        "600000.SH",
+        &[
+            ("2020-06-01", 20.0, 20.0, MUCH),
+            ("2020-06-02", 20.0, 21.0, MUCH),
+            ("2020-06-03", 9.0, 9.5, MUCH),
+            ("2020-06-04", 9.6, 9.6, MUCH),
+        ],
+    )]);
+    data.with_actions(actions).unwrap()
+}
+
+#[test]
+fn dividends_and_bonus_shares_reach_the_holder_before_the_deals_of_the_day() {
+    // 06-02 400 x 20.00 = 8,000.00 + 5.00 + 0.16 = 8,005.16; 1,994.84 are left.
+    // 06-03 400.00 in cash and 400 new shares. The reference is (21.00 - 1.00) / 2 = 10.00, limit-down
+    //       9.00, the open: no buyer. 1,994.84 + 400.00 + 800 x 9.50 = 9,994.84.
+    // 06-04 800 x 9.60 = 7,680.00 - 5.00 - 7.68 - 0.15 = 7,667.17.
+    let told = script(&[("2020-06-01", Enter), ("2020-06-02", Exit)]);
+    let data = given(&[gift("2020-06-03")]);
+    let report = play(&data, &told, &with_cash(10_000.0));
+    assert_equity(&report, &[10_000.0, 10_394.84, 9_994.84, 10_062.01]);
+    let trade = report.trades[0];
+    assert_eq!((trade.shares, trade.exit_row), (800.0, 3));
+    assert_fen(trade.received, 7_667.17 + 400.0);
+    assert_fen(trade.profit(), 62.01);
+    assert_eq!(execution(&report).blocked.limit_down, 1);
+    assert_eq!(execution(&report).limit_unknown, 0);
+    let held = |shares, from_row, to_row| Held {
+        symbol: 0,
+        shares,
+        from_row,
+        to_row,
+    };
+    assert_eq!(report.held, [held(400.0, 1, 2), held(800.0, 2, 3)]);
+    let result = BacktestResult::new(&report, &data);
+    assert!((result.symbols[0].exposure - report.exposure).abs() < 1e-12);
+    // Not sold, it is open with what it has brought.
+    let report = play(
+        &data,
+        &script(&[("2020-06-01", Enter)]),
+        &with_cash(10_000.0),
+    );
+    let open = report.open_positions[0];
+    assert_fen(open.profit(), 800.0 * 9.6 + 400.0 - 8_005.16);
+    // On the ex-date itself nothing is given to who buys on it.
+    let report = play(
+        &data,
+        &script(&[("2020-06-02", Enter)]),
+        &with_cash(10_000.0),
+    );
+    assert_eq!(report.open_positions[0].shares, 1_100.0);
+    assert_eq!(report.held.len(), 1);
+}
+
+/// Keeps the closes it is shown and does nothing.
+struct Watch(Arc<Mutex<Vec<f64>>>);
+
+impl Rule for Watch {
+    fn warm_up_rows(&self) -> usize {
+        0
+    }
+
+    fn signals(&self, bars: &BarView<'_>, _: &mut [Signal]) {
+        *self.0.lock().unwrap() = bars.close.to_vec();
+    }
+}
+
+impl Strategy for Watch {
+    fn info(&self) -> &'static StrategyInfo {
+        &SINGLE
+    }
+
+    fn rule(&self, _: &Params) -> Result<TradingRule, Vec<ParamFault>> {
+        Ok(TradingRule::single(Self(Arc::clone(&self.0))))
+    }
+}
+
+#[test]
+fn signals_see_prices_adjusted_by_the_past_and_by_nothing_later() {
+    let seen = |actions: &[CorporateAction]| {
+        let watch = Watch(Arc::default());
+        play(&given(actions), &watch, &with_cash(10_000.0));
+        let closes = watch.0.lock().unwrap();
+        closes.clone()
+    };
+    assert_eq!(seen(&[]), [20.0, 21.0, 9.5, 9.6]);
+    // 21.00 by 10.00 is 2.1.
+    let adjusted = seen(&[gift("2020-06-03")]);
+    for (got, wanted) in adjusted.iter().zip([20.0, 21.0, 19.95, 20.16]) {
+        assert_fen(*got, wanted);
+    }
+    let later = seen(&[gift("2020-06-03"), gift("2020-06-04")]);
+    assert_eq!(later[..3], adjusted[..3]);
+    // Nobody can have held the share before its first bar, nor after its last.
+    assert_eq!(seen(&[gift("2020-06-01")]), seen(&[]));
+    assert_eq!(seen(&[gift("2020-06-05")]), seen(&[]));
+}
+
+#[test]
+fn an_action_that_cannot_be_is_refused_and_so_is_plain() {
+    let series = || {
+        data(vec![bars(
+            "600000.SH",
+            &[
+                ("2020-06-01", 20.0, 20.0, MUCH),
+                ("2020-06-02", 20.0, 20.0, MUCH),
+            ],
+        )])
+    };
+    for (cash_per_share, bonus_per_share) in [(20.0, 0.0), (-1.0, 0.0), (0.0, f64::NAN)] {
+        let action = CorporateAction {
+            cash_per_share,
+            bonus_per_share,
+            ..gift("2020-06-02")
+        };
+        let refused = series().with_actions(&[action]).unwrap_err();
+        assert!(matches!(refused, DatasetError::Action { .. }), "{refused}");
+        assert!(refused.to_string().contains("600000.SH on 2020-06-02"));
+    }
+    let data = given(&[gift("2020-06-03")]);
+    assert!(data.has_actions());
+    let plain = BacktestConfig::default();
+    let Err(RunError::Config(faults)) = hold(&data, &plain) else {
+        panic!("plain paid no dividend");
+    };
+    assert_eq!(faults[0].field(), "market");
 }
 
 /// Every row of the dated table is in the document, with its day, its value and its source.

@@ -33,6 +33,7 @@ fn report(equity: &[f64], trades: &[(f64, f64)]) -> Report {
         entries_not_hedged: 0,
         ruin: None,
         execution: None,
+        held: vec![],
         equity: equity.to_vec(),
         entry_signals: trades.len(),
         exit_signals: trades.len(),

@@ -9,7 +9,7 @@ use trialmill_backtest::bars::{BarSeries, Columns, Frequency, midnight};
 use trialmill_backtest::engine::{
     Backtest, BacktestConfig, Dataset, Fill, Market, Position, Report, RunError, hold, reference,
 };
-use trialmill_backtest::market::{Status, fen};
+use trialmill_backtest::market::{CorporateAction, Status, fen};
 use trialmill_backtest::metrics::evaluate_all;
 use trialmill_backtest::strategy::{
     BarView, Leg, PairRule, PairSignal, PairView, ParamFault, ParamKind, ParamValue, Params, Rule,
@@ -71,11 +71,12 @@ impl Case {
             (whole.symbol().to_owned(), columns)
         };
         let whole = whole.unwrap().into_iter().map(punch);
-        let named = whole.zip(0..).map(|((symbol, mut columns), number)| {
+        let named = whole.zip(SHARES).zip(0..);
+        let named = named.map(|(((symbol, mut columns), share), number)| {
             let symbol = match self.config.market {
                 Market::CnA => {
                     ruled(&mut columns, &mut random_of(self.seed, number));
-                    SHARES[number as usize % SHARES.len()].to_owned()
+                    share.to_owned()
                 }
                 Market::Plain | Market::Us => symbol,
             };
@@ -120,13 +121,38 @@ impl Case {
         (first_day() + Days::new(self.days * 2 / 5), last)
     }
 
+    /// Every other case has dividends and bonus shares.
+    fn has_actions(&self) -> bool {
+        self.config.market.has_rules() && self.seed.is_multiple_of(2)
+    }
+
+    /// Data with what is known beside its bars.
+    fn informed(&self, data: Dataset) -> Dataset {
+        let data = data.with_statuses(self.statuses());
+        if !self.has_actions() {
+            return data;
+        }
+        let mut random = random_of(self.seed, 99);
+        let symbols = Arc::clone(data.symbols());
+        let actions: Vec<CorporateAction> = (0..3 * symbols.len())
+            .map(|number| CorporateAction {
+                symbol: symbols[number / 3].clone(),
+                ex_date: first_day() + Days::new(random.bits() % self.days),
+                // Less than any price here.
+                cash_per_share: [0.0, 0.002][number % 2],
+                bonus_per_share: [0.0, 0.25, 1.0][(random.bits() % 3) as usize],
+            })
+            .collect();
+        data.with_actions(&actions).unwrap()
+    }
+
     /// The data for a strategy of that many legs: each symbol paired with the one before it.
     fn data(&self, legs: u8) -> Dataset {
         let (first, last) = self.period();
         let series = self.series();
         if legs == 1 {
             let data = Dataset::new(series, first, last).unwrap();
-            return data.with_statuses(self.statuses());
+            return self.informed(data);
         }
         let names: Vec<String> = series.iter().map(|s| s.symbol().to_owned()).collect();
         let pairs: Vec<(String, String)> = names
@@ -134,7 +160,7 @@ impl Case {
             .map(|two| (two[1].clone(), two[0].clone()))
             .collect();
         let data = Dataset::with_pairs(series, &pairs, first, last).unwrap();
-        data.with_statuses(self.statuses())
+        self.informed(data)
     }
 }
 
@@ -167,7 +193,12 @@ fn ruled(columns: &mut Columns, random: &mut Random) {
         let [open, high, low, close] = prices.map(|column| &mut column[row]);
         let moved = *close / *open;
         // A split of the prices now and then, which the limits cannot know.
-        let base = before.unwrap_or(*open) * if random.bits() % 100 == 0 { 0.5 } else { 1.0 };
+        let base = before.unwrap_or(*open)
+            * if random.bits().is_multiple_of(100) {
+                0.5
+            } else {
+                1.0
+            };
         let (up, down) = (in_fen(base * 1.1), in_fen(base * 0.9));
         (*open, *close) = match random.bits() % 10 {
             0 => (up, up),
@@ -345,7 +376,11 @@ fn keeps_the_rules(case: &Case, report: &Report) {
         let whole = case.config.market == Market::Us
             || report.symbols[symbol as usize].starts_with(['6', '8'])
                 && !report.symbols[symbol as usize].starts_with("60");
-        let step = if whole { 1.0 } else { 100.0 };
+        let step = if whole || case.has_actions() {
+            1.0
+        } else {
+            100.0
+        };
         assert_eq!(shares % step, 0.0, "{}", report.symbols[symbol as usize]);
     }
 }

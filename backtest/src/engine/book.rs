@@ -76,6 +76,7 @@ pub(super) struct Order {
 }
 
 /// Shares held from the close of row `from` to that of the row before `to`.
+#[derive(Clone, Copy)]
 pub(super) struct Span {
     pub(super) holding: usize,
     pub(super) shares: f64,
@@ -90,6 +91,8 @@ pub(super) struct Opening {
     pub(super) price: f64,
     /// Paid if long, received if short; of what is still held.
     pub(super) cash: f64,
+    /// Received since from what is still held.
+    pub(super) dividends: f64,
 }
 
 /// Prices of one calendar row, one for each symbol.
@@ -302,6 +305,7 @@ impl<'a> Book<'a> {
                 row,
                 price,
                 cash: paid,
+                dividends: 0.0,
             },
         );
         self.count_costs(shares, price, dealt_at);
@@ -320,6 +324,7 @@ impl<'a> Book<'a> {
                 row,
                 price,
                 cash: received,
+                dividends: 0.0,
             },
         );
         self.count_costs(shares, price, dealt_at);
@@ -416,7 +421,7 @@ impl<'a> Book<'a> {
                     entry_row,
                     shares: shares.abs(),
                     entry_price: self.openings[holding].price,
-                    cash: self.openings[holding].cash,
+                    cash: self.openings[holding].cash - self.openings[holding].dividends,
                     value: shares * last[symbol],
                 }
             })
@@ -430,6 +435,7 @@ impl<'a> Book<'a> {
         } else {
             Vec::new()
         };
+        let held = self.held_by_rules(data.rows());
         // A lost book holds nothing and is worth nothing from then on.
         let share = |gross: f64, equity: f64| if equity > 0.0 { gross / equity } else { 0.0 };
         Report {
@@ -439,6 +445,7 @@ impl<'a> Book<'a> {
             exposure: sum_of_two(gross, &equity, share) / equity.len() as f64,
             equity,
             benchmark: None,
+            held,
             execution: self.rules.map(Rules::into_execution),
             exits: self.trades.len(),
             trades: self.trades,

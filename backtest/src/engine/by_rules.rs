@@ -2,16 +2,18 @@
 //! expire, and every obstacle is counted.
 
 use super::book::{Book, Layout, Opening, Order, Prices, Span, Wish, index};
-use super::report::{Side, Trade};
+use super::report::{Held, Side, Trade};
 use super::venue::{Judged, Venue};
 use crate::config::BacktestConfig;
 use crate::dataset::Dataset;
-use crate::market::{Blocked, Deal, Execution};
+use crate::market::{Blocked, Deal, Execution, Payout, in_fen};
 use std::collections::BTreeMap;
 
 /// What a book under rules knows besides what it holds.
 pub(super) struct Rules<'a> {
     venue: Venue<'a>,
+    /// As [`Dataset::payouts`].
+    payouts: &'a [(u32, usize, Payout)],
     /// Holdings that are to be sold, with what their sale has met so far.
     waiting: BTreeMap<usize, Met>,
     /// The row since which each holding has had the shares it has.
@@ -20,6 +22,10 @@ pub(super) struct Rules<'a> {
     spans: Vec<Span>,
     execution: Execution,
 }
+
+/// By how much of a share bonus shares may fall short of a whole one by rounding: 1,000 shares and
+/// a bonus of 0.3 are 1,300.
+const ROUNDING: f64 = 1e-6;
 
 /// An obstacle.
 #[derive(Clone, Copy)]
@@ -70,6 +76,7 @@ impl<'a> Rules<'a> {
     pub(super) fn of(data: &'a Dataset, layout: &Layout, config: &BacktestConfig) -> Option<Self> {
         config.market.has_rules().then(|| Self {
             venue: Venue::new(data, config),
+            payouts: &data.payouts,
             waiting: BTreeMap::new(),
             since: vec![0; layout.symbols.len()],
             spans: Vec::new(),
@@ -81,6 +88,25 @@ impl<'a> Rules<'a> {
         Execution {
             waiting: self.waiting.len(),
             ..self.execution
+        }
+    }
+
+    fn payouts_on(&self, row: u32) -> &'a [(u32, usize, Payout)] {
+        let rest = &self.payouts[self.payouts.partition_point(|(of, ..)| *of < row)..];
+        &rest[..rest.partition_point(|(of, ..)| *of == row)]
+    }
+
+    /// The shares of a holding change on this row.
+    fn end_span(&mut self, holding: usize, shares: f64, row: u32) {
+        let from = std::mem::replace(&mut self.since[holding], row);
+        // What changes twice on one row was never held at its close.
+        if from < row {
+            self.spans.push(Span {
+                holding,
+                shares,
+                from: from as usize,
+                to: row as usize,
+            });
         }
     }
 
@@ -107,16 +133,23 @@ impl<'a> Rules<'a> {
 }
 
 impl Book<'_> {
-    /// Whether a sale waits, so that every row must be visited.
-    pub(super) fn waits(&self) -> bool {
+    /// Whether a row must be visited though no order is due on it: a sale waits, or a share gives
+    /// something.
+    pub(super) fn must_visit(&self, row: u32) -> bool {
         let rules = self.rules.as_ref();
-        rules.is_some_and(|rules| !rules.waiting.is_empty())
+        rules.is_some_and(|rules| !rules.waiting.is_empty() || !rules.payouts_on(row).is_empty())
     }
 
-    /// Under rules, what each holding was from row to row; in no order.
-    pub(super) fn spans_by_rules(&mut self, rows: usize) -> Option<Vec<Span>> {
-        let rules = self.rules.as_mut()?;
-        let mut spans = std::mem::take(&mut rules.spans);
+    /// Whether no row need be visited until an order is due.
+    pub(super) fn is_quiet(&self) -> bool {
+        let rules = self.rules.as_ref();
+        rules.is_none_or(|rules| rules.waiting.is_empty() && rules.payouts.is_empty())
+    }
+
+    /// Under rules, what each holding was from row to row, by holding and time.
+    pub(super) fn spans_by_rules(&self, rows: usize) -> Option<Vec<Span>> {
+        let rules = self.rules.as_ref()?;
+        let mut spans = rules.spans.clone();
         let held = self.shares.iter().zip(&rules.since).enumerate();
         let open = held.filter(|(_, (shares, _))| **shares != 0.0);
         spans.extend(open.map(|(holding, (&shares, &since))| Span {
@@ -125,7 +158,41 @@ impl Book<'_> {
             from: since as usize,
             to: rows,
         }));
+        // Stable, and each holding's spans were noted in the order of time.
+        spans.sort_by_key(|span| span.holding);
         Some(spans)
+    }
+
+    /// The same for a report; empty without rules.
+    pub(super) fn held_by_rules(&self, rows: usize) -> Vec<Held> {
+        let spans = self.spans_by_rules(rows).unwrap_or_default();
+        let held = spans.iter().map(|span| Held {
+            symbol: index(self.layout.symbols[span.holding]),
+            shares: span.shares,
+            from_row: index(span.from),
+            to_row: index(span.to),
+        });
+        held.collect()
+    }
+
+    /// Pays what the shares held give on this row.
+    fn receive(&mut self, rules: &mut Rules<'_>, row: u32) {
+        for &(_, symbol, payout) in rules.payouts_on(row) {
+            for holding in 0..self.shares.len() {
+                let held = self.shares[holding];
+                if self.layout.symbols[holding] != symbol || held == 0.0 {
+                    continue;
+                }
+                let cash = in_fen(held * payout.cash);
+                self.cash += cash;
+                self.openings[holding].dividends += cash;
+                let shares = (held * (1.0 + payout.bonus) + ROUNDING).floor();
+                if shares != held {
+                    rules.end_span(holding, held, row);
+                    self.shares[holding] = shares;
+                }
+            }
+        }
     }
 
     /// Carries out the orders of one row, which are in the order of their slots, and the sales that
@@ -137,6 +204,7 @@ impl Book<'_> {
         row: u32,
         prices: Prices<'_>,
     ) {
+        self.receive(rules, row);
         let mut entries = false;
         for order in orders.clone() {
             match order.wish {
@@ -239,7 +307,13 @@ impl Book<'_> {
         let fees = stall.fees(Deal::Purchase, value);
         let cash = value + fees;
         self.cash -= cash;
-        self.open(holding, shares, Opening { row, price, cash });
+        let opening = Opening {
+            row,
+            price,
+            cash,
+            dividends: 0.0,
+        };
+        self.open(holding, shares, opening);
         rules.since[holding] = row;
         rules.count_deal(stall.judged);
         self.count_deal(value, fees, shares * (dealt_at - price));
@@ -292,21 +366,19 @@ impl Book<'_> {
         // What is sold for less than the least commission brings nothing, and costs nothing beyond.
         let fees = stall.fees(Deal::Sale, value).min(value);
         let received = value - fees;
-        let paid = if shares == held {
-            opening.cash
-        } else {
-            opening.cash * shares / held
+        let part = |whole: f64| {
+            if shares == held {
+                whole
+            } else {
+                whole * shares / held
+            }
         };
+        let (paid, dividends) = (part(opening.cash), part(opening.dividends));
         self.cash += received;
         self.shares[holding] = held - shares;
         self.openings[holding].cash = opening.cash - paid;
-        rules.spans.push(Span {
-            holding,
-            shares: held,
-            from: rules.since[holding] as usize,
-            to: row as usize,
-        });
-        rules.since[holding] = row;
+        self.openings[holding].dividends = opening.dividends - dividends;
+        rules.end_span(holding, held, row);
         rules.count_deal(stall.judged);
         self.trades.push(Trade {
             symbol: index(symbol),
@@ -318,7 +390,7 @@ impl Book<'_> {
             entry_price: opening.price,
             exit_price: price,
             paid,
-            received,
+            received: received + dividends,
         });
         self.trade_holdings.push(holding);
         self.count_deal(value, fees, shares * (price - dealt_at));

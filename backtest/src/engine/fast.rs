@@ -35,11 +35,14 @@ pub(super) fn trade(
     let mut book = Book::new(layout, data, config);
     let mut equity = Vec::with_capacity(rows);
     let cells = |row: u32| row as usize * width..(row as usize + 1) * width;
-    // Rows on which nothing is due but sales that wait.
+    // Rows on which nothing is due but sales that wait, dividends and bonus shares.
     let retry = |book: &mut Book<'_>, equity: &mut Vec<f64>, rows: Range<u32>| {
         for row in rows {
-            if !book.waits() {
-                break;
+            if !book.must_visit(row) {
+                if book.is_quiet() {
+                    break;
+                }
+                continue;
             }
             equity.resize(row as usize, book.cash);
             book.carry_out([].iter(), row, &fill_prices[cells(row)]);
@@ -63,7 +66,7 @@ pub(super) fn trade(
     equity.resize(rows, book.cash);
     let mut net = vec![0.0; rows];
     let mut gross = vec![0.0; if layout.short { rows } else { 0 }];
-    for span in spans(&mut book, layout, rows) {
+    for span in spans(&book, layout, rows) {
         let closes = &data.closes(layout.symbols[span.holding])[span.from..span.to];
         for (net, close) in net[span.from..span.to].iter_mut().zip(closes) {
             *net += span.shares * close;
@@ -87,9 +90,8 @@ pub(super) fn trade(
 }
 
 /// All spans in the order of their holdings.
-fn spans(book: &mut Book<'_>, layout: &Layout, rows: usize) -> Vec<Span> {
-    if let Some(mut spans) = book.spans_by_rules(rows) {
-        spans.sort_by_key(|span| span.holding);
+fn spans(book: &Book<'_>, layout: &Layout, rows: usize) -> Vec<Span> {
+    if let Some(spans) = book.spans_by_rules(rows) {
         return spans;
     }
     let closed = book.trades.iter().zip(&book.trade_holdings);

@@ -72,7 +72,7 @@ pub(super) fn trade(
         }
         let cells = number * width..(number + 1) * width;
         let orders = due.get(&row).map_or(&[][..], Vec::as_slice);
-        if !orders.is_empty() || book.waits() {
+        if !orders.is_empty() || book.must_visit(row) {
             book.carry_out(orders.iter(), row, &fill_prices[cells.clone()]);
         }
         let closes = &data.close_at[cells];

@@ -35,7 +35,8 @@ pub struct Trade {
     pub exit_price: f64,
     /// Cash paid for the purchase (the closing, if short), costs included.
     pub paid: f64,
-    /// Cash received for the sale (the opening, if short), costs taken off.
+    /// Cash received for the sale (the opening, if short), costs taken off; the dividends of the
+    /// shares sold are in it.
     pub received: f64,
 }
 
@@ -62,7 +63,8 @@ pub struct OpenPosition {
     pub shares: f64,
     /// Price of the opening before costs.
     pub entry_price: f64,
-    /// Cash of the opening, costs included: paid if long, received if short.
+    /// Cash of the opening, costs included: paid if long, received if short. Dividends since are
+    /// taken off.
     pub cash: f64,
     /// What it adds to the equity at the last close: below 0 if short.
     pub value: f64,
@@ -77,6 +79,19 @@ impl OpenPosition {
             Side::Short => self.value + self.cash,
         }
     }
+}
+
+/// Shares of one symbol that did not change from row to row, under the rules of a market.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Held {
+    /// Index into [`Report::symbols`].
+    pub symbol: u32,
+    /// Shares, above 0.
+    pub shares: f64,
+    /// The first row at whose close they were held.
+    pub from_row: u32,
+    /// The row after the last one.
+    pub to_row: u32,
 }
 
 /// The legs of a pair, as indices into [`Report::symbols`].
@@ -146,6 +161,10 @@ pub struct Report {
     /// What became of the orders, under the rules of a market; none under `plain`, where every order
     /// is done.
     pub execution: Option<Execution>,
+    /// What was held from row to row, under the rules of a market, by the order of the symbols or
+    /// pairs, then of time: a position's shares change by partial sales and bonus shares. Empty under
+    /// `plain`, where [`Self::trades`] and [`Self::open_positions`] tell it.
+    pub held: Vec<Held>,
     /// Positions opened; two for a pair of which both legs are opened.
     pub entries: usize,
     /// Positions closed; under the rules of a market, sales done, of which a position may take

@@ -87,7 +87,7 @@ pub(crate) fn rates(board: Board, day: NaiveDate, deal: Deal) -> (f64, f64) {
     clippy::cast_precision_loss,
     reason = "fees are far below 2^53 fen; beyond it they are rounded"
 )]
-fn in_fen(amount: f64) -> f64 {
+pub(crate) fn in_fen(amount: f64) -> f64 {
     fen(amount) as f64 / 100.0
 }
 
