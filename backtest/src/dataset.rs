@@ -1,15 +1,20 @@
 //! The bars of one backtest, prepared once and shared by all its trials.
 
-use crate::bars::{BarSeries, Columns, Frequency, SECONDS_PER_DAY, midnight};
+mod actions;
+mod session;
+
+use crate::bars::{BarSeries, Frequency, SECONDS_PER_DAY, midnight};
 use crate::cointegration::{PairError, PairSums};
 use crate::indicator::WindowSums;
-use crate::market::{CorporateAction, Payout, Status};
+use crate::market::{Payout, Status};
 use crate::strategy::{BarView, PairView};
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use thiserror::Error;
+
+pub(crate) use session::Session;
 
 /// The fewest calendar rows a backtest is defined for: a return needs two.
 pub const MIN_ROWS: usize = 2;
@@ -141,20 +146,6 @@ pub(crate) struct Instrument {
     pub(crate) period: Range<usize>,
     /// For each row of the period, its row of the calendar.
     pub(crate) calendar_row: Vec<u32>,
-}
-
-/// What a symbol's own bars say of a calendar row on which it traded.
-pub(crate) struct Session {
-    /// Its bar: how many there were before it, suspended days not counted.
-    pub(crate) bar: usize,
-    /// The close of the bar before it, less what the share has given since: the ex-right reference.
-    pub(crate) before: Option<f64>,
-    pub(crate) high: f64,
-    pub(crate) low: f64,
-    /// None if the series has no volume at all.
-    pub(crate) volume: Option<f64>,
-    /// The first day of the series.
-    pub(crate) first_time: i64,
 }
 
 /// Symbols and dates made ready: suspended days taken out, one calendar over all symbols, the
@@ -432,82 +423,10 @@ impl Dataset {
         self
     }
 
-    /// Adds dividends and bonus shares; those of symbols that are not of this data, or before their
-    /// second bar, change nothing.
-    ///
-    /// An action takes effect on the first bar from its ex-date on: before the deals of that row,
-    /// whoever holds the share gets the cash and the new shares (whole ones; a fraction of a share is
-    /// lost), and the reference of the limits is the close before, less the cash, by one more than
-    /// the bonus. Fills, limits and values are in prices as traded. Signals see prices multiplied by
-    /// the factors of the actions up to each row, `close / ex-right reference`, so that no later
-    /// action changes an earlier price; volumes are divided by one more than the bonus.
-    ///
-    /// Call it once, before the statuses or after. The market `plain` refuses such data.
-    ///
-    /// # Errors
-    /// [`DatasetError::Action`] of the first action that cannot be one of these bars;
-    /// [`DatasetError::Pair`] if adjusted prices of a pair cannot be compared.
-    ///
-    /// # Panics
-    /// As [`Self::new`].
-    pub fn with_actions(mut self, actions: &[CorporateAction]) -> Result<Self, DatasetError> {
-        let mut actions: Vec<&CorporateAction> = actions.iter().collect();
-        actions.sort_by(|a, b| (&a.symbol, a.ex_date).cmp(&(&b.symbol, b.ex_date)));
-        for of_symbol in actions.chunk_by(|a, b| a.symbol == b.symbol) {
-            let symbol = &of_symbol[0].symbol;
-            let Ok(number) = self.symbols.binary_search(symbol) else {
-                continue;
-            };
-            self.instruments[number].pay_out(of_symbol)?;
-        }
-        for (number, instrument) in self.instruments.iter().enumerate() {
-            for &(bar, payout) in &instrument.payouts {
-                if instrument.period.contains(&bar) {
-                    let row = instrument.calendar_row[bar - instrument.period.start];
-                    self.payouts.push((row, number, payout));
-                }
-            }
-        }
-        self.payouts.sort_by_key(|&(row, number, _)| (row, number));
-        for place in 0..self.pairs.len() {
-            let (y, x) = (self.pairs[place].y, self.pairs[place].x);
-            let adjusted = |number: usize| self.instruments[number].raw.is_some();
-            if adjusted(y) || adjusted(x) {
-                let (y, x) = (self.symbols[y].clone(), self.symbols[x].clone());
-                let joined = self.join(&y, &x);
-                let pair = joined.map_err(|reason| DatasetError::Pair { y, x, reason })?;
-                self.pairs[place] = pair;
-            }
-        }
-        Ok(self)
-    }
-
-    /// Whether there are dividends or bonus shares.
-    #[must_use]
-    pub fn has_actions(&self) -> bool {
-        self.instruments.iter().any(|i| !i.payouts.is_empty())
-    }
-
     /// What is known of the listing and the treatment of a share.
     #[must_use]
     pub fn status(&self, symbol: &str) -> Option<&Status> {
         self.statuses.get(symbol)
-    }
-
-    /// The bar of a symbol on a calendar row, if it traded on it.
-    pub(crate) fn session(&self, symbol: usize, row: u32) -> Option<Session> {
-        let instrument = &self.instruments[symbol];
-        let place = instrument.calendar_row.binary_search(&row).ok()?;
-        let bar = instrument.period.start + place;
-        let bars = instrument.raw.as_deref().unwrap_or(&instrument.bars);
-        Some(Session {
-            bar,
-            before: instrument.reference(bars, bar),
-            high: bars.high()[bar],
-            low: bars.low()[bar],
-            volume: bars.has_volume().then(|| bars.volume()[bar]),
-            first_time: bars.first_time(),
-        })
     }
 
     /// The spacing of the bars.
@@ -603,83 +522,6 @@ impl Pair {
 }
 
 impl Instrument {
-    /// The close of the bar before, less what the share has given since.
-    fn reference(&self, raw: &BarSeries, bar: usize) -> Option<f64> {
-        let before = raw.close()[bar.checked_sub(1)?];
-        let first = self.payouts.partition_point(|(of, _)| *of < bar);
-        let of_bar = self.payouts[first..]
-            .iter()
-            .take_while(|(of, _)| *of == bar);
-        Some(of_bar.fold(before, |close, (_, payout)| payout.ex_right(close)))
-    }
-
-    /// Keeps the bars as traded and adjusts those of the signals. The actions are ordered by date.
-    fn pay_out(&mut self, actions: &[&CorporateAction]) -> Result<(), DatasetError> {
-        let raw = Arc::clone(&self.bars);
-        for action in actions {
-            let fault = |reason| DatasetError::Action {
-                symbol: action.symbol.clone(),
-                ex_date: action.ex_date,
-                reason,
-            };
-            let sound = |amount: f64| amount >= 0.0 && amount.is_finite();
-            if !sound(action.cash_per_share) || !sound(action.bonus_per_share) {
-                return Err(fault(
-                    "cash and bonus must be numbers of 0 or more; correct the table",
-                ));
-            }
-            let bar = raw
-                .time()
-                .partition_point(|&time| time < midnight(action.ex_date));
-            if bar == 0 || bar == raw.rows() {
-                continue;
-            }
-            let payout = Payout {
-                cash: action.cash_per_share,
-                bonus: action.bonus_per_share,
-            };
-            self.payouts.push((bar, payout));
-            if !self
-                .reference(&raw, bar)
-                .is_some_and(|reference| reference > 0.0)
-            {
-                let reason = "it gives more cash than the share was worth; correct the table, or \
-                              import prices as traded";
-                return Err(fault(reason));
-            }
-        }
-        let (mut factor, mut shares) = (1.0, 1.0);
-        let mut next = self.payouts.iter().peekable();
-        let mut columns = Columns::default();
-        for bar in 0..raw.rows() {
-            let mut paid = false;
-            while let Some((_, payout)) = next.next_if(|(of, _)| *of == bar) {
-                shares *= 1.0 + payout.bonus;
-                paid = true;
-            }
-            if paid && let Some(reference) = self.reference(&raw, bar) {
-                factor *= raw.close()[bar - 1] / reference;
-            }
-            columns.time.push(raw.time()[bar]);
-            columns.open.push(raw.open()[bar] * factor);
-            columns.high.push(raw.high()[bar] * factor);
-            columns.low.push(raw.low()[bar] * factor);
-            columns.close.push(raw.close()[bar] * factor);
-            columns.volume.push(raw.volume()[bar] / shares);
-        }
-        let last = actions[actions.len() - 1];
-        let adjusted = BarSeries::new(raw.symbol(), raw.frequency(), columns);
-        self.bars = Arc::new(adjusted.map_err(|_| DatasetError::Action {
-            symbol: last.symbol.clone(),
-            ex_date: last.ex_date,
-            reason: "with all actions up to it, adjusted prices are beyond those of a bar series; \
-                     correct the table",
-        })?);
-        self.close_sums = WindowSums::new(self.bars.close());
-        self.raw = Some(raw);
-        Ok(())
-    }
-
     /// The bars of the period behind at most `warm_up` earlier ones, and how many those are.
     pub(crate) fn view(&self, warm_up: usize) -> (BarView<'_>, usize) {
         let earlier = warm_up.min(self.period.start);
