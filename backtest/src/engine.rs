@@ -34,7 +34,7 @@
 //! that does not trade on it is suspended. On each row, in this order:
 //!
 //! - dividends and bonus shares of what is held ([`Dataset::with_actions`]);
-//! - sales, those that wait first among them by their place. A sale is blocked by limit-down, by
+//! - sales, those that wait and new ones alike. A sale is blocked by limit-down, by
 //!   suspension and by the volume of the row ([`VOLUME_SHARE`](crate::market::VOLUME_SHARE)); what is
 //!   left of it waits and is tried on every row until it is done or an entry takes it back;
 //! - purchases, of the most shares that the budget pays with all fees and the
