@@ -113,7 +113,7 @@ enum Work {
     Function(TestFunction),
     Backtest {
         strategy: &'static dyn Strategy,
-        backtest: Backtest,
+        backtest: Box<Backtest>,
     },
     /// No trial of the task can be evaluated, each for this reason.
     Unusable {
@@ -441,7 +441,10 @@ fn backtest(subject: &Subject, series: Vec<Arc<BarSeries>>) -> Work {
         }
     };
     match Backtest::new(data, config) {
-        Ok(backtest) => Work::Backtest { strategy, backtest },
+        Ok(backtest) => Work::Backtest {
+            strategy,
+            backtest: Box::new(backtest),
+        },
         Err(error) => invalid(error.to_string()),
     }
 }
