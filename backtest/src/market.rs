@@ -26,7 +26,7 @@ pub use board::{Board, Security, security};
 pub use execution::{Blocked, Execution};
 pub use fees::{Charge, Deal, MIN_COMMISSION, charge};
 pub(crate) use fees::{in_fen, rates};
-pub use limit::{Limits, fen, limit_percent, unjudged_days};
+pub use limit::{Limits, begins_unlimited, fen, limit_percent, unjudged_days};
 pub use lot::Lot;
 pub use status::Status;
 

@@ -768,6 +768,54 @@ fn signals_see_prices_adjusted_by_the_past_and_by_nothing_later() {
 }
 
 #[test]
+fn actions_of_one_day_are_for_the_shares_held_before_it_in_any_order() {
+    let told = script(&[("2020-06-01", Enter), ("2020-06-02", Exit)]);
+    let equity = |actions: &[CorporateAction]| {
+        let report = play(&given(actions), &told, &with_cash(10_000.0));
+        report.equity
+    };
+    let (cash, bonus) = (
+        CorporateAction {
+            bonus_per_share: 0.0,
+            ..gift("2020-06-03")
+        },
+        CorporateAction {
+            cash_per_share: 0.0,
+            ..gift("2020-06-03")
+        },
+    );
+    let together = equity(&[gift("2020-06-03")]);
+    assert_eq!(equity(&[cash.clone(), bonus.clone()]), together);
+    assert_eq!(equity(&[bonus, cash]), together);
+    let series = data(vec![bars(
+        "600000.SH",
+        &[
+            ("2020-06-02", 20.0, 21.0, MUCH),
+            ("2020-06-03", 9.0, 9.5, MUCH),
+        ],
+    )]);
+    let twice = [gift("2020-06-03"), gift("2020-06-03")];
+    let refused = series.with_actions(&twice).unwrap_err();
+    assert!(refused.to_string().contains("is there twice"), "{refused}");
+}
+
+#[test]
+fn a_fortune_in_single_shares_is_dealt_and_ends() {
+    let rows = [
+        ("2020-06-01", 0.05, 0.05, MUCH),
+        ("2020-06-02", 0.05, 0.05, MUCH),
+        ("2020-06-03", 0.05, 0.05, MUCH),
+    ];
+    let config = BacktestConfig {
+        market: Market::Us,
+        ..with_cash(1e15)
+    };
+    let told = script(&[("2020-06-01", Enter)]);
+    let report = play(&data(vec![bars("PENNY", &rows)]), &told, &config);
+    assert_eq!(report.open_positions[0].shares, 2_f64.powi(52));
+}
+
+#[test]
 fn an_action_that_cannot_be_is_refused_and_so_is_plain() {
     let series = || {
         data(vec![bars(

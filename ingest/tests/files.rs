@@ -383,10 +383,9 @@ fn damaged_parquet_is_an_error_and_never_a_panic() {
 
 #[test]
 fn parquet_that_announces_two_thousand_million_elements_without_a_byte_is_refused_at_once() {
-    // Field 15 of the footer: a list of 2^31 - 1 booleans.
+    // An empty schema; then field 17 of the footer and others: lists of 2^31 - 1 booleans.
     let list = [0xf9, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07];
-    let mut footer = list.repeat(1_000);
-    footer.push(0);
+    let footer = [&[0x29, 0x0c][..], &list.repeat(1_000), &[0]].concat();
     let length = u32::try_from(footer.len()).unwrap().to_le_bytes();
     let bytes = [&b"PAR1"[..], &footer, &length, b"PAR1"].concat();
     let error = Folder::new()

@@ -163,7 +163,12 @@ impl Slot {
             "claimed"
         );
         let end = match self.prepare(claim, &unit).await {
-            Some((task, announced)) => self.work(consumer, claim, &unit, task, announced).await,
+            Some((task, announced)) => {
+                let kept = Arc::clone(&task);
+                let end = self.work(consumer, claim, &unit, task, announced).await;
+                self.shared.tasks.keep(unit.task(), kept).await;
+                end
+            }
             None => UnitEnd::HandBack,
         };
         let own = unit.cannot().and_then(Cannot::own);

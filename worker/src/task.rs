@@ -17,8 +17,8 @@ use trialmill_search::{History, HistoryNeed, Method, Point, Study};
 use trialmill_store::rows::{Claim, HeldLease};
 use trialmill_store::{Store, StoreError};
 
-/// What units of a task share is kept so long for the next of them: a worker does not fill with what
-/// tasks that ended leave.
+/// What units of a task share is kept so long for the next of them, and goes at the first claim after
+/// that: a worker that takes one task after the other does not fill with what they leave.
 pub(crate) const KEPT_IDLE: Duration = Duration::from_secs(120);
 
 /// Series read from the store at a time: bounds the bytes of one answer.
@@ -191,6 +191,12 @@ impl TaskCache {
             .tasks
             .try_get_with(claim.lease.unit.task, self.prepare(claim, lane));
         prepared.await.map_err(|error| PrepareError::clone(&error))
+    }
+
+    /// Keeps the task of a unit that has ended for the next unit of it, with the pace of its trials:
+    /// it may have been forgotten while a trial ran for longer than [`KEPT_IDLE`].
+    pub(crate) async fn keep(&self, task: TaskId, prepared: Arc<PreparedTask>) {
+        let _ = self.tasks.get_with(task, async { prepared }).await;
     }
 
     /// Reads the task, its bars, and makes its objective and its sampler ready.

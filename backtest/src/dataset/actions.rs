@@ -11,6 +11,8 @@ impl Dataset {
     /// Adds dividends and bonus shares; those of symbols that are not of this data, or before their
     /// second bar, change nothing.
     ///
+    /// What several actions of one ex-date give adds up: each is for the shares held before it.
+    ///
     /// An action takes effect on the first bar from its ex-date on: before the deals of that row,
     /// whoever holds the share gets the cash and the new shares (whole ones; a fraction of a share is
     /// lost), and the reference of the limits is the close before, less the cash, by one more than
@@ -34,7 +36,7 @@ impl Dataset {
             let Ok(number) = self.symbols.binary_search(symbol) else {
                 continue;
             };
-            self.instruments[number].pay_out(of_symbol)?;
+            self.instruments[number].pay_out(&days(of_symbol)?)?;
         }
         for (number, instrument) in self.instruments.iter().enumerate() {
             for &(bar, payout) in &instrument.payouts {
@@ -65,22 +67,46 @@ impl Dataset {
     }
 }
 
+fn fault(action: &CorporateAction, reason: &'static str) -> DatasetError {
+    DatasetError::Action {
+        symbol: action.symbol.clone(),
+        ex_date: action.ex_date,
+        reason,
+    }
+}
+
+/// The actions of a symbol, which are ordered by date, one for each ex-date.
+fn days(actions: &[&CorporateAction]) -> Result<Vec<CorporateAction>, DatasetError> {
+    let sound = |amount: f64| amount >= 0.0 && amount.is_finite();
+    let mut days = Vec::with_capacity(actions.len());
+    for of_day in actions.chunk_by(|a, b| a.ex_date == b.ex_date) {
+        let mut day = CorporateAction {
+            cash_per_share: 0.0,
+            bonus_per_share: 0.0,
+            ..of_day[0].clone()
+        };
+        for (place, action) in of_day.iter().enumerate() {
+            if !sound(action.cash_per_share) || !sound(action.bonus_per_share) {
+                let reason = "cash and bonus must be numbers of 0 or more; correct the table";
+                return Err(fault(action, reason));
+            }
+            if of_day[..place].contains(action) {
+                let reason = "it is there twice; name each action once";
+                return Err(fault(action, reason));
+            }
+            day.cash_per_share += action.cash_per_share;
+            day.bonus_per_share += action.bonus_per_share;
+        }
+        days.push(day);
+    }
+    Ok(days)
+}
+
 impl Instrument {
     /// Keeps the bars as traded and adjusts those of the signals. The actions are ordered by date.
-    fn pay_out(&mut self, actions: &[&CorporateAction]) -> Result<(), DatasetError> {
+    fn pay_out(&mut self, actions: &[CorporateAction]) -> Result<(), DatasetError> {
         let raw = Arc::clone(&self.bars);
         for action in actions {
-            let fault = |reason| DatasetError::Action {
-                symbol: action.symbol.clone(),
-                ex_date: action.ex_date,
-                reason,
-            };
-            let sound = |amount: f64| amount >= 0.0 && amount.is_finite();
-            if !sound(action.cash_per_share) || !sound(action.bonus_per_share) {
-                return Err(fault(
-                    "cash and bonus must be numbers of 0 or more; correct the table",
-                ));
-            }
             let bar = raw
                 .time()
                 .partition_point(|&time| time < midnight(action.ex_date));
@@ -98,7 +124,7 @@ impl Instrument {
             {
                 let reason = "it gives more cash than the share was worth; correct the table, or \
                               import prices as traded";
-                return Err(fault(reason));
+                return Err(fault(action, reason));
             }
         }
         let (mut factor, mut shares) = (1.0, 1.0);
@@ -120,7 +146,7 @@ impl Instrument {
             columns.close.push(raw.close()[bar] * factor);
             columns.volume.push(raw.volume()[bar] / shares);
         }
-        let last = actions[actions.len() - 1];
+        let last = &actions[actions.len() - 1];
         let adjusted = BarSeries::new(raw.symbol(), raw.frequency(), columns);
         self.bars = Arc::new(adjusted.map_err(|_| DatasetError::Action {
             symbol: last.symbol.clone(),

@@ -5,10 +5,13 @@ use crate::bars::SECONDS_PER_DAY;
 use crate::config::{BacktestConfig, Market};
 use crate::dataset::{Dataset, Session};
 use crate::market::{
-    Board, Deal, Limits, Lot, MIN_COMMISSION, Security, Status, VOLUME_SHARE, charge, fen,
-    limit_percent, rates, security, unjudged_days,
+    Board, Deal, Limits, Lot, MIN_COMMISSION, Security, Status, VOLUME_SHARE, begins_unlimited,
+    charge, fen, limit_percent, rates, security, unjudged_days,
 };
 use chrono::{DateTime, NaiveDate};
+
+/// The most shares of a purchase: beyond, one share more or less is lost in rounding.
+const MOST_SHARES: f64 = 4_503_599_627_370_496.0; // 2^52
 
 /// A market with the data that is dealt in it.
 pub(super) struct Venue<'a> {
@@ -111,7 +114,8 @@ impl Stall {
         // below the right one by more than rounding.
         let by_rate = budget / (price * (1.0 + rate + self.commission_rate));
         let by_least = (budget - least) / (price * (1.0 + rate));
-        let mut shares = self.lot.purchase(by_rate.min(by_least) + self.lot.step());
+        let most = by_rate.min(by_least) + self.lot.step();
+        let mut shares = self.lot.purchase(most.min(MOST_SHARES));
         while shares > 0.0 && shares * price + self.fees(Deal::Purchase, shares * price) > budget {
             shares = self.lot.purchase(shares - self.lot.step());
         }
@@ -137,7 +141,7 @@ fn judge(session: &Session, board: Board, day: NaiveDate, status: Option<&Status
         Some(listed) if listed < first => {}
         Some(listed) if is_new(listed) => {
             // The issue price, from which the limit of a first day follows, is not in the bars.
-            return if unjudged_days(board, listed) > 1 {
+            return if begins_unlimited(board, listed) {
                 Judged::Free
             } else {
                 Judged::Unknown

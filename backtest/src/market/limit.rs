@@ -90,6 +90,13 @@ pub fn unjudged_days(board: Board, listed: NaiveDate) -> usize {
     }
 }
 
+/// Whether a share listed on that day has no limit at all on its [`unjudged_days`].
+#[must_use]
+pub fn begins_unlimited(board: Board, listed: NaiveDate) -> bool {
+    let rule = in_force(listing_rules(board), listed).map(|row| row.value);
+    matches!(rule, Some(ListingRule::Unlimited { .. }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +158,9 @@ mod tests {
         assert_eq!(unjudged_days(Chinext, day(2020, 8, 24)), 5);
         assert_eq!(unjudged_days(Star, day(2020, 7, 16)), 5);
         assert_eq!(unjudged_days(Bse, day(2022, 1, 4)), 1);
+        // One day without any limit, and one whose limit follows from the issue price.
+        assert!(begins_unlimited(Bse, day(2022, 1, 4)));
+        assert!(begins_unlimited(Main, day(2010, 1, 4)));
+        assert!(!begins_unlimited(Main, day(2015, 1, 5)));
     }
 }

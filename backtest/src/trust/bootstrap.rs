@@ -97,6 +97,10 @@ fn whole(number: f64) -> usize {
 }
 
 fn sharpe(returns: &[f64], riskless: f64) -> f64 {
+    // Of equal returns rounding would leave a variance.
+    if returns.iter().all(|r| *r == returns[0]) {
+        return 0.0;
+    }
     let centre = mean(returns);
     let squares = sum_of(returns, |r| (r - centre) * (r - centre));
     match squares {
@@ -116,8 +120,10 @@ fn sharpe(returns: &[f64], riskless: f64) -> f64 {
 ///
 /// ```
 /// use trialmill_backtest::trust::bootstrap::block_length;
-/// let apart: Vec<f64> = (0..400_u32).map(|t| f64::from(t * 7919 % 101)).collect();
-/// let alike: Vec<f64> = (0..400_u32).map(|t| f64::from(t / 20 * 7919 % 101)).collect();
+/// use trialmill_backtest::synthetic::Random;
+/// let mut random = Random::new(1);
+/// let apart: Vec<f64> = (0..400).map(|_| random.normal()).collect();
+/// let alike: Vec<f64> = (0..400).map(|t| apart[t / 20]).collect();
 /// assert!(block_length(&apart) < block_length(&alike));
 /// ```
 #[must_use]
@@ -241,6 +247,15 @@ mod tests {
             (0..10).map(of).sum::<f64>()
         };
         assert!(width(0.5) > 1.3 * width(0.0));
+    }
+
+    #[test]
+    fn a_resample_of_equal_returns_counts_as_nothing() {
+        let mut returns = [0.1; 20];
+        returns[7] = 0.2;
+        let interval = sharpe_interval(&returns, 0.0, 0.95, 500, 3).unwrap();
+        assert_eq!(interval.low, 0.0, "about a third are all 0.1");
+        assert!(interval.high < 10.0, "{interval:?}");
     }
 
     #[test]

@@ -177,6 +177,10 @@ fn moments(returns: &[f64], riskless: f64) -> Option<Moments> {
     let power = |term: fn(f64) -> f64| sum_of(returns, |r| term(r - centre));
     let second = power(|d| d * d);
     let variance = second / count;
+    if variance * variance == 0.0 {
+        // Returns that differ by less than their squares can tell.
+        return None;
+    }
     Some(Moments {
         sharpe: (centre - riskless) / (second / (count - 1.0)).sqrt(),
         skew: power(|d| d * d * d) / count / (variance * variance.sqrt()),

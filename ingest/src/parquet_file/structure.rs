@@ -19,14 +19,21 @@ const TAIL_BYTES: u64 = 8;
 /// The field of a page header with the bytes of the page that follows.
 const COMPRESSED_PAGE_SIZE: i64 = 3;
 
+/// The field of the footer with the version of the format.
+const VERSION: i64 = 1;
+
 /// The field of the footer with the elements of the schema: each before its children.
 const SCHEMA: i64 = 2;
 
 /// The field of an element with the number of its children.
 const NUM_CHILDREN: i64 = 5;
 
+/// The field of an element with its logical type, a union.
+const LOGICAL_TYPE: i64 = 10;
+
 /// The fields of an element up to its logical type, and what they are: the crate reads a known field
-/// as what it ought to be, whatever its type says.
+/// as what it ought to be, whatever its type says. Where the two differed it would read another file
+/// than the one that was checked.
 const ELEMENT_FIELDS: [u8; 9] = [
     kind::I32,
     kind::I32,
@@ -38,6 +45,24 @@ const ELEMENT_FIELDS: [u8; 9] = [
     kind::I32,
     kind::I32,
 ];
+
+/// What a field of a variant of the logical type is, if the crate knows it.
+const fn logical_field(variant: i64, field: i64) -> Option<&'static [u8]> {
+    match (variant, field) {
+        // Decimals: scale and precision.
+        (5, 1 | 2) => Some(&[kind::I32]),
+        // Times and stamps: of UTC or not, and their unit, a union.
+        (7 | 8, 1) => Some(&[kind::TRUE, kind::FALSE]),
+        (7 | 8, 2) => Some(&[kind::STRUCT]),
+        // Integers: width, and signed or not. Variants: their version.
+        (10 | 16, 1) => Some(&[kind::BYTE]),
+        (10, 2) => Some(&[kind::TRUE, kind::FALSE]),
+        // Geometry and geography.
+        (17 | 18, 1) => Some(&[kind::BINARY]),
+        (18, 2) => Some(&[kind::I32]),
+        _ => None,
+    }
+}
 
 /// Types of Thrift's compact protocol.
 mod kind {
@@ -174,29 +199,31 @@ impl<R: Read> Walk<R> {
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    /// Passes over the footer and checks its schema.
+    /// Passes over the footer and checks its schema, which only the version may precede. The crate
+    /// reads the first schema and skips others.
     fn footer(&mut self) -> Result<(), ParquetError> {
-        let mut field = 0;
+        let (mut field, mut has_schema) = (0, false);
         while let Some((next, kind)) = self.field(field)? {
             field = next;
-            if field == SCHEMA {
-                if kind != kind::LIST {
-                    return Err(damaged());
+            match (field, kind) {
+                (SCHEMA, kind::LIST) if !has_schema => {
+                    has_schema = true;
+                    let (length, of) = self.list()?;
+                    if of != kind::STRUCT {
+                        return Err(damaged());
+                    }
+                    let mut children = Vec::new();
+                    for _ in 0..length {
+                        children.push(self.element()?);
+                    }
+                    check_tree(&children)?;
                 }
-                let (length, of) = self.list()?;
-                if of != kind::STRUCT {
-                    return Err(damaged());
-                }
-                let mut children = Vec::new();
-                for _ in 0..length {
-                    children.push(self.element()?);
-                }
-                check_tree(&children)?;
-            } else {
-                self.value(kind, MAX_DEPTH)?;
+                (VERSION, kind::I32) => self.value(kind, MAX_DEPTH)?,
+                _ if !has_schema => return Err(damaged()),
+                _ => self.value(kind, MAX_DEPTH)?,
             }
         }
-        Ok(())
+        if has_schema { Ok(()) } else { Err(damaged()) }
     }
 
     /// Passes over an element of the schema; the number of its children.
@@ -209,13 +236,37 @@ impl<R: Read> Walk<R> {
             if known.is_some_and(|known| *known != kind) {
                 return Err(damaged());
             }
-            if field == NUM_CHILDREN {
-                children = self.zigzag()?;
-            } else {
-                self.value(kind, MAX_DEPTH)?;
+            match field {
+                NUM_CHILDREN => children = self.zigzag()?,
+                LOGICAL_TYPE => self.logical_type(kind)?,
+                _ => self.value(kind, MAX_DEPTH)?,
             }
         }
         Ok(children)
+    }
+
+    /// Passes over a logical type.
+    fn logical_type(&mut self, kind: u8) -> Result<(), ParquetError> {
+        if kind != kind::STRUCT {
+            return Err(damaged());
+        }
+        let mut variant = 0;
+        while let Some((next, kind)) = self.field(variant)? {
+            variant = next;
+            if kind != kind::STRUCT {
+                return Err(damaged());
+            }
+            let mut field = 0;
+            while let Some((next, kind)) = self.field(field)? {
+                field = next;
+                let known = logical_field(variant, field);
+                if known.is_some_and(|known| !known.contains(&kind)) {
+                    return Err(damaged());
+                }
+                self.value(kind, MAX_DEPTH)?;
+            }
+        }
+        Ok(())
     }
 
     /// The number and the type of the field that follows the field `last`; nothing at the end of its
@@ -230,6 +281,10 @@ impl<R: Read> Walk<R> {
             0 => self.zigzag()?,
             step => last.saturating_add(i64::from(step)),
         };
+        // The crate keeps sixteen bits of a number.
+        if !(1..=i64::from(i16::MAX)).contains(&field) {
+            return Err(damaged());
+        }
         Ok(Some((field, kind)))
     }
 
@@ -347,9 +402,28 @@ mod tests {
         let mut below = sound.to_vec();
         below[8] = 1;
         assert!(footer(&below).unwrap_err().contains("has -1 children"));
-        let mut other_type = sound.to_vec();
-        other_type[7] = 0x16;
-        assert!(footer(&other_type).is_err(), "a number of 64 bits");
+    }
+
+    #[test]
+    fn a_schema_that_the_crate_would_read_differently_is_refused() {
+        let element = |inside: &[u8]| {
+            let parts: [&[u8]; 3] = [b"\x15\x02\x19\x1c\x48\x01m", inside, b"\x00\x00"];
+            footer(&parts.concat())
+        };
+        assert_eq!(element(b""), Ok(()));
+        // Children as a number of 64 bits, and under a number that is 5 in sixteen bits.
+        assert!(element(b"\x16\x00").is_err());
+        assert!(element(b"\x05\x8a\x80\x08\x00").is_err());
+        // A decimal: scale 2, precision 9; then its scale as bytes.
+        assert_eq!(element(b"\x6c\x5c\x15\x04\x15\x12\x00\x00"), Ok(()));
+        assert!(element(b"\x6c\x5c\x18\x01x\x00\x00").is_err());
+        // A stamp of UTC in milliseconds; then a unit that is no structure.
+        assert_eq!(element(b"\x6c\x8c\x11\x1c\x1c\x00\x00\x00\x00"), Ok(()));
+        assert!(element(b"\x6c\x8c\x11\x15\x02\x00\x00").is_err());
+        // No schema; a version that is bytes; something else before the schema.
+        assert!(footer(b"\x15\x02\x00").is_err());
+        assert!(footer(b"\x18\x01x\x19\x1c\x48\x01m\x00\x00").is_err());
+        assert!(footer(b"\x36\x02\x02\x04\x19\x1c\x48\x01m\x00\x00").is_err());
     }
 
     #[test]
