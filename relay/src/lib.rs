@@ -31,9 +31,6 @@ const SATURATED_POLL: RangeInclusive<Duration> =
 /// times per second, and each commit would be a round.
 const LEAST_ROUND: Duration = Duration::from_millis(5);
 
-/// The reaper looks no more often than this, however short leases are.
-const LEAST_REAP: Duration = Duration::from_millis(200);
-
 /// A leader without a broker gives up its place after this time, since another may have one.
 const WITHOUT_BROKER: Duration = Duration::from_secs(5);
 
@@ -46,7 +43,7 @@ const BETWEEN_ROUNDS: Duration = Duration::from_millis(100);
 pub struct Pace {
     /// A standby asks for leadership, and an idle relay for due units, at least this often.
     pub poll: Duration,
-    /// The reaper looks this often: 2 s for a lease of 30 s.
+    /// The reaper looks this often: a sixth of a lease.
     pub reap: Duration,
     /// What is no longer kept is looked for this often. A minute.
     pub tidy: Duration,
@@ -63,7 +60,7 @@ impl Pace {
     pub fn for_lease(lease: Duration) -> Self {
         Self {
             poll: Duration::from_millis(500),
-            reap: (lease / 15).max(LEAST_REAP),
+            reap: lease / 6,
             tidy: Duration::from_secs(60),
             keep: Keep::default(),
             quiet: Duration::from_secs(20),
