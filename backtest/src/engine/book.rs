@@ -174,24 +174,8 @@ impl<'a> Book<'a> {
         }
         let equity = self.cash + self.net(prices);
         for order in orders {
-            if let Wish::In {
-                long,
-                hedge_ratio,
-                admitted,
-            } = order.wish
-            {
+            if let Some((long, hedge_ratio)) = self.entry(order) {
                 let holding = self.holding(order.slot, long);
-                if self.shares[holding] > 0.0 {
-                    continue;
-                }
-                if !admitted {
-                    self.entries_not_admitted += 1;
-                    continue;
-                }
-                if !self.is_hedged(hedge_ratio) {
-                    self.entries_not_hedged += 1;
-                    continue;
-                }
                 let budget = self.budget(equity, prices);
                 if budget <= DUST * equity.max(0.0) {
                     self.entries_without_cash += 1;
@@ -208,6 +192,31 @@ impl<'a> Book<'a> {
     pub(super) fn is_hedged(&self, hedge_ratio: f64) -> bool {
         // Legs that move against each other leave no dear one to exchange for a cheap one.
         self.layout.legs == 1 || (hedge_ratio > 0.0 && hedge_ratio.is_finite())
+    }
+
+    /// The leg that an order enters and its hedge ratio, unless the leg is held. What the rule does not
+    /// admit, or what has no hedge, is counted and not entered.
+    pub(super) fn entry(&mut self, order: &Order) -> Option<(Leg, f64)> {
+        let Wish::In {
+            long,
+            hedge_ratio,
+            admitted,
+        } = order.wish
+        else {
+            return None;
+        };
+        if self.shares[self.holding(order.slot, long)] > 0.0 {
+            return None;
+        }
+        if !admitted {
+            self.entries_not_admitted += 1;
+            return None;
+        }
+        if !self.is_hedged(hedge_ratio) {
+            self.entries_not_hedged += 1;
+            return None;
+        }
+        Some((long, hedge_ratio))
     }
 
     /// What one entry may spend.

@@ -240,26 +240,10 @@ impl Book<'_> {
         }
         let equity = self.cash + self.net(prices);
         for order in orders {
-            let Wish::In {
-                long,
-                hedge_ratio,
-                admitted,
-            } = order.wish
-            else {
+            let Some((long, _)) = self.entry(order) else {
                 continue;
             };
             let holding = self.holding(order.slot, long);
-            if self.shares[holding] > 0.0 {
-                continue;
-            }
-            if !admitted {
-                self.entries_not_admitted += 1;
-                continue;
-            }
-            if !self.is_hedged(hedge_ratio) {
-                self.entries_not_hedged += 1;
-                continue;
-            }
             rules.execution.orders += 1;
             if order.late {
                 rules.expire(Obstacle::Suspended);
