@@ -43,6 +43,19 @@ pub enum Market {
 }
 
 impl Market {
+    /// Every market.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::CnA, Self::Us];
+
+    /// Its name in requests and documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::CnA => "cn_a",
+            Self::Us => "us",
+        }
+    }
+
     /// Whether orders are dealt by the rules of a market: see [`crate::engine`].
     #[must_use]
     pub const fn has_rules(self) -> bool {
@@ -206,7 +219,7 @@ impl BacktestConfig {
         refuse(
             "allow_short",
             self.allow_short && self.market.has_rules(),
-            "short sales are available with the market plain only; use false, or plain",
+            "the market has no short sales; use false, or the market plain",
         );
         refuse(
             "frequency",

@@ -37,6 +37,7 @@ mod aims;
 mod body;
 mod book;
 mod changes;
+mod exchange;
 mod findings;
 mod market;
 mod node;
@@ -74,6 +75,7 @@ use node::{Node, printable};
 use request::Request;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use trialmill_backtest::config::Market;
 use trialmill_backtest::strategy::{self, Strategy};
 
 /// Trials of a request that does not say.
@@ -159,6 +161,7 @@ fn pairing(
         start_date: period.0,
         end_date: period.1,
         require_cointegration: book.require_cointegration,
+        only_shares: book.market_is_named && book.settings.market == Market::CnA,
         config_pointer: config.pointer.clone(),
     })
 }

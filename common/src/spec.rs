@@ -11,10 +11,11 @@ pub use run::{RecordedTrial, Replay, RunSpec};
 
 use crate::protocol::StopRules;
 use crate::state::{Direction, TaskKind};
+use crate::validation::{Plan, Validation};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use trialmill_backtest::config::{BacktestConfig, Benchmark, Position};
+use trialmill_backtest::config::{BacktestConfig, Benchmark, Market, Position};
 use trialmill_search::{Choice, Domain, Method, Point, Space, SpaceBuilder, Study};
 
 /// Most trials of one task.
@@ -65,6 +66,18 @@ pub struct TaskSpec {
     pub stop: StopRules,
     /// Whether some of its trials were copied from another task.
     pub copies: bool,
+    /// What judges it besides the days that its trials see, and the searches that it is made of.
+    /// Nothing: one search over the whole period, or over none.
+    pub validation: Option<Validated>,
+}
+
+/// A validation held against the trading days of a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Validated {
+    /// As it was asked for.
+    pub method: Validation,
+    /// The searches, with the days and the trials of each.
+    pub plan: Plan,
 }
 
 /// One objective.
@@ -100,6 +113,13 @@ pub struct BacktestSettings {
     /// What the result is compared with.
     #[serde(default)]
     pub benchmark: Benchmark,
+    /// The rules of the exchange.
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub market: Market,
+}
+
+fn is_plain(market: &Market) -> bool {
+    *market == Market::Plain
 }
 
 impl Default for BacktestSettings {
@@ -114,6 +134,7 @@ impl Default for BacktestSettings {
             position: Position::default(),
             allow_short: false,
             benchmark: Benchmark::default(),
+            market: Market::default(),
         }
     }
 }
@@ -132,6 +153,7 @@ impl BacktestSettings {
             initial_cash: self.initial_cash,
             commission_rate: self.commission_rate,
             slippage_rate: self.slippage_rate,
+            market: self.market,
             fill,
             position: self.position,
             allow_short: self.allow_short,
@@ -181,6 +203,16 @@ impl TaskSpec {
         }
     }
 
+    /// The first and last day that a trial sees: those of its training window, or of the period.
+    #[must_use]
+    pub fn days_of(&self, number: u32) -> (NaiveDate, NaiveDate) {
+        let plan = self.validation.as_ref().map(|validated| &validated.plan);
+        match plan.and_then(|plan| plan.window_of(number)) {
+            Some(window) => (window.train.first, window.train.last),
+            None => (self.start_date, self.end_date),
+        }
+    }
+
     /// The search, ready to be asked.
     ///
     /// # Errors
@@ -204,6 +236,18 @@ impl TaskSpec {
             .named(point)
             .map(|(name, value)| (name.to_owned(), value));
         self.fixed.clone().into_iter().chain(searched).collect()
+    }
+
+    /// The oldest version of the form that means all of this task: the builds that read it run the
+    /// task as it is meant, and older ones leave it alone.
+    fn form_version(&self) -> u32 {
+        if self.validation.is_some() || self.backtest.market.has_rules() {
+            TRUST_FORM_VERSION
+        } else if !self.stop.is_empty() || self.copies {
+            RULES_FORM_VERSION
+        } else {
+            PLAIN_FORM_VERSION
+        }
     }
 
     /// The form stored with the task.
@@ -295,6 +339,14 @@ impl Spec {
         }
     }
 
+    /// How its backtests are done.
+    pub fn backtest_mut(&mut self) -> &mut BacktestSettings {
+        match self {
+            Self::Search(spec) => &mut spec.backtest,
+            Self::Run(spec) => &mut spec.backtest,
+        }
+    }
+
     /// The form stored with the task.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
@@ -313,10 +365,14 @@ pub struct UnreadableSpec(pub String);
 /// Newest version of a search's stored form that this build reads and writes. Version 1 had no
 /// conditions, constraints and pairs, and wrote a result constraint in three parts; it is read as
 /// well.
-pub const FORM_VERSION: u32 = 3;
-/// The version of a task that has neither stop rules nor copied trials: the build before runs it. It
-/// would record beyond a rule, and end a task whose gaps it does not know; it leaves tasks of
-/// version 3 alone.
+pub const FORM_VERSION: u32 = TRUST_FORM_VERSION;
+/// The version of a task that is validated or trades under the rules of a market. An older build
+/// would trade as if there were none, and let trials see the days that are to judge them.
+const TRUST_FORM_VERSION: u32 = 4;
+/// The version of a task with stop rules or copied trials. An older build would record beyond a rule,
+/// and end a task whose gaps it does not know.
+const RULES_FORM_VERSION: u32 = 3;
+/// The version of a task that has nothing of all this.
 const PLAIN_FORM_VERSION: u32 = 2;
 
 /// Refuses a form that is not of the versions `read`, before anything else of it is looked at: one
@@ -375,6 +431,8 @@ struct SpecForm {
     stop: StopRules,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     copies: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    validation: Option<Validated>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -431,13 +489,8 @@ impl From<&TaskSpec> for SpecForm {
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect()
         };
-        let plain = spec.stop.is_empty() && !spec.copies;
         Self {
-            version: if plain {
-                PLAIN_FORM_VERSION
-            } else {
-                FORM_VERSION
-            },
+            version: spec.form_version(),
             task_name: spec.task_name.clone(),
             strategy_name: spec.strategy_name.clone(),
             stock_codes: spec.stock_codes.clone(),
@@ -470,6 +523,7 @@ impl From<&TaskSpec> for SpecForm {
             pairs: spec.pairs.clone(),
             stop: spec.stop,
             copies: spec.copies,
+            validation: spec.validation.clone(),
         }
     }
 }
@@ -554,6 +608,7 @@ impl TryFrom<SpecForm> for TaskSpec {
             pairs: form.pairs,
             stop: form.stop,
             copies: form.copies,
+            validation: form.validation,
         })
     }
 }
@@ -620,7 +675,20 @@ mod tests {
             pairs: BTreeMap::new(),
             stop: StopRules::default(),
             copies: false,
+            validation: None,
         }
+    }
+
+    fn held_out() -> Validated {
+        let (start, end) = (example().start_date, example().end_date);
+        let days: Vec<NaiveDate> = start.iter_days().take_while(|day| *day <= end).collect();
+        let method = Validation::Holdout {
+            length: "3mo".parse().unwrap(),
+            embargo: "5d".parse().unwrap(),
+        };
+        let period = crate::validation::Period::new(start, end, &days).unwrap();
+        let plan = crate::validation::plan(&method, &period, 10, None).unwrap();
+        Validated { method, plan }
     }
 
     #[test]
@@ -636,7 +704,24 @@ mod tests {
             copies: true,
             ..example()
         };
-        for (spec, version) in [(example(), 2), (stops, 3), (copies, 3)] {
+        let ruled = TaskSpec {
+            backtest: BacktestSettings {
+                market: Market::CnA,
+                ..BacktestSettings::default()
+            },
+            ..example()
+        };
+        let validated = TaskSpec {
+            validation: Some(held_out()),
+            ..example()
+        };
+        for (spec, version) in [
+            (example(), 2),
+            (stops, 3),
+            (copies, 3),
+            (ruled, 4),
+            (validated, 4),
+        ] {
             let form = spec.to_json();
             assert_eq!(form["version"], version);
             let text = form.to_string();
@@ -656,10 +741,10 @@ mod tests {
     #[test]
     fn a_form_of_another_version_is_refused_by_name() {
         let mut form = example().to_json();
-        form["version"] = 4.into();
+        form["version"] = 5.into();
         let refused = TaskSpec::from_json(&form).unwrap_err().to_string();
         assert!(
-            refused.contains("form version 4, this build reads 1 to 3"),
+            refused.contains("form version 5, this build reads 1 to 4"),
             "{refused}"
         );
     }

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
+use trialmill_backtest::config::Market;
 use trialmill_common::draft::{
     Accepted, Coverage, DEFAULT_TRIALS, MAX_FAULTS, MAX_PERIOD_DAYS, MIN_PERIOD_DAYS, MarketView,
     Surroundings, check_changes, check_optimization, check_task, parse_body, request_schema,
@@ -1006,16 +1007,45 @@ fn what_cannot_be_meant_well_is_warned_about() {
     assert_eq!(warned(&auto), [("auto_is_tpe", "/optimization_method")]);
     let close = accept(&with(on_bars(), "/backtest_config/fill", json!("close")));
     assert_eq!(warned(&close), [("look_ahead", "/backtest_config/fill")]);
-    let chinese = with(on_bars(), "/stock_codes", json!(["AAPL", "600000.SH"]));
-    let chinese_warning = [("market_rules_not_built", "/backtest_config/market")];
-    assert_eq!(warned(&accept(&chinese)), chinese_warning);
-    let chosen = accept(&with(chinese, "/backtest_config/market", json!("plain")));
+    let mixed = with(on_bars(), "/stock_codes", json!(["AAPL", "600000.SH"]));
+    let plain = [("market_is_plain", "/backtest_config/market")];
+    assert_eq!(warned(&accept(&mixed)), plain);
+    let chosen = accept(&with(mixed, "/backtest_config/market", json!("plain")));
     assert_eq!(warned(&chosen), []);
     let late = with(on_bars(), "/stock_codes", json!(["300750.SZ"]));
     let late = accept(&with(late, "/backtest_config/market", json!("plain")));
     assert_eq!(warned(&late), [("partial_market_data", "/stock_codes")]);
     let idle = check_with(&on_bars(), 0, check_optimization).unwrap();
     assert_eq!(warned(&idle), [("no_live_worker", "")]);
+}
+
+#[test]
+fn the_market_is_that_of_the_exchange_unless_it_is_named() {
+    let of = |codes: Value, market: Value| {
+        let body = with(on_bars(), "/stock_codes", codes);
+        let accepted = accept(&with(body, "/backtest_config/market", market));
+        let market = accepted.spec.backtest.market;
+        assert_eq!(accepted.resolved["market"], market.name());
+        assert_eq!(warned(&accepted), []);
+        market
+    };
+    assert_eq!(of(json!(["600000.SH"]), Value::Null), Market::CnA);
+    assert_eq!(of(json!(["600000.SH"]), json!("plain")), Market::Plain);
+    assert_eq!(of(json!(["AAPL"]), Value::Null), Market::Plain);
+    assert_eq!(of(json!(["AAPL"]), json!("us")), Market::Us);
+    let body = with(on_bars(), "/stock_codes", json!(["600000.SH", "AAPL"]));
+    let found = faults(&with(body, "/backtest_config/market", json!("cn_a")));
+    assert_eq!(told(&found), expected(&[("/stock_codes/1", "not_a_share")]));
+    let body = with(on_bars(), "/backtest_config/market", json!("hk"));
+    let found = faults(&body);
+    assert_eq!(
+        told(&found),
+        expected(&[("/backtest_config/market", "unknown_value")])
+    );
+    assert_eq!(
+        found[0].allowed,
+        Some(vec!["plain".into(), "cn_a".into(), "us".into()])
+    );
 }
 
 #[test]

@@ -56,6 +56,7 @@ fn spec(n_trials: u32, parallelism: Option<u32>) -> Result<TaskSpec, Box<dyn Err
         pairs: BTreeMap::new(),
         stop: StopRules::default(),
         copies: false,
+        validation: None,
     })
 }
 

@@ -657,6 +657,7 @@ pub(crate) fn sphere_spec() -> TaskSpec {
         pairs: BTreeMap::new(),
         stop: trialmill_common::protocol::StopRules::default(),
         copies: false,
+        validation: None,
     }
 }
 

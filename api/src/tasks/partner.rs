@@ -339,6 +339,7 @@ mod tests {
             start_date: day(2023, 1, 1),
             end_date: last,
             require_cointegration: false,
+            only_shares: false,
             config_pointer: "/backtest_config".to_owned(),
         };
         let question = |number: u8, target| Question {

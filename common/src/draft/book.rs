@@ -1,6 +1,7 @@
 //! `backtest_config`: cash, costs, fills and the rules of the market.
 
 use super::Subject;
+use super::exchange::{self, Placed};
 use super::findings::{Findings, shown};
 use super::market::{self, MarketView};
 use super::node::{Node, Object};
@@ -31,9 +32,6 @@ pub(super) const BACKTEST_FIELDS: [&str; 13] = [
 /// When a signal is filled.
 pub(super) const FILLS: [&str; 3] = ["next_open", "next_close", "close"];
 
-/// Endings of symbols whose exchange has rules that `plain` leaves out.
-const CHINESE: [&str; 3] = [".SH", ".SZ", ".BJ"];
-
 /// The fields that a backtest request may also have outside of `backtest_config`, as older clients
 /// write them.
 pub(super) const OUTER_FIELDS: [&str; 3] = ["initial_cash", "commission_rate", "slippage_rate"];
@@ -48,6 +46,8 @@ pub(super) const BENCHMARKS: [&str; 2] = ["buy_and_hold", "equal_weight_hold"];
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub(super) settings: BacktestSettings,
+    /// Whether the request names the market.
+    pub(super) market_is_named: bool,
     /// The symbols that may be partners; empty for all that are stored.
     pub(super) partners: Vec<String>,
     /// Whether a pair must be cointegrated.
@@ -59,7 +59,7 @@ pub(super) fn read(
     node: &Node<'_>,
     outer: &[(&'static str, Node<'_>)],
     subject: Option<Subject>,
-    stock_codes: &[String],
+    stocks: &[Placed],
     market: &MarketView,
     findings: &mut Findings,
 ) -> Book {
@@ -104,55 +104,6 @@ pub(super) fn read(
         }
     }
     config.position = read_position(&object.field("position"), findings);
-    for fault in config.check().err().unwrap_or_default() {
-        let node = match fault.field() {
-            FRACTION => {
-                let fields = object.field("position");
-                let fields = fields.value.and_then(Value::as_object);
-                let fields = fields.expect("a fraction was read from it");
-                let pointer = object.field("position").pointer;
-                Object { pointer, fields }.field("fraction")
-            }
-            name => field(name),
-        };
-        let (code, limit) = match &fault {
-            ConfigFault::OutOfRange { min, max, .. } => ("out_of_range", Some((*min, *max))),
-            ConfigFault::NotBuilt { .. } => ("not_built_yet", None),
-        };
-        let mut found = node.fault(code, fault.to_string());
-        if let Some((min, max)) = limit {
-            found = found.limit(format!("{min} to {max}"));
-        }
-        findings.fault(found);
-    }
-    let trades = matches!(subject, Some(Subject::Strategy(_)));
-    let rules = object.field("market");
-    rules.one_of(&["plain"], &["cn_a", "us"], findings);
-    let chinese = |code: &&String| CHINESE.iter().any(|ending| code.ends_with(ending));
-    if trades
-        && rules.value.is_none()
-        && let Some(code) = stock_codes.iter().find(chinese)
-    {
-        let detail = format!(
-            "{code} trades under rules that are not built yet; the market is plain: no lots, no \
-             T+1, no price limits, no stamp duty. Results are better than real ones would be"
-        );
-        findings.warn("market_rules_not_built", &rules.pointer, detail);
-    }
-    let fill = object.field("fill");
-    let filled = fill.one_of(&FILLS, &[], findings).unwrap_or(FILLS[0]);
-    if filled == "close" {
-        let detail = "fill close trades at the closing price that gave the signal, which nobody \
-                      knows in time; results are not attainable. Use next_open";
-        findings.warn("look_ahead", &fill.pointer, detail);
-    }
-    config.benchmark = match object.field("benchmark").one_of(&BENCHMARKS, &[], findings) {
-        Some("equal_weight_hold") => Benchmark::EqualWeightHold,
-        Some(_) | None => Benchmark::BuyAndHold,
-    };
-    object
-        .field("frequency")
-        .one_of(&["1d"], &["1h", "5m", "1m"], findings);
     let allow_short = object.field("allow_short");
     let require = object.field("require_cointegration");
     let partners = object.field("partners");
@@ -184,11 +135,54 @@ pub(super) fn read(
             }
             Vec::new()
         }
-        Some(Subject::Strategy(_)) => {
-            read_partners(&partners, named, stock_codes, market, findings)
-        }
+        Some(Subject::Strategy(_)) => read_partners(&partners, named, stocks, market, findings),
         Some(Subject::Function(_)) | None => Vec::new(),
     };
+    let symbols: Vec<&Placed> = stocks.iter().chain(&names).collect();
+    let trades = matches!(subject, Some(Subject::Strategy(_)));
+    let symbols = if trades { symbols } else { Vec::new() };
+    let chosen = exchange::read(
+        &object.field("market"),
+        &symbols,
+        config.allow_short,
+        findings,
+    );
+    config.market = chosen.market;
+    for fault in config.check().err().unwrap_or_default() {
+        let node = match fault.field() {
+            FRACTION => {
+                let fields = object.field("position");
+                let fields = fields.value.and_then(Value::as_object);
+                let fields = fields.expect("a fraction was read from it");
+                let pointer = object.field("position").pointer;
+                Object { pointer, fields }.field("fraction")
+            }
+            name => field(name),
+        };
+        let (code, limit) = match &fault {
+            ConfigFault::OutOfRange { min, max, .. } => ("out_of_range", Some((*min, *max))),
+            ConfigFault::NotBuilt { .. } => ("not_built_yet", None),
+        };
+        let mut found = node.fault(code, fault.to_string());
+        if let Some((min, max)) = limit {
+            found = found.limit(format!("{min} to {max}"));
+        }
+        findings.fault(found);
+    }
+    let fill = object.field("fill");
+    let filled = fill.one_of(&FILLS, &[], findings).unwrap_or(FILLS[0]);
+    if filled == "close" {
+        let detail = "fill close trades at the closing price that gave the signal, which nobody \
+                      knows in time; results are not attainable. Use next_open";
+        findings.warn("look_ahead", &fill.pointer, detail);
+    }
+    config.benchmark = match object.field("benchmark").one_of(&BENCHMARKS, &[], findings) {
+        Some("equal_weight_hold") => Benchmark::EqualWeightHold,
+        Some(_) | None => Benchmark::BuyAndHold,
+    };
+    object
+        .field("frequency")
+        .one_of(&["1d"], &["1h", "5m", "1m"], findings);
     Book {
         settings: BacktestSettings {
             initial_cash: config.initial_cash,
@@ -200,8 +194,10 @@ pub(super) fn read(
             position: config.position,
             allow_short: config.allow_short,
             benchmark: config.benchmark,
+            market: chosen.market,
         },
-        partners: names,
+        market_is_named: chosen.named,
+        partners: names.into_iter().map(|(name, _)| name).collect(),
         require_cointegration,
     }
 }
@@ -255,10 +251,10 @@ fn read_position(node: &Node<'_>, findings: &mut Findings) -> Position {
 fn read_partners(
     list: &Node<'_>,
     items: Vec<Node<'_>>,
-    stock_codes: &[String],
+    stocks: &[Placed],
     market: &MarketView,
     findings: &mut Findings,
-) -> Vec<String> {
+) -> Vec<Placed> {
     let before = findings.count();
     if items.len() > MAX_PARTNERS {
         let detail = format!(
@@ -281,7 +277,7 @@ fn read_partners(
         } else if let Some(first) = seen.insert(name, index) {
             let detail = format!("{name} is also partners[{first}]; name it once");
             findings.fault(item.fault("duplicate", detail));
-        } else if stock_codes == [name] {
+        } else if stocks.len() == 1 && stocks[0].0 == name {
             let detail = format!("{name} is the stock itself; name another symbol");
             findings.fault(item.fault("own_partner", detail));
         } else if is_index(name) {
@@ -296,14 +292,12 @@ fn read_partners(
         } else if let Some(held) = market.series.get(name).filter(|held| !held.is_daily()) {
             findings.fault(market::not_daily(&item, name, held));
         } else {
-            names.push(name.to_owned());
+            names.push((name.to_owned(), item.pointer.clone()));
         }
     }
-    if let ([only], true, 0) = (
-        names.as_slice(),
-        stock_codes.contains(names.first().unwrap_or(&String::new())),
-        findings.count() - before,
-    ) {
+    if let ([(only, _)], 0) = (names.as_slice(), findings.count() - before)
+        && stocks.iter().any(|(stock, _)| stock == only)
+    {
         let detail = format!(
             "{} cannot be its own partner; name another symbol too",
             shown(only)

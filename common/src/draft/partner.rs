@@ -6,11 +6,12 @@
 //! answers. A request is refused here only after it has no other fault.
 
 use super::market::{MIN_PERIOD_DAYS, some_of};
-use super::{Accepted, Coverage};
+use super::{Accepted, Coverage, exchange};
 use crate::fault::{Fault, Warning};
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use trialmill_backtest::config::Market;
 use trialmill_backtest::partner::{
     Dependent, Formation, PartnerChoice, PartnerError, SIGNIFICANCE,
 };
@@ -41,6 +42,8 @@ pub struct Pairing {
     pub end_date: NaiveDate,
     /// Whether a pair that is not cointegrated is refused.
     pub require_cointegration: bool,
+    /// Whether the partners must be A-shares, since the request names the market `cn_a`.
+    pub only_shares: bool,
     /// The place of `backtest_config` in the request.
     pub config_pointer: String,
 }
@@ -59,7 +62,8 @@ impl Pairing {
         let mut candidates = BTreeMap::new();
         for (symbol, coverage) in stored {
             let named = self.partners.is_empty() || self.partners.contains(symbol);
-            let wanted = named && coverage.is_daily();
+            let allowed = !self.only_shares || exchange::is_share(symbol);
+            let wanted = named && allowed && coverage.is_daily();
             let Coverage { first, last, .. } = *coverage;
             let days = (last.min(self.end_date) - first.max(self.start_date)).num_days() + 1;
             if wanted && !is_index(symbol) && days >= MIN_PERIOD_DAYS {
@@ -70,8 +74,13 @@ impl Pairing {
         for (symbol, pointer) in &self.stocks {
             if candidates.keys().all(|candidate| candidate == symbol) {
                 let detail = if self.partners.is_empty() {
+                    let kind = if self.only_shares {
+                        "A-share"
+                    } else {
+                        "tradable symbol"
+                    };
                     format!(
-                        "no other tradable symbol with bars from {} to {} is stored for {symbol}: \
+                        "no other {kind} with bars from {} to {} is stored for {symbol}: \
                          a pair needs a second one; bring more in with `trialmill data import FILE`",
                         self.start_date, self.end_date
                     )
@@ -339,6 +348,7 @@ impl Accepted {
                 ),
             });
         }
+        self.keep_to_the_market(&pairing);
         self.resolved["partner"] = if shown.len() == 1 {
             shown.into_iter().next().expect("there is one").1
         } else {
@@ -348,6 +358,24 @@ impl Accepted {
             shown.into()
         };
         Ok(self)
+    }
+}
+
+impl Accepted {
+    /// A market that the request does not name has to fit the partners that were chosen, too.
+    fn keep_to_the_market(&mut self, pairing: &Pairing) {
+        let partners: Vec<String> = self.spec.pairs_mut().values().cloned().collect();
+        let partners: Vec<&str> = partners.iter().map(String::as_str).collect();
+        let settings = self.spec.backtest_mut();
+        if settings.market != Market::CnA {
+            return;
+        }
+        let warning = exchange::plain_for_partners(&partners, &pairing.config_pointer);
+        if let Some(warning) = warning {
+            settings.market = Market::Plain;
+            self.resolved["market"] = Market::Plain.name().into();
+            self.warnings.push(warning);
+        }
     }
 }
 
@@ -384,6 +412,7 @@ mod tests {
             start_date: day(2023, 1, 1),
             end_date: day(2023, 12, 31),
             require_cointegration: false,
+            only_shares: false,
             config_pointer: "/backtest_config".to_owned(),
         }
     }

@@ -73,14 +73,7 @@ pub(super) fn check(
     let params = read_params(&params, strategy, found);
     let settings = request.field("backtest_config", found);
     let outer = book::OUTER_FIELDS.map(|name| (name, request.field(name, found)));
-    let book = book::read(
-        &settings,
-        &outer,
-        subject,
-        &stock_codes,
-        around.market,
-        found,
-    );
+    let book = book::read(&settings, &outer, subject, &stocks, around.market, found);
     let timeout = request.field("timeout", found);
     let timeout = timeout.seconds(MAX_TRIAL_TIMEOUT, found);
     let priority = read_priority(&request.field("priority", found), found);
@@ -113,7 +106,7 @@ pub(super) fn check(
     };
     warn_of_no_worker(around, found);
     let resolved = json!({
-        "market": "plain",
+        "market": book.settings.market.name(),
         "reproducible": true,
         "params": with_defaults(strategy, &params),
     });

@@ -1,6 +1,7 @@
 //! The JSON Schema of an optimization request, built from the constants that the check uses.
 
 use super::book::{BACKTEST_FIELDS, BENCHMARKS, FILLS, MAX_PARTNERS, OUTER_FIELDS, POSITIONS};
+use super::exchange::MARKETS;
 use super::parameters::{PARAMETER_FIELDS, PARAMETER_TYPES};
 use super::request::{CONFIG, NESTED, NESTED_FIELDS};
 use super::search::{self, AUTO, method_names};
@@ -503,7 +504,11 @@ fn backtest() -> Value {
                 ),
                 "risk_free_rate" => number(name, settings.risk_free_rate, "fraction per year"),
                 "periods_per_year" => number(name, settings.periods_per_year, "rows per year"),
-                "market" => only("plain", "no lots, no T+1, no price limits, no stamp duty"),
+                "market" => json!({
+                    "type": ["string", "null"], "enum": with_null(&MARKETS),
+                    "description": "the rules of the exchange (docs/market-rules.md); without it \
+                                    cn_a where every symbol is an A-share, else plain",
+                }),
                 "fill" => json!({
                     "type": ["string", "null"], "enum": with_null(&FILLS), "default": settings.fill,
                     "description": "when a signal is filled; close looks ahead",

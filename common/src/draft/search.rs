@@ -165,7 +165,7 @@ pub(super) fn check(
         &backtest_config,
         &[],
         subject,
-        &stock_codes,
+        &stocks,
         around.market,
         found,
     );
@@ -224,6 +224,7 @@ pub(super) fn check(
         pairs: BTreeMap::new(),
         stop,
         copies: false,
+        validation: None,
     };
     let size = spec.size_limit();
     let planned = spec.planned(size);
@@ -249,7 +250,7 @@ pub(super) fn check(
     let resolved = json!({
         "sampler": spec.method.name(),
         "reproducible": spec.is_reproducible(),
-        "market": "plain",
+        "market": spec.backtest.market.name(),
         "trials_planned": planned,
         DEFAULT_TRIAL: default_trial,
     });

@@ -70,8 +70,11 @@ pub struct RecordedTrial {
     pub failure: Option<FailureKind>,
 }
 
-/// Version of the stored form that this build writes.
-const RUN_FORM_VERSION: u32 = 1;
+/// Newest version of a run's stored form: one that trades under the rules of a market. An older build
+/// would trade as if there were none.
+const RUN_FORM_VERSION: u32 = 2;
+/// The version of a run without them.
+const PLAIN_RUN_FORM_VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct RunForm {
@@ -82,7 +85,7 @@ struct RunForm {
 
 impl RunSpec {
     /// The repetition of an ended trial of `task`: its parameters, the fixed ones included, on the
-    /// same symbols, days and settings. The snapshot to pin is that of the task.
+    /// symbols and settings of the task and the days that the trial saw. The snapshot to pin is that of the task.
     #[must_use]
     pub fn replaying(
         task: TaskId,
@@ -91,12 +94,13 @@ impl RunSpec {
         point: &Point,
         recorded: RecordedTrial,
     ) -> Self {
+        let (start_date, end_date) = spec.days_of(trial_number);
         Self {
             task_name: spec.task_name.clone(),
             strategy_name: spec.strategy_name.clone(),
             stock_codes: spec.stock_codes.clone(),
-            start_date: spec.start_date,
-            end_date: spec.end_date,
+            start_date,
+            end_date,
             params: spec.named(point),
             backtest: spec.backtest.clone(),
             pairs: spec.pairs.clone(),
@@ -124,7 +128,11 @@ impl RunSpec {
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let form = RunForm {
-            version: RUN_FORM_VERSION,
+            version: if self.backtest.market.has_rules() {
+                RUN_FORM_VERSION
+            } else {
+                PLAIN_RUN_FORM_VERSION
+            },
             run: self.clone(),
         };
         serde_json::to_value(form).expect("every field has a JSON form")
@@ -135,7 +143,7 @@ impl RunSpec {
     /// # Errors
     /// When the row was written by another version, or damaged: the message says what is wrong.
     pub fn from_json(value: &serde_json::Value) -> Result<Self, UnreadableSpec> {
-        check_version(value, RUN_FORM_VERSION..=RUN_FORM_VERSION)?;
+        check_version(value, PLAIN_RUN_FORM_VERSION..=RUN_FORM_VERSION)?;
         let form = RunForm::deserialize(value).map_err(|e| UnreadableSpec(e.to_string()))?;
         Ok(form.run)
     }
@@ -179,10 +187,15 @@ mod tests {
 
     #[test]
     fn the_stored_form_gives_the_same_run_bit_for_bit() {
-        let run = example();
-        let text = run.to_json().to_string();
-        let back = RunSpec::from_json(&serde_json::from_str(&text).unwrap()).unwrap();
-        assert_eq!(back, run);
+        let mut ruled = example();
+        ruled.backtest.market = trialmill_backtest::config::Market::CnA;
+        for (run, version) in [(example(), 1), (ruled, 2)] {
+            let form = run.to_json();
+            assert_eq!(form["version"], version);
+            let text = form.to_string();
+            let back = RunSpec::from_json(&serde_json::from_str(&text).unwrap()).unwrap();
+            assert_eq!(back, run);
+        }
     }
 
     #[test]
@@ -191,7 +204,7 @@ mod tests {
         form["version"] = 9.into();
         let refused = RunSpec::from_json(&form).unwrap_err().to_string();
         assert!(
-            refused.contains("form version 9, this build reads 1"),
+            refused.contains("form version 9, this build reads 1 to 2"),
             "{refused}"
         );
     }

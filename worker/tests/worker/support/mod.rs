@@ -278,6 +278,7 @@ pub fn function(name: &str, n_trials: u32, space: Vec<(String, Domain)>) -> Task
         pairs: BTreeMap::new(),
         stop: StopRules::default(),
         copies: false,
+        validation: None,
     }
 }
 
