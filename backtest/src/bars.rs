@@ -488,6 +488,21 @@ impl BarSeries {
         self.has_volume && self.columns.volume[row] == 0.0
     }
 
+    /// The days from `first` to `last`, both included, on which it trades: suspended ones are none.
+    pub fn trading_days(
+        &self,
+        first: NaiveDate,
+        last: NaiveDate,
+    ) -> impl Iterator<Item = NaiveDate> {
+        let rows = self.rows_between(midnight(first), midnight(last) + SECONDS_PER_DAY - 1);
+        let trades = rows.filter(|&row| !self.is_suspended(row));
+        trades.map(|row| {
+            DateTime::from_timestamp(self.columns.time[row], 0)
+                .expect("the days of a series are within the calendar")
+                .date_naive()
+        })
+    }
+
     /// How many rows are suspended days.
     #[must_use]
     pub fn suspended_rows(&self) -> usize {

@@ -49,6 +49,7 @@ mod run;
 mod schema;
 mod search;
 mod validation;
+mod windows;
 
 pub use aims::MAX_CONSTRAINTS;
 pub use body::parse_body;
@@ -63,6 +64,7 @@ pub use points::MAX_INITIAL_PARAMS;
 pub use schema::{request_schema, task_request_schema};
 pub use search::AUTO;
 pub use validation::check_validation;
+pub use windows::Unplanned;
 
 use crate::fault::{Fault, Warning};
 use crate::objective::TestFunction;
@@ -134,6 +136,9 @@ pub struct Accepted {
     /// What is left to decide with the bars at hand: [`Accepted::paired`] takes the decision.
     /// Nothing for strategies of one leg.
     pub pairing: Option<Pairing>,
+    /// What is left to lay out with the trading days at hand: [`Accepted::planned_over`] does so.
+    /// Nothing for tasks without a validation.
+    pub unplanned: Option<Unplanned>,
 }
 
 /// The field of `resolved` that has the number of the trial of the default parameters; null when

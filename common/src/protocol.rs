@@ -10,13 +10,16 @@ pub mod board;
 mod copied;
 mod rules;
 pub mod unable;
+mod windows;
 
 pub use copied::{COPY_BATCH, Copied, CopiedBatch, Derivation, Derived, MAX_AHEAD, Run};
 pub use rules::{Admission, StopRules};
+pub use windows::WindowLedger;
 
 use crate::state::{Direction, StopReason, TaskKind, TaskState, UnitKind};
 use rules::Score;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Most trials in one unit.
 pub const MAX_UNIT_TRIALS: u32 = 10_000;
@@ -79,8 +82,11 @@ pub fn unit_kind(kind: TaskKind) -> UnitKind {
     }
 }
 
+/// How many steps an assess unit counts its progress in: it is a percentage.
+pub const ASSESS_STEPS: u32 = 100;
+
 /// What a task is when it is submitted, as far as the protocol cares.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// What its units are for.
     pub kind: UnitKind,
@@ -96,6 +102,11 @@ pub struct Plan {
     pub adaptive: bool,
     /// When it ends itself.
     pub rules: StopRules,
+    /// The numbers of each of its searches, in order and without gaps, from 0 to `planned`; empty for
+    /// a task that is one search. Such a task has no rules and takes over no trials.
+    pub windows: Vec<Range<u32>>,
+    /// Whether its result is assessed when its trials have ended.
+    pub assessed: bool,
 }
 
 /// The protocol's part of a task row.
@@ -141,6 +152,13 @@ pub struct Ledger {
     pub since_best: u32,
     /// Trials that were taken over from another task.
     pub copied: Copied,
+    /// Its searches, in the order of their numbers; empty for a task that is one search. Then
+    /// [`Self::next_number`] says how many numbers are handed out, over all of them.
+    pub windows: Vec<WindowLedger>,
+    /// Whether its result is assessed when its trials have ended.
+    pub assessed: bool,
+    /// Why the search ended, while its result is assessed: the unit that does so is open.
+    pub searched: Option<StopReason>,
     /// Number of the last event.
     pub seq: i64,
     /// Whether it failed because a unit of it could not be run by anyone.
@@ -182,6 +200,15 @@ pub struct NewUnit {
     pub count: u32,
     /// 1 for the rest of a unit that lost a worker, which is run in isolation too; else 0.
     pub crashes: u32,
+}
+
+/// A unit that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed {
+    /// Its first trial.
+    pub first: u32,
+    /// What it left undone, if anything.
+    pub rest: Option<Rest>,
 }
 
 /// The trials of a unit that were not recorded when it closed.
@@ -317,6 +344,9 @@ impl Ledger {
             rules: plan.rules,
             since_best: 0,
             copied: Copied::default(),
+            windows: plan.windows.into_iter().map(WindowLedger::new).collect(),
+            assessed: plan.assessed,
+            searched: None,
             seq: 0,
             gave_up: false,
         }
@@ -339,6 +369,13 @@ impl Ledger {
     pub fn claimable(&self) -> bool {
         matches!(self.state, TaskState::Queued | TaskState::Running)
             && self.stop_requested.is_none()
+    }
+
+    /// Whether a unit of this kind is over when it is handed back: the task is ending, or the search
+    /// has ended that the unit was for.
+    #[must_use]
+    pub fn closes_units(&self, kind: UnitKind) -> bool {
+        self.stop_requested.is_some() || kind != UnitKind::Assess && self.searched.is_some()
     }
 
     /// A unit was claimed.
@@ -380,7 +417,7 @@ impl Ledger {
     pub fn recorded(
         &mut self,
         trials: &[(u32, Tally)],
-        closed: &[Option<Rest>],
+        closed: &[Closed],
         live_slots: u32,
     ) -> Effects {
         let mut effects = Effects::default();
@@ -393,10 +430,15 @@ impl Ledger {
             self.say(&mut effects, Event::Trials { numbers, best });
             self.obey_rules(&mut effects);
         }
-        for rest in closed {
+        for Closed { first, rest } in closed {
             self.open_units -= 1;
+            if let Some(window) = self.window_mut(*first) {
+                window.open = window.open.saturating_sub(1);
+            }
+            // An assessment leaves no trials behind.
+            let rest = rest.filter(|_| self.searched.is_none());
             if let (Some(rest), Control::Run | Control::Pause) = (rest, self.control()) {
-                self.open(*rest, &mut effects);
+                self.open(rest, &mut effects);
             }
         }
         if !closed.is_empty() {
@@ -423,7 +465,8 @@ impl Ledger {
         false
     }
 
-    /// A unit of the task can be run by nobody ([`unable`]): the task fails at once. Its `withdrawn`
+    /// A unit of the task can be run by nobody ([`unable`]): the task fails at once, or, if its search
+    /// has ended, completes without an assessment. Its `withdrawn`
     /// open units, queued and leased, are void; what their holders had not recorded is lost, which
     /// at most costs a second's results of a task that has no end to wait for.
     ///
@@ -438,6 +481,11 @@ impl Ledger {
         }
         let mut effects = Effects::default();
         self.open_units -= withdrawn;
+        if let Some(reason) = self.searched {
+            // What was found stands; only nobody could say what it is worth.
+            self.finish(reason, &mut effects);
+            return Ok(effects);
+        }
         self.state = TaskState::Failed;
         self.gave_up = true;
         let (state, stop_reason) = (self.state, None);
@@ -445,22 +493,32 @@ impl Ledger {
         Ok(effects)
     }
 
+    /// Whether the task may be asked to end for this reason.
+    ///
+    /// # Errors
+    /// When it has ended, or when its search has and only the assessment is left, which nobody but a
+    /// user cuts short.
+    pub fn may_stop(&self, reason: StopReason) -> Result<(), NotAllowed> {
+        let cancelled = reason == StopReason::Cancelled;
+        if self.state.is_terminal() || self.searched.is_some() && !cancelled {
+            return Err(NotAllowed {
+                state: self.state,
+                wanted: if cancelled {
+                    "cancelled"
+                } else {
+                    "asked to end early"
+                },
+            });
+        }
+        Ok(())
+    }
+
     /// The task is asked to end early; `voided` queued units were withdrawn.
     ///
     /// # Errors
-    /// When the task has ended, or was asked to stop before.
+    /// As [`Self::may_stop`].
     pub fn stop(&mut self, reason: StopReason, voided: u32) -> Result<Effects, NotAllowed> {
-        let wanted = if reason == StopReason::Cancelled {
-            "cancelled"
-        } else {
-            "asked to end early"
-        };
-        if self.state.is_terminal() {
-            return Err(NotAllowed {
-                state: self.state,
-                wanted,
-            });
-        }
+        self.may_stop(reason)?;
         let mut effects = Effects::default();
         self.open_units -= voided;
         // A user's cancel outranks every other reason; the first of the others stands.
@@ -521,15 +579,24 @@ impl Ledger {
     /// A task that should have an open unit and has none: opens what is left, or ends it.
     pub fn repaired(&mut self, live_slots: u32) -> Effects {
         let mut effects = Effects::default();
+        if self.searched.is_some() && self.stop_requested.is_none() {
+            self.open_assessment(&mut effects);
+            return effects;
+        }
         self.refill(live_slots, &mut effects);
         self.settle(&mut effects);
         effects
     }
 
     fn count(&mut self, number: u32, tally: Tally) {
-        let mut score = self.score();
-        score.take(number, tally);
-        (self.best, self.since_best) = (score.best, score.since_best);
+        if number >= self.best_from() {
+            let mut score = self.score();
+            score.take(number, tally);
+            (self.best, self.since_best) = (score.best, score.since_best);
+        }
+        if let Some(window) = self.window_mut(number) {
+            window.ended += 1;
+        }
         match tally {
             Tally::Value(_) => self.completed += 1,
             Tally::Infeasible => {
@@ -584,7 +651,7 @@ impl Ledger {
 
     /// Most units that may be open now.
     fn open_limit(&self, live_slots: u32) -> u32 {
-        if self.adaptive {
+        if self.adaptive && self.windows.is_empty() {
             return most_adaptive_units(self.parallelism, self.ended());
         }
         self.parallelism.unwrap_or_else(|| {
@@ -597,10 +664,13 @@ impl Ledger {
     /// Opens units up to the limit. The smaller the remainder, the smaller the unit, so that the
     /// last ones end together; a sequential search is one unit, whose trials run in order.
     fn refill(&mut self, live_slots: u32, effects: &mut Effects) {
-        if !self.claimable() {
+        if !self.claimable() || self.searched.is_some() {
             return;
         }
         let limit = self.open_limit(live_slots);
+        if !self.windows.is_empty() {
+            return self.refill_windows(limit, effects);
+        }
         while self.open_units < limit && self.next_number < self.planned {
             let Some(end) = self.gap_end() else { return };
             let handed_out = self.next_number + self.copied.trials_ahead();
@@ -639,20 +709,45 @@ impl Ledger {
         });
         self.next_unit += 1;
         self.open_units += 1;
+        if let Some(window) = self.window_mut(rest.first) {
+            window.open += 1;
+        }
     }
 
-    /// Ends the task when nothing is left and nothing is open.
+    /// Ends the task when nothing is left and nothing is open: its search first, and when that is to
+    /// be assessed, the task with the assessment.
     fn settle(&mut self, effects: &mut Effects) {
-        let exhausted = self.next_number == self.planned;
+        let exhausted = self.next_number == self.planned || self.searched.is_some();
         let over = self.open_units == 0 && (self.stop_requested.is_some() || exhausted);
         if self.state.is_terminal() || !over {
             return;
         }
-        let reason = match self.stop_requested {
-            Some(reason) => reason,
-            None if self.planned < self.n_trials => StopReason::SpaceExhausted,
-            None => StopReason::NTrials,
+        let reason = match (self.stop_requested, self.searched) {
+            (Some(reason), _) | (None, Some(reason)) => reason,
+            (None, None) if self.planned < self.n_trials => StopReason::SpaceExhausted,
+            (None, None) => StopReason::NTrials,
         };
+        let cancelled = reason == StopReason::Cancelled;
+        let all_failed = self.failed == self.ended();
+        if self.assessed && self.searched.is_none() && !cancelled && !all_failed {
+            // Whoever claims the unit finds a task that goes on.
+            self.searched = Some(reason);
+            self.stop_requested = None;
+            if self.state == TaskState::Paused {
+                // A pause holds trials back, and there are none left.
+                self.state = TaskState::Running;
+            }
+            return self.open_assessment(effects);
+        }
+        self.finish(reason, effects);
+    }
+
+    /// The end of the task, and why its search ended.
+    fn finish(&mut self, reason: StopReason, effects: &mut Effects) {
+        let was_asked = !matches!(reason, StopReason::NTrials | StopReason::SpaceExhausted);
+        if self.searched.take().is_some() && was_asked {
+            self.stop_requested = Some(reason);
+        }
         if reason == StopReason::Cancelled {
             self.state = TaskState::Cancelled;
         } else if self.failed == self.ended() {
@@ -663,6 +758,19 @@ impl Ledger {
         }
         let (state, stop_reason) = (self.state, self.stop_reason);
         self.say(effects, Event::Ended { state, stop_reason });
+    }
+
+    /// The unit that assesses the result; it stands behind all trials.
+    fn open_assessment(&mut self, effects: &mut Effects) {
+        effects.units.push(NewUnit {
+            number: self.next_unit,
+            kind: UnitKind::Assess,
+            first: self.planned,
+            count: ASSESS_STEPS,
+            crashes: 0,
+        });
+        self.next_unit += 1;
+        self.open_units += 1;
     }
 
     fn say(&mut self, effects: &mut Effects, event: Event) {
@@ -698,6 +806,8 @@ mod tests {
             parallelism,
             adaptive: false,
             rules: StopRules::default(),
+            windows: Vec::new(),
+            assessed: false,
         }
     }
 
@@ -719,7 +829,7 @@ mod tests {
                 let trials: Vec<_> = (unit.first..unit.first + unit.count)
                     .map(|number| (number, Tally::Value(1.0)))
                     .collect();
-                open.extend(ledger.recorded(&trials, &[None], 100).units);
+                open.extend(ledger.recorded(&trials, &closed(None), 100).units);
                 let allowed = most_unseen(ledger.ended()).min(parallelism.unwrap_or(256));
                 assert!(
                     ledger.open_units <= allowed,
@@ -769,7 +879,7 @@ mod tests {
                 crashes,
             };
             let trials = [0, 1, 2, 3].map(|number| (number, Tally::Value(1.0)));
-            let effects = ledger.recorded(&trials, &[Some(rest)], 1);
+            let effects = ledger.recorded(&trials, &closed(Some(rest)), 1);
             let units: Vec<_> = effects.units.iter().map(|u| (u.first, u.crashes)).collect();
             assert_eq!(units, [(4, inherited)]);
         }
@@ -787,7 +897,7 @@ mod tests {
             (effects.units[0].kind, effects.units[0].count),
             (UnitKind::Run, 1)
         );
-        ledger.recorded(&[(0, Tally::Value(1.0))], &[None], 4);
+        ledger.recorded(&[(0, Tally::Value(1.0))], &closed(None), 4);
         assert_eq!(ledger.state, TaskState::Completed);
     }
 
@@ -804,7 +914,7 @@ mod tests {
             let trials: Vec<_> = (0..unit.count)
                 .map(|i| (unit.first + i, Tally::Value(1.0)))
                 .collect();
-            open.extend(ledger.recorded(&trials, &[None], 4).units);
+            open.extend(ledger.recorded(&trials, &closed(None), 4).units);
             assert!(open.len() <= 4);
         }
         assert_eq!(next, 1000);
@@ -831,7 +941,7 @@ mod tests {
     #[test]
     fn a_task_whose_every_trial_failed_is_failed() {
         let (mut ledger, _) = submitted(2, Some(1));
-        ledger.recorded(&[(0, Tally::Failed), (1, Tally::Failed)], &[None], 1);
+        ledger.recorded(&[(0, Tally::Failed), (1, Tally::Failed)], &closed(None), 1);
         assert_eq!(ledger.state, TaskState::Failed);
     }
 
@@ -847,7 +957,7 @@ mod tests {
         );
         assert_eq!(effects.units[0].count, 6);
         let trials: Vec<_> = (0..6).map(|n| (n, Tally::Value(f64::from(n)))).collect();
-        ledger.recorded(&trials, &[None], 1);
+        ledger.recorded(&trials, &closed(None), 1);
         assert_eq!(ledger.stop_reason, Some(StopReason::SpaceExhausted));
         assert_eq!(ledger.best.unwrap().number, 5);
     }
@@ -885,7 +995,7 @@ mod tests {
             let mut admission = ledger.admission();
             assert_eq!(admission.admit(trials), admitted, "{rules:?}");
             assert_eq!(admission.is_met(), reason.is_some());
-            let mut effects = ledger.recorded(&trials[..admitted], &[None], 1);
+            let mut effects = ledger.recorded(&trials[..admitted], &closed(None), 1);
             assert_eq!(ledger.stop_requested, reason, "{rules:?}");
             assert_eq!(effects.withdraws, reason.is_some());
             if reason.is_some() {
@@ -930,10 +1040,10 @@ mod tests {
         let Derived {
             mut ledger,
             effects,
-            closed,
+            closed: copied_units,
         } = derivation.finish(1);
         let run = |first, count| Run { first, count };
-        assert_eq!(closed, [run(2, 3), run(9, 1), run(18, 2)]);
+        assert_eq!(copied_units, [run(2, 3), run(9, 1), run(18, 2)]);
         let mut open: std::collections::VecDeque<NewUnit> = effects.units.into();
         let mut handed = Vec::new();
         while let Some(unit) = open.pop_front() {
@@ -942,7 +1052,7 @@ mod tests {
             let trials: Vec<_> = (unit.first..unit.first + unit.count)
                 .map(|number| (number, Tally::Value(2.0)))
                 .collect();
-            open.extend(ledger.recorded(&trials, &[None], 1).units);
+            open.extend(ledger.recorded(&trials, &closed(None), 1).units);
             assert!(open.len() <= 2);
         }
         let expected: Vec<u32> = [0..2, 5..9, 10..18].into_iter().flatten().collect();
@@ -989,6 +1099,133 @@ mod tests {
         assert_eq!(ledger.repaired(0).units, []);
     }
 
+    fn assessed(n_trials: u32) -> (Ledger, Effects) {
+        let plan = Plan {
+            assessed: true,
+            ..plan(n_trials, Some(1))
+        };
+        Ledger::submitted(plan, 1)
+    }
+
+    /// The percentages of an assessment are no trials.
+    const ASSESSED: [Closed; 1] = [Closed {
+        first: 2,
+        rest: None,
+    }];
+
+    #[test]
+    fn a_search_that_has_ended_is_assessed_before_its_task_ends() {
+        let (mut ledger, _) = assessed(2);
+        let trials = [0, 1].map(|number| (number, Tally::Value(1.0)));
+        let effects = ledger.recorded(&trials, &closed(None), 1);
+        let unit = effects.units[0];
+        assert_eq!(
+            (unit.kind, unit.first, unit.count),
+            (UnitKind::Assess, 2, 100)
+        );
+        assert_eq!(ledger.searched, Some(StopReason::NTrials));
+        assert!(ledger.claimable() && !ledger.state.is_terminal());
+        assert_eq!(
+            ledger.stop(StopReason::Timeout, 1).unwrap_err().state,
+            ledger.state
+        );
+        assert_eq!(ledger.repaired(1).units.len(), 1);
+        ledger.open_units = 1;
+        ledger.recorded(&[], &ASSESSED, 1);
+        assert_eq!(ledger.state, TaskState::Completed);
+        assert_eq!(ledger.stop_reason, Some(StopReason::NTrials));
+        assert_eq!((ledger.searched, ledger.stop_requested), (None, None));
+    }
+
+    #[test]
+    fn a_search_that_was_ended_early_is_assessed_too_and_opens_no_trial_again() {
+        let (mut ledger, _) = assessed(9);
+        ledger.recorded(&[(0, Tally::Value(1.0))], &[], 1);
+        ledger.stop(StopReason::Timeout, 0).unwrap();
+        let rest = Rest {
+            first: 1,
+            count: 8,
+            crashes: 0,
+        };
+        let effects = ledger.recorded(&[], &closed(Some(rest)), 1);
+        assert_eq!(effects.units.len(), 1);
+        assert_eq!(effects.units[0].kind, UnitKind::Assess);
+        assert!(ledger.claimable());
+        ledger.pause().unwrap();
+        assert_eq!(ledger.resume(true, 4).unwrap().units, []);
+        ledger.recorded(&[], &ASSESSED, 1);
+        assert_eq!(ledger.stop_reason, Some(StopReason::Timeout));
+        assert_eq!(ledger.stop_requested, Some(StopReason::Timeout));
+    }
+
+    #[test]
+    fn what_was_cancelled_or_failed_is_not_assessed_and_an_assessment_can_be_cancelled() {
+        let (mut cancelled, _) = assessed(2);
+        cancelled.stop(StopReason::Cancelled, 1).unwrap();
+        assert_eq!(cancelled.state, TaskState::Cancelled);
+        let (mut failed, _) = assessed(1);
+        failed.recorded(&[(0, Tally::Failed)], &closed(None), 1);
+        assert_eq!(failed.state, TaskState::Failed);
+        let (mut late, _) = assessed(1);
+        late.recorded(&[(0, Tally::Value(1.0))], &closed(None), 1);
+        late.stop(StopReason::Cancelled, 1).unwrap();
+        assert_eq!((late.state, late.searched), (TaskState::Cancelled, None));
+        assert_eq!(late.stop_requested, Some(StopReason::Cancelled));
+    }
+
+    #[test]
+    fn windows_are_handed_out_side_by_side_and_no_unit_reaches_over_two() {
+        for (adaptive, parallelism) in [
+            (false, None),
+            (true, None),
+            (true, Some(3)),
+            (false, Some(1)),
+        ] {
+            let plan = Plan {
+                adaptive,
+                windows: vec![0..30, 30..50, 50..70],
+                ..plan(70, parallelism)
+            };
+            let (mut ledger, effects) = Ledger::submitted(plan, 16);
+            let mut open: std::collections::VecDeque<NewUnit> = effects.units.into();
+            if adaptive && parallelism.is_none() {
+                // Eight of each window, since a window's model knows nothing of the others.
+                assert_eq!(
+                    ledger.windows.iter().map(|w| w.open).collect::<Vec<_>>(),
+                    [8, 8, 8]
+                );
+            }
+            let mut seen = vec![false; 70];
+            while let Some(unit) = open.pop_front() {
+                let end = unit.first + unit.count;
+                let within = |w: &WindowLedger| w.first <= unit.first && end <= w.end();
+                assert!(ledger.windows.iter().any(within), "{unit:?}");
+                let trials: Vec<_> = (unit.first..end)
+                    .map(|number| {
+                        assert!(!std::mem::replace(&mut seen[number as usize], true));
+                        // The earlier the window, the better its values: they are not the best.
+                        (number, Tally::Value(f64::from(number)))
+                    })
+                    .collect();
+                let closed = [Closed {
+                    first: unit.first,
+                    rest: None,
+                }];
+                open.extend(ledger.recorded(&trials, &closed, 16).units);
+                assert_eq!(ledger.open_units as usize, open.len());
+                assert!(parallelism.is_none_or(|most| ledger.open_units <= most));
+                for window in &ledger.windows {
+                    let most = most_adaptive_units(parallelism, window.ended);
+                    assert!(!adaptive || window.open <= most, "{window:?}");
+                }
+            }
+            assert!(seen.iter().all(|seen| *seen));
+            assert_eq!(ledger.stop_reason, Some(StopReason::NTrials));
+            assert_eq!(ledger.best.unwrap().number, 50);
+            assert_eq!(ledger.next_number, 70);
+        }
+    }
+
     #[test]
     fn terminal_is_terminal() {
         let (mut ledger, _) = submitted(2, Some(1));
@@ -997,6 +1234,10 @@ mod tests {
         assert!(ledger.stop(StopReason::Cancelled, 0).is_err());
         assert!(ledger.pause().is_err());
         assert!(ledger.resume(true, 1).is_err());
+    }
+
+    fn closed(rest: Option<Rest>) -> [Closed; 1] {
+        [Closed { first: 0, rest }]
     }
 
     #[test]

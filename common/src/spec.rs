@@ -11,12 +11,13 @@ pub use run::{RecordedTrial, Replay, RunSpec};
 
 use crate::protocol::StopRules;
 use crate::state::{Direction, TaskKind};
-use crate::validation::{Plan, Validation};
+use crate::validation::{Plan, Validation, Window};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use trialmill_backtest::config::{BacktestConfig, Benchmark, Market, Position};
-use trialmill_search::{Choice, Domain, Method, Point, Space, SpaceBuilder, Study};
+use trialmill_search::{Choice, Domain, Method, Point, Space, SpaceBuilder, Stream, Study};
 
 /// Most trials of one task.
 pub const MAX_TRIALS: u32 = 1_000_000;
@@ -203,25 +204,61 @@ impl TaskSpec {
         }
     }
 
-    /// The first and last day that a trial sees: those of its training window, or of the period.
+    /// The plan of its validation, if it has one.
     #[must_use]
-    pub fn days_of(&self, number: u32) -> (NaiveDate, NaiveDate) {
-        let plan = self.validation.as_ref().map(|validated| &validated.plan);
-        match plan.and_then(|plan| plan.window_of(number)) {
-            Some(window) => (window.train.first, window.train.last),
-            None => (self.start_date, self.end_date),
+    pub fn plan(&self) -> Option<&Plan> {
+        self.validation.as_ref().map(|validated| &validated.plan)
+    }
+
+    /// The searches that it is made of, each with its own trials and history: the windows of a
+    /// walk-forward. Empty for a task that is one search.
+    #[must_use]
+    pub fn windows(&self) -> &[Window] {
+        match self.plan() {
+            Some(plan) if plan.windows.len() > 1 => &plan.windows,
+            _ => &[],
         }
     }
 
-    /// The search, ready to be asked.
+    /// The window of a trial, of a task that has several.
+    #[must_use]
+    pub fn window_of(&self, number: u32) -> Option<&Window> {
+        let windows = self.windows();
+        windows.get(windows.partition_point(|window| window.trials.end <= number))
+    }
+
+    /// The numbers of the search that a trial belongs to.
+    #[must_use]
+    pub fn search_of(&self, number: u32) -> Range<u32> {
+        self.window_of(number)
+            .map_or(0..MAX_TRIALS, |window| window.trials.clone())
+    }
+
+    /// The first and last day that a trial sees: those of its training window, or of the period.
+    #[must_use]
+    pub fn days_of(&self, number: u32) -> (NaiveDate, NaiveDate) {
+        let window = self.plan().map(|plan| match plan.windows.as_slice() {
+            [only] => only,
+            _ => plan.window_of(number).unwrap_or_else(|| plan.deployed()),
+        });
+        window.map_or((self.start_date, self.end_date), |window| {
+            (window.train.first, window.train.last)
+        })
+    }
+
+    /// The search that a trial belongs to, ready to be asked: for each trial by how many there are
+    /// before it in the search. Each window of a walk-forward has a seed of its own; the first has
+    /// that of the task.
     ///
     /// # Errors
     /// When its method does not take its space, or a first point is none of it: the row was damaged
     /// or written by another build.
-    pub fn study(&self) -> Result<Study, UnreadableSpec> {
+    pub fn study(&self, number: u32) -> Result<Study, UnreadableSpec> {
         let told = |faults: Vec<String>| UnreadableSpec(faults.join("; "));
         let text = |fault: &dyn ToString| fault.to_string();
-        let study = Study::new(self.space.clone(), self.method, self.seed)
+        let window = self.window_of(number).map_or(0, |window| window.index);
+        let seed = Stream::seed_of_part(self.seed, window.into());
+        let study = Study::new(self.space.clone(), self.method, seed)
             .map_err(|faults| told(faults.iter().map(|f| text(f)).collect()))?;
         study
             .with_initial(self.first_points.clone())

@@ -529,7 +529,12 @@ fn each_single_fault_is_named_by_place_and_code() {
         (
             "/validation",
             json!({"method": "walk_forward", "train": "36mo"}),
-            "not_built_yet@/method",
+            "required@/test",
+        ),
+        (
+            "/validation",
+            json!({"method": "cross_validation", "segments": 5}),
+            "not_built_yet",
         ),
         (
             "/validation",
@@ -599,8 +604,11 @@ fn each_single_fault_is_named_by_place_and_code() {
             json!(0),
             "out_of_range",
         ),
-        ("/backtest_config/market", json!("cn_a"), "not_built_yet"),
-        ("/backtest_config/market", json!("us"), "not_built_yet"),
+        (
+            "/backtest_config/market",
+            json!("cn_a"),
+            "not_a_share!/stock_codes/0",
+        ),
         ("/backtest_config/market", json!("moon"), "unknown_value"),
         ("/backtest_config/fill", json!("open"), "unknown_value"),
         (
@@ -1438,7 +1446,13 @@ fn the_schema_agrees_with_the_check() {
             .into_iter()
             .flatten()
         {
-            accept(&with(on_bars(), &pointer, name.clone()));
+            let body = with(on_bars(), &pointer, name.clone());
+            // The rules of a market are those of its shares.
+            let share = json!(["600000.SH"]);
+            accept(&match name == "cn_a" {
+                true => with(body, "/stock_codes", share),
+                false => body,
+            });
         }
     }
     let metrics =

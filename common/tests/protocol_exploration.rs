@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use trialmill_common::protocol::board::{Board, Flush, LeaseToken, Unit, UnitEnd, Written};
-use trialmill_common::protocol::{Control, Ledger, Plan, StopRules, Tally};
+use trialmill_common::protocol::{ASSESS_STEPS, Control, Ledger, Plan, StopRules, Tally};
 use trialmill_common::state::{Direction, StopReason, TaskState, UnitKind, UnitState};
 
 /// What a worker slot knows.
@@ -18,6 +19,10 @@ struct Held {
     left: u32,
     recorded: u32,
     pending: Vec<Tally>,
+    /// Whether the unit assesses: its work is steps, not trials.
+    assesses: bool,
+    /// Steps that are not recorded.
+    steps: u32,
     told: Control,
     /// A flush whose commit is unknown: it is repeated as it is, before anything else.
     unknown: Option<Flush>,
@@ -82,8 +87,12 @@ impl World {
                         moves.push(Move::Flush(slot, UnitEnd::Unable));
                         moves.push(Move::Flush(slot, UnitEnd::OtherBuild));
                     }
-                    if working && !held.pending.is_empty() {
+                    if working && (!held.pending.is_empty() || held.steps > 0) {
                         for end in [UnitEnd::Keep, UnitEnd::Split] {
+                            // Nothing of an assessment can be split off.
+                            if held.assesses && end == UnitEnd::Split {
+                                continue;
+                            }
                             moves.push(Move::Flush(slot, end));
                             moves.push(Move::FlushUnknown(slot, end));
                         }
@@ -130,6 +139,8 @@ impl World {
                         left: claim.count,
                         recorded: claim.recorded,
                         pending: Vec::new(),
+                        assesses: self.board.units[&unit].kind == UnitKind::Assess,
+                        steps: 0,
                         told: Control::Run,
                         unknown: None,
                     });
@@ -137,6 +148,12 @@ impl World {
             }
             Move::Work(slot) => {
                 let held = self.slots[slot].as_mut().expect("offered for a holder");
+                if held.assesses {
+                    let done = held.left.min(ASSESS_STEPS / 2);
+                    held.steps += done;
+                    held.left -= done;
+                    return;
+                }
                 self.board.announce(held.lease);
                 held.pending.push(outcome(held.next));
                 held.next += 1;
@@ -212,6 +229,7 @@ impl World {
             lease: held.lease,
             recorded_before: held.recorded,
             trials: held.pending.clone(),
+            steps: held.steps,
             end,
         }
     }
@@ -252,13 +270,44 @@ impl World {
         if written != Written::Recorded || flush.end != UnitEnd::Keep {
             self.slots[slot] = None;
         } else {
-            held.recorded += u32::try_from(flush.trials.len()).unwrap();
+            held.recorded += u32::try_from(flush.trials.len()).unwrap() + flush.steps;
             held.pending.clear();
+            held.steps = 0;
         }
     }
 
     /// With the faults over, one worker must bring the task to its end.
     fn drive_to_end(mut self) -> Self {
+        self.faults_are_over();
+        let mut steps = 0;
+        while !self.board.ledger.state.is_terminal() {
+            steps += 1;
+            assert!(steps < 10_000, "stuck: {:#?}", self.board);
+            self.run_a_unit();
+        }
+        self.ended_well();
+        self
+    }
+
+    /// The same, as far as it is not known: from the states in `good` the end is reached.
+    fn comes_to_an_end(mut self, good: &mut HashSet<u64>) {
+        self.faults_are_over();
+        let mut path = Vec::new();
+        while !self.board.ledger.state.is_terminal() {
+            let state = self.fingerprint();
+            if good.contains(&state) {
+                good.extend(path);
+                return;
+            }
+            path.push(state);
+            assert!(path.len() < 10_000, "stuck: {:#?}", self.board);
+            self.run_a_unit();
+        }
+        self.ended_well();
+        good.extend(path);
+    }
+
+    fn faults_are_over(&mut self) {
         for slot in 0..self.slots.len() {
             self.slots[slot] = None;
         }
@@ -267,24 +316,30 @@ impl World {
             self.play(Move::Expire(unit));
         }
         self.play(Move::Reap);
-        let mut steps = 0;
-        while !self.board.ledger.state.is_terminal() {
-            steps += 1;
-            assert!(steps < 10_000, "stuck: {:#?}", self.board);
-            let queued = |u: &&Unit| u.state == UnitState::Queued;
-            let open = self
-                .board
-                .units
-                .iter()
-                .find(|(_, u)| queued(u))
-                .map(|(n, _)| *n);
-            let unit = open.expect("a live task has a queued unit once every lease is reaped");
-            self.play(Move::Deliver(0, unit));
-            while self.slots[0].as_ref().is_some_and(|h| h.left > 0) {
-                self.play(Move::Work(0));
-            }
-            self.play(Move::Flush(0, UnitEnd::Close));
+    }
+
+    fn run_a_unit(&mut self) {
+        let queued = |u: &&Unit| u.state == UnitState::Queued;
+        let open = self
+            .board
+            .units
+            .iter()
+            .find(|(_, u)| queued(u))
+            .map(|(n, _)| *n);
+        let unit = open.expect("a live task has a queued unit once every lease is reaped");
+        self.play(Move::Deliver(0, unit));
+        assert!(
+            self.slots[0].is_some(),
+            "{unit} is not given out: {:#?}",
+            self.board
+        );
+        while self.slots[0].as_ref().is_some_and(|h| h.left > 0) {
+            self.play(Move::Work(0));
         }
+        self.play(Move::Flush(0, UnitEnd::Close));
+    }
+
+    fn ended_well(&self) {
         let ledger = &self.board.ledger;
         if ledger.gave_up {
             assert_eq!(ledger.state, TaskState::Failed);
@@ -292,7 +347,6 @@ impl World {
             assert_eq!(ledger.state, TaskState::Completed);
             assert!(self.board.trials.keys().copied().eq(0..ledger.n_trials));
         }
-        self
     }
 
     /// Everything the future depends on, with claims reduced to "rightful or superseded".
@@ -302,6 +356,7 @@ impl World {
         (
             l.state,
             l.stop_requested,
+            l.searched,
             l.next_number,
             l.next_unit,
             self.board.started,
@@ -333,12 +388,13 @@ impl World {
                     held.next,
                     held.left,
                     held.recorded,
+                    held.steps,
                 )
                     .hash(&mut h);
                 (held.told == Control::Run, held.told == Control::Stop).hash(&mut h);
                 held.unknown
                     .as_ref()
-                    .map(|f| (f.recorded_before, f.trials.len(), f.end))
+                    .map(|f| (f.recorded_before, f.trials.len(), f.steps, f.end))
                     .hash(&mut h);
             } else {
                 0.hash(&mut h);
@@ -357,6 +413,8 @@ fn plan(n_trials: u32, parallelism: Option<u32>, adaptive: bool) -> Plan {
         parallelism,
         adaptive,
         rules: StopRules::default(),
+        windows: Vec::new(),
+        assessed: false,
     }
 }
 
@@ -397,6 +455,7 @@ fn explore(start: World, at_least: usize) -> HashSet<(TaskState, Option<StopReas
     let mut seen = HashSet::from([start.fingerprint()]);
     let mut frontier = VecDeque::from([start]);
     let mut ends = HashSet::new();
+    let mut good = HashSet::new();
     while let Some(world) = frontier.pop_front() {
         for step in world.moves() {
             let mut after = world.clone();
@@ -406,7 +465,7 @@ fn explore(start: World, at_least: usize) -> HashSet<(TaskState, Option<StopReas
                 if ledger.state.is_terminal() {
                     ends.insert((ledger.state, ledger.stop_reason));
                 }
-                drop(after.clone().drive_to_end());
+                after.clone().comes_to_an_end(&mut good);
                 frontier.push_back(after);
             }
         }
@@ -440,6 +499,36 @@ fn a_task_with_copied_trials_and_gaps_is_right_in_every_reachable_state() {
         let board = Board::derive(plan, &copied([2, 4]), 2);
         assert_eq!(board.ledger.copied.units, 2);
         let ends = explore(world(board, 2), at_least);
+        assert!(ends.contains(&(TaskState::Completed, Some(StopReason::NTrials))));
+        assert!(ends.contains(&(TaskState::Cancelled, None)));
+    }
+}
+
+#[test]
+fn a_task_that_is_assessed_is_right_in_every_reachable_state() {
+    let plan = Plan {
+        assessed: true,
+        ..plan(2, Some(1), false)
+    };
+    let ends = explore(world(Board::derive(plan, &[], 2), 2), 1_000);
+    for end in [
+        (TaskState::Completed, Some(StopReason::NTrials)),
+        (TaskState::Completed, Some(StopReason::Timeout)),
+        (TaskState::Cancelled, None),
+    ] {
+        assert!(ends.contains(&end), "{end:?} was never reached");
+    }
+}
+
+#[test]
+fn a_task_of_two_windows_is_right_in_every_reachable_state() {
+    for adaptive in [false, true] {
+        let plan = Plan {
+            windows: vec![0..2, 2..3],
+            ..plan(3, Some(2), adaptive)
+        };
+        let board = Board::submit(Ledger::submitted(plan, 2), 2);
+        let ends = explore(world(board, 2), 3_000);
         assert!(ends.contains(&(TaskState::Completed, Some(StopReason::NTrials))));
         assert!(ends.contains(&(TaskState::Cancelled, None)));
     }
@@ -526,12 +615,22 @@ fn a_million_random_steps_break_no_invariant() {
             },
             _ => StopRules::default(),
         };
+        // A task of windows has no rules and takes over no trials.
+        let windows: Vec<Range<u32>> = match (n_trials / 3, chance.below(3)) {
+            (third @ 1.., 0) if rules.is_empty() => {
+                vec![0..third, third..2 * third, 2 * third..n_trials]
+            }
+            _ => Vec::new(),
+        };
+        let is_one_search = windows.is_empty();
         let plan = Plan {
             direction: Direction::Maximize,
             rules,
+            windows,
+            assessed: chance.below(2) == 0,
             ..plan(n_trials, parallelism, walk.is_multiple_of(2))
         };
-        let board = if chance.below(3) == 0 {
+        let board = if is_one_search && chance.below(3) == 0 {
             let numbers = (0..n_trials).filter(|_| chance.below(3) > 0);
             Board::derive(plan, &copied(numbers), 2)
         } else {

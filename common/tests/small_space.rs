@@ -50,7 +50,7 @@ fn tpe_visits_each_point_once_by_number_where_there_are_enough_trials() {
         assert_eq!(accepted.resolved["reproducible"], Value::Bool(true));
         let spec = accepted.spec.as_search().unwrap();
         // No trial waits for the end of another, and no point depends on it.
-        let study = spec.study().unwrap();
+        let study = spec.study(0).unwrap();
         let asked = |number| study.ask(&History::EMPTY, number);
         let points: Vec<Vec<u8>> = (0..12)
             .map(|number| spec.space.pack(&asked(number).unwrap()))

@@ -99,7 +99,7 @@ fn assert_accepted(accepted: &Accepted) {
             assert_eq!(back, **spec);
             assert_eq!(back.to_json().to_string(), text);
             assert!((1..=back.n_trials).contains(&accepted.planned));
-            let study = back.study().expect("the worker prepares it");
+            let study = back.study(0).expect("the worker prepares it");
             let point = study
                 .ask(&History::EMPTY, 0)
                 .expect("there is a first trial");

@@ -50,6 +50,23 @@ impl Stream {
         Self::keyed(seed, 0, label, Purpose::Study)
     }
 
+    /// The seed of one of several studies of the same space that are made from one seed: that seed
+    /// itself for the first, and one that is independent of the others for each that follows.
+    ///
+    /// ```
+    /// use trialmill_search::Stream;
+    ///
+    /// assert_eq!(Stream::seed_of_part(42, 0), 42);
+    /// assert_ne!(Stream::seed_of_part(42, 1), Stream::seed_of_part(42, 2));
+    /// ```
+    #[must_use]
+    pub fn seed_of_part(seed: u64, part: u32) -> u64 {
+        match part {
+            0 => seed,
+            part => Self::keyed(seed, u64::from(part), "part", Purpose::Study).next_u64(),
+        }
+    }
+
     /// The stream from which a sampler with a model draws what is not of one parameter: the whole
     /// point of trial `number`, say.
     pub(crate) fn for_sampler(seed: u64, number: u32, label: &str) -> Self {

@@ -50,6 +50,8 @@ fn task(n_trials: u32) -> NewTask {
         engine: "e1".to_owned(),
         submitted_by: None,
         rules: StopRules::default(),
+        windows: Vec::new(),
+        assessed: false,
         origin: None,
     }
 }
@@ -130,6 +132,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 lease: claim.lease,
                 recorded_before: done,
                 trials: (first..first + count).map(|n| ended(n, metrics)).collect(),
+                steps: 0,
                 end: if done + count == claim.count {
                     UnitEnd::Close
                 } else {

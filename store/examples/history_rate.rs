@@ -48,6 +48,8 @@ fn task_of(n_trials: u32) -> NewTask {
         engine: "e1".to_owned(),
         submitted_by: None,
         rules: StopRules::default(),
+        windows: Vec::new(),
+        assessed: false,
         origin: None,
     }
 }
@@ -117,6 +119,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             lease: claim.lease,
             recorded_before: first,
             trials: (first..last).map(|n| ended(n, fails(n))).collect(),
+            steps: 0,
             end: if last == n_trials {
                 UnitEnd::Close
             } else {
@@ -138,7 +141,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let began = Instant::now();
         let (mut seq, mut read, mut pages) = (0, 0, 0);
         loop {
-            let page = store.history(id, seq).await?;
+            let page = store.history(id, seq, 0..u32::MAX).await?;
             read += page.trials.len();
             seq = page.seq;
             pages += 1;
@@ -150,7 +153,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("read: {rate:.0} trials/s, {read} trials in {pages} pages");
         let began = Instant::now();
         for _ in 0..100 {
-            store.history(id, seq).await?;
+            store.history(id, seq, 0..u32::MAX).await?;
         }
         let micros = began.elapsed().as_micros() / 100;
         println!("nothing new: {micros} us");

@@ -47,6 +47,8 @@ fn task(key: &str) -> NewTask {
         engine: "e1".to_owned(),
         submitted_by: Some(key.to_owned()),
         rules: StopRules::default(),
+        windows: Vec::new(),
+        assessed: false,
         origin: None,
     }
 }

@@ -31,6 +31,7 @@ use rows::{
     TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 use tokio::sync::watch;
 use trialmill_backtest::bars::BarSeries;
@@ -69,10 +70,13 @@ pub struct UnitFlush {
     pub recorded_before: u32,
     /// The trials that ended, in order, following the recorded ones without a gap.
     pub trials: Vec<EndedTrial>,
+    /// Steps of an assessment that were done, following those recorded before; 0 for units of trials.
+    pub steps: u32,
     /// How the unit is left.
     pub end: UnitEnd,
-    /// The result document of a task that is one run, with the trial that it belongs to; at most
-    /// [`MAX_RESULT_BYTES`] as JSON. Written with the trials or not at all.
+    /// The result document of a task that is one run, with the trial that it belongs to; or how far an
+    /// assessment has come, with the steps, and at last what it found. At most [`MAX_RESULT_BYTES`] as
+    /// JSON. Written with the trials or steps or not at all.
     pub result: Option<serde_json::Value>,
     /// Why the unit is left with [`UnitEnd::Unable`] or [`UnitEnd::OtherBuild`], in a sentence that
     /// names the worker; cut at [`MAX_REASON_CHARS`]. Nothing for the other ends.
@@ -169,8 +173,8 @@ pub trait Store: Send + Sync + 'static {
     /// The announced slow trials of a task that run now.
     async fn running_trials(&self, id: TaskId) -> Result<Vec<RunningRow>, StoreError>;
 
-    /// What a sampler may know beyond event `after` (0: everything), in pages of about
-    /// [`HISTORY_PAGE`] trials. Read on after [`HistoryPage::seq`] until a page is complete.
+    /// What a sampler may know of the trials with these `numbers` beyond event `after` (0:
+    /// everything), in pages of about [`HISTORY_PAGE`] trials. Read on after [`HistoryPage::seq`] until a page is complete.
     ///
     /// No trial is missed: trials, their event and the task's `seq` are written in one
     /// transaction that holds the task's row lock since it read `seq`. So events are committed in
@@ -180,9 +184,14 @@ pub trait Store: Send + Sync + 'static {
     /// It is for tasks that run: of one that has ended the events may be gone
     /// ([`Store::tidy`]), and then this is [`StoreError::Refused`]; its trials are in
     /// [`Store::trials`].
-    async fn history(&self, id: TaskId, after: i64) -> Result<HistoryPage, StoreError>;
+    async fn history(
+        &self,
+        id: TaskId,
+        after: i64,
+        numbers: Range<u32>,
+    ) -> Result<HistoryPage, StoreError>;
 
-    /// The result document of a task that is one run, once it is recorded.
+    /// The result document of a task: of one run, or of an assessment as far as it has come.
     async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError>;
 
     /// Events with a sequence number above `after`, in order, at most `limit`. Their numbers are

@@ -3,6 +3,7 @@
 use crate::error::StoreError;
 use crate::{HISTORY_PAGE, MAX_RESULT_BYTES};
 use serde_json::{Value, json};
+use std::ops::Range;
 use trialmill_common::protocol::Tally;
 use trialmill_common::state::{TaskId, TrialEnd};
 use trialmill_common::trial::{EndedTrial, Evaluation, Failure, Outcome};
@@ -240,14 +241,23 @@ impl EventRanges {
         }
     }
 
-    /// Takes the next event with its runs of trials (first, count), unless the page is full.
-    pub fn take(&mut self, seq: i64, runs: &[(u32, u32)]) -> bool {
+    /// Takes the next event with its runs of trials (first, count), cut to `numbers`, unless the page
+    /// is full.
+    pub fn take(&mut self, seq: i64, runs: &[(u32, u32)], numbers: &Range<u32>) -> bool {
         self.full |= self.trials >= HISTORY_PAGE;
         if self.full {
             return false;
         }
-        self.runs.extend_from_slice(runs);
-        self.trials += runs.iter().map(|(_, count)| count).sum::<u32>();
+        for (first, count) in runs {
+            let (from, to) = (
+                (*first).max(numbers.start),
+                (first + count).min(numbers.end),
+            );
+            if from < to {
+                self.runs.push((from, to - from));
+                self.trials += to - from;
+            }
+        }
         self.seq = seq;
         true
     }

@@ -38,6 +38,7 @@ use deadpool_postgres::{
 use link::Link;
 use session::Session;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -417,8 +418,13 @@ impl Store for PgStore {
         run!(self, |client| reads::running_trials(client, id))
     }
 
-    async fn history(&self, id: TaskId, after: i64) -> Result<HistoryPage, StoreError> {
-        run!(self, |client| history::history(client, id, after))
+    async fn history(
+        &self,
+        id: TaskId,
+        after: i64,
+        numbers: Range<u32>,
+    ) -> Result<HistoryPage, StoreError> {
+        run!(self, |client| history::history(client, id, after, &numbers))
     }
 
     async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError> {

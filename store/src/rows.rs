@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use trialmill_common::fault::Warning;
 use trialmill_common::key::OverQuota;
 use trialmill_common::protocol::{Control, Event, Ledger, NotAllowed, Plan, StopRules, unit_kind};
 pub use trialmill_common::state::Priority;
 use trialmill_common::state::{
-    Direction, OriginHow, TaskId, TaskKind, TaskState, TrialEnd, WorkerId,
+    Direction, OriginHow, TaskId, TaskKind, TaskState, TrialEnd, UnitKind, WorkerId,
 };
 use trialmill_common::trial::Failure;
 use trialmill_common::worker::WorkerCard;
@@ -88,6 +89,10 @@ pub struct NewTask {
     pub submitted_by: Option<String>,
     /// When it ends itself.
     pub rules: StopRules,
+    /// The trial numbers of each of its searches; empty for a task that is one search.
+    pub windows: Vec<Range<u32>>,
+    /// Whether its result is assessed when its trials have ended.
+    pub assessed: bool,
     /// The task that it is made from. Where trials are copied that task has ended, and its space is
     /// that of this one.
     pub origin: Option<Origin>,
@@ -105,6 +110,8 @@ impl NewTask {
             parallelism: self.parallelism,
             adaptive: self.adaptive,
             rules: self.rules,
+            windows: self.windows.clone(),
+            assessed: self.assessed,
         }
     }
 }
@@ -163,8 +170,10 @@ pub struct TaskRow {
     pub warnings: Vec<Warning>,
     /// Seed.
     pub seed: u64,
-    /// The protocol's part.
+    /// The protocol's part, without its windows.
     pub ledger: Ledger,
+    /// How much of the assessment is done, in percent, while it runs.
+    pub assessed_percent: Option<u32>,
     /// Units leased now: each runs one trial at a time.
     pub leased_units: u32,
     /// Unpaused seconds, for `timeout`.
@@ -412,6 +421,10 @@ pub struct Claim {
     pub crashes: u32,
     /// What kind of task it belongs to.
     pub kind: TaskKind,
+    /// What the unit is for.
+    pub unit_kind: UnitKind,
+    /// The window of its trials, of a task that has several.
+    pub window: Option<u16>,
     /// The checked task.
     pub spec: serde_json::Value,
     /// Pinned snapshot.

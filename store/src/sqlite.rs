@@ -34,6 +34,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -309,8 +310,14 @@ impl Store for SqliteStore {
         self.read(move |tx| read::running_trials(tx, id)).await
     }
 
-    async fn history(&self, id: TaskId, after: i64) -> Result<HistoryPage, StoreError> {
-        self.read(move |tx| read::history(tx, id, after)).await
+    async fn history(
+        &self,
+        id: TaskId,
+        after: i64,
+        numbers: Range<u32>,
+    ) -> Result<HistoryPage, StoreError> {
+        self.read(move |tx| read::history(tx, id, after, &numbers))
+            .await
     }
 
     async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError> {

@@ -44,7 +44,9 @@ pub const RULES: &[(&str, &str)] = &[
                     order by case when t.direction = 'maximize' then -r.value else r.value end,
                         r.number) as place
                 from trials r join tasks t on t.id = r.task_id
-                where r.outcome = 'completed' and r.infeasible is null) ranked
+                where r.outcome = 'completed' and r.infeasible is null
+                    and r.number >= coalesce((select max(w.first) from task_windows w
+                        where w.task_id = t.id), 0)) ranked
             where place = 1) r on r.task_id = t.id
          where coalesce(t.best_number, -1) <> coalesce(r.number, -1)
             or (r.value is not null and t.best_value <> r.value)",
@@ -88,8 +90,8 @@ pub const RULES: &[(&str, &str)] = &[
          from tasks t left join (
             select task_id, sum(case when state in ('queued', 'leased') then count
                 else recorded end) as owned
-            from units group by task_id) u on u.task_id = t.id
-         where t.stop_requested is null and not t.gave_up
+            from units where kind <> 'assess' group by task_id) u on u.task_id = t.id
+         where t.stop_requested is null and t.searched is null and not t.gave_up
             and t.next_number <> coalesce(u.owned, 0) - (t.copied_trials - t.passed_trials)",
     ),
     (
@@ -107,7 +109,7 @@ pub const RULES: &[(&str, &str)] = &[
             || ' trials ended since; target ' || coalesce(cast(stop_target as text), 'none')
             || ', patience ' || coalesce(cast(stop_patience as text), 'none')
          from tasks
-         where stop_requested is null and best_value is not null
+         where stop_requested is null and searched is null and best_value is not null
             and (since_best >= stop_patience or case when direction = 'maximize'
                 then best_value >= stop_target else best_value <= stop_target end)",
     ),
@@ -127,7 +129,40 @@ pub const RULES: &[(&str, &str)] = &[
          from units u left join (
             select task_id, unit, count(*) as trial_rows from trials group by task_id, unit) r
             on r.task_id = u.task_id and r.unit = u.number
-         where u.recorded <> coalesce(r.trial_rows, 0)",
+         where u.kind <> 'assess' and u.recorded <> coalesce(r.trial_rows, 0)",
+    ),
+    (
+        "windows_equal_rows",
+        "select cast(w.task_id as text), 'window ' || w.number || ' has ' || w.ended
+            || ' ended trials, rows ' || coalesce(r.trial_rows, 0) || ', handed out ' || h.handed_out
+            || ' of all windows, next_number ' || t.next_number
+         from task_windows w join tasks t on t.id = w.task_id
+            join (select task_id, sum(next_number - first) as handed_out from task_windows
+                group by task_id) h on h.task_id = w.task_id
+            left join (
+                select r.task_id, w.number, count(*) as trial_rows
+                from trials r join task_windows w on w.task_id = r.task_id
+                    and r.number >= w.first and r.number < w.first + w.count
+                group by r.task_id, w.number) r on r.task_id = w.task_id and r.number = w.number
+         where w.ended <> coalesce(r.trial_rows, 0) or h.handed_out <> t.next_number",
+    ),
+    (
+        "trials_name_their_window",
+        "select cast(r.task_id as text), 'trial ' || r.number || ' names window '
+            || coalesce(cast(r.window_number as text), 'none') || ', it is of window ' || w.number
+         from trials r join task_windows w on w.task_id = r.task_id
+            and r.number >= w.first and r.number < w.first + w.count
+         where coalesce(r.window_number, -1) <> w.number",
+    ),
+    (
+        "an_assessment_has_its_unit",
+        "select cast(t.id as text), 'searched is ' || coalesce(t.searched, 'null')
+            || ', open assessments ' || coalesce(u.open_rows, 0)
+         from tasks t left join (
+            select task_id, count(*) as open_rows from units
+            where kind = 'assess' and state in ('queued', 'leased') group by task_id) u
+            on u.task_id = t.id
+         where (case when t.searched is null then 0 else 1 end) <> coalesce(u.open_rows, 0)",
     ),
     (
         "open_units_do_not_overlap",

@@ -37,6 +37,8 @@ fn task(n_trials: u32) -> NewTask {
         engine: "e1".to_owned(),
         submitted_by: None,
         rules: StopRules::default(),
+        windows: Vec::new(),
+        assessed: false,
         origin: None,
     }
 }
@@ -74,6 +76,7 @@ fn flush(claim: &Claim, count: u32, end: UnitEnd) -> UnitFlush {
         lease: claim.lease,
         recorded_before: claim.recorded,
         trials: (claim.first..claim.first + count).map(trial).collect(),
+        steps: 0,
         end,
         result: None,
         why: None,

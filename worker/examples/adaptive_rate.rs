@@ -85,6 +85,8 @@ fn task(spec: &TaskSpec, pool: &str) -> NewTask {
         engine: "e1".to_owned(),
         submitted_by: None,
         rules: StopRules::default(),
+        windows: Vec::new(),
+        assessed: false,
         origin: None,
     }
 }

@@ -266,7 +266,7 @@ fn settle(shared: &Shared, task: TaskId, call: &Call, recorded: &Recorded) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trialmill_common::state::TaskKind;
+    use trialmill_common::state::{TaskKind, UnitKind};
     use trialmill_store::rows::{Claim, HeldLease, UnitRef};
 
     #[test]
@@ -283,6 +283,8 @@ mod tests {
                 recorded: 0,
                 crashes: 0,
                 kind: TaskKind::HyperparameterOptimization,
+                unit_kind: UnitKind::Trials,
+                window: None,
                 spec: serde_json::Value::Null,
                 snapshot: None,
                 announced: vec![],

@@ -29,6 +29,7 @@ use crate::cpu::Lane;
 use crate::run;
 use crate::task::KEPT_IDLE;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
@@ -64,7 +65,7 @@ impl HistoryError {
 /// Most histories that are kept.
 const MOST_HISTORIES: usize = 1024;
 
-/// The histories of this process's tasks: those that nobody used for [`KEPT_IDLE`] are thrown away,
+/// The histories of this process's tasks, one for each window of a walk-forward: those that nobody used for [`KEPT_IDLE`] are thrown away,
 /// and the least recently used beyond a bound of bytes and beyond [`MOST_HISTORIES`]. What held units
 /// use is kept beyond all three.
 #[derive(Debug)]
@@ -75,8 +76,8 @@ pub(crate) struct Histories {
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// Each with its last use.
-    tasks: BTreeMap<TaskId, (Instant, Arc<TaskHistory>)>,
+    /// By task and the first number of the search, each with its last use.
+    searches: BTreeMap<(TaskId, u32), (Instant, Arc<TaskHistory>)>,
 }
 
 impl Histories {
@@ -87,9 +88,11 @@ impl Histories {
         }
     }
 
-    /// The history of a task, empty if it was not kept.
-    pub(crate) fn of(&self, task: TaskId, spec: &Arc<TaskSpec>) -> Arc<TaskHistory> {
-        self.lock().of(task, spec, self.bound, Instant::now())
+    /// The history of the search that a trial belongs to, empty if it was not kept.
+    pub(crate) fn of(&self, task: TaskId, spec: &Arc<TaskSpec>, number: u32) -> Arc<TaskHistory> {
+        let numbers = spec.search_of(number);
+        self.lock()
+            .of(task, spec, numbers, self.bound, Instant::now())
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -102,11 +105,16 @@ impl Kept {
         &mut self,
         task: TaskId,
         spec: &Arc<TaskSpec>,
+        numbers: Range<u32>,
         bound: u64,
         now: Instant,
     ) -> Arc<TaskHistory> {
-        let new = || (now, Arc::new(TaskHistory::new(task, Arc::clone(spec))));
-        let (used, history) = self.tasks.entry(task).or_insert_with(new);
+        let search = (task, numbers.start);
+        let new = || {
+            let history = TaskHistory::new(task, Arc::clone(spec), numbers);
+            (now, Arc::new(history))
+        };
+        let (used, history) = self.searches.entry(search).or_insert_with(new);
         *used = now;
         let history = Arc::clone(history);
         self.trim(bound, now);
@@ -114,19 +122,19 @@ impl Kept {
     }
 
     fn trim(&mut self, bound: u64, now: Instant) {
-        self.tasks.retain(|_, (used, history)| {
+        self.searches.retain(|_, (used, history)| {
             Arc::strong_count(history) > 1 || now.saturating_duration_since(*used) < KEPT_IDLE
         });
-        let mut bytes: u64 = self.tasks.values().map(|(_, h)| h.bytes()).sum();
-        while bytes > bound || self.tasks.len() > MOST_HISTORIES {
+        let mut bytes: u64 = self.searches.values().map(|(_, h)| h.bytes()).sum();
+        while bytes > bound || self.searches.len() > MOST_HISTORIES {
             let unused = self
-                .tasks
+                .searches
                 .iter()
                 .filter(|(_, (_, history))| Arc::strong_count(history) == 1);
-            let Some((&task, _)) = unused.min_by_key(|(_, (used, _))| *used) else {
+            let Some((&search, _)) = unused.min_by_key(|(_, (used, _))| *used) else {
                 return;
             };
-            let dropped = self.tasks.remove(&task);
+            let dropped = self.searches.remove(&search);
             bytes -= dropped.map_or(0, |(_, history)| history.bytes());
         }
     }
@@ -143,11 +151,14 @@ pub(crate) enum Asked {
     Missing,
 }
 
-/// What is known of one task.
+/// What is known of one search: of a task, or of one window of it. Its trials are counted from the
+/// first of the search in here, as a study counts them.
 #[derive(Debug)]
 pub(crate) struct TaskHistory {
     task: TaskId,
     spec: Arc<TaskSpec>,
+    /// The numbers of its trials within the task.
+    numbers: Range<u32>,
     /// Bytes of the history of a task without trials, about.
     base_bytes: u64,
     /// Bytes of the finished trials, about: known without a lock on them.
@@ -177,10 +188,11 @@ struct View {
 }
 
 impl TaskHistory {
-    fn new(task: TaskId, spec: Arc<TaskSpec>) -> Self {
+    fn new(task: TaskId, spec: Arc<TaskSpec>, numbers: Range<u32>) -> Self {
         let view = View::default();
         Self {
             task,
+            numbers,
             // Its parsed form takes a few times the bytes of its text.
             base_bytes: (size_of::<Self>() + 4 * run::length(&spec.to_json())) as u64,
             trial_bytes: Arc::clone(&view.bytes),
@@ -188,6 +200,11 @@ impl TaskHistory {
             view: RwLock::new(view),
             reading: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// How many trials of the search come before this one of the task.
+    fn place(&self, number: u32) -> u32 {
+        number - self.numbers.start
     }
 
     fn bytes(&self) -> u64 {
@@ -221,7 +238,9 @@ impl TaskHistory {
         let _one_at_a_time = self.reading.lock().await;
         loop {
             let after = self.view().seq;
-            let page = store.history(self.task, after).await?;
+            let page = store
+                .history(self.task, after, self.numbers.clone())
+                .await?;
             let (seq, complete) = (page.seq, page.complete);
             let (trials, running) = (page.trials, page.running);
             let this = Arc::clone(self);
@@ -242,6 +261,7 @@ impl TaskHistory {
             let number = row.number;
             let point = self.spec.space.unpack(&row.params);
             let point = point.map_err(|why| HistoryError::Unreadable { number, why })?;
+            let number = self.place(number);
             let end = self.end(row.end, row.infeasible, &row.values, row.violation);
             Ok(FinishedTrial { number, point, end })
         };
@@ -252,7 +272,7 @@ impl TaskHistory {
     fn running(&self, rows: Vec<RunningRow>) -> Vec<(u32, RunningTrial)> {
         let unpack = |row: RunningRow| {
             let point = self.spec.space.unpack(&row.params).ok()?;
-            let number = row.number;
+            let number = self.place(row.number);
             Some((row.unit, RunningTrial { number, point }))
         };
         rows.into_iter().filter_map(unpack).collect()
@@ -316,6 +336,7 @@ impl TaskHistory {
     /// The point of a trial, drawn from what is known now; the same one again for a trial that has
     /// started under this lease. The trial is running from now on.
     pub(crate) fn ask(&self, study: &Study, lease: HeldLease, number: u32) -> Asked {
+        let number = self.place(number);
         let view = self.view();
         match view.started.get(&number) {
             Some((holder, point)) if *holder == lease => return Asked::Point(point.clone()),
@@ -342,12 +363,16 @@ impl TaskHistory {
         let Some(point) = study.ask(&History { finished, running }, number) else {
             return Asked::NoneLeft;
         };
-        self.start(lease, number, point.clone());
+        self.begin(lease, number, point.clone());
         Asked::Point(point)
     }
 
     /// A trial runs with this point.
     pub(crate) fn start(&self, lease: HeldLease, number: u32, point: Point) {
+        self.begin(lease, self.place(number), point);
+    }
+
+    fn begin(&self, lease: HeldLease, number: u32, point: Point) {
         let mut view = self.view_mut();
         if view.holds(lease) {
             view.started.insert(number, (lease, point));
@@ -364,7 +389,7 @@ impl TaskHistory {
             ),
             Outcome::Failed(_) => (false, [].as_slice(), None),
         };
-        let number = trial.number;
+        let number = self.place(trial.number);
         let finished = FinishedTrial {
             number,
             point: trial.point.clone(),
@@ -386,7 +411,7 @@ impl TaskHistory {
     pub(crate) fn recorded(&self, trials: &[EndedTrial]) {
         let mut view = self.view_mut();
         for trial in trials {
-            view.unrecorded.remove(&trial.number);
+            view.unrecorded.remove(&self.place(trial.number));
         }
     }
 
@@ -521,6 +546,7 @@ mod tests {
     use super::*;
     use crate::objective::sphere_spec;
     use std::time::Duration;
+    use trialmill_common::spec::MAX_TRIALS;
     use trialmill_common::trial::Evaluation;
     use trialmill_search::{Method, ParamValue};
 
@@ -536,7 +562,7 @@ mod tests {
             parallelism,
             ..sphere_spec()
         };
-        TaskHistory::new(TASK, Arc::new(spec))
+        TaskHistory::new(TASK, Arc::new(spec), 0..MAX_TRIALS)
     }
 
     fn point(number: u32) -> Point {
@@ -776,13 +802,13 @@ mod tests {
     #[test]
     fn the_least_recently_used_histories_go_first_and_held_ones_never() {
         let spec = Arc::new(sphere_spec());
-        let base = TaskHistory::new(TASK, Arc::clone(&spec)).bytes();
+        let base = TaskHistory::new(TASK, Arc::clone(&spec), 0..MAX_TRIALS).bytes();
         let each = base + weight(&finished(0)) * 100;
         // Two of them, and one that has no trials yet.
         let histories = Histories::new(2 * each + base);
         let task = |n| TaskId(uuid::Uuid::from_u128(n));
         let fill = |n| {
-            let history = histories.of(task(n), &spec);
+            let history = histories.of(task(n), &spec, 0);
             if history.bytes() == base {
                 history
                     .view_mut()
@@ -794,7 +820,7 @@ mod tests {
         drop(fill(2));
         drop(fill(3));
         drop(fill(2));
-        let kept = |n| histories.lock().tasks.contains_key(&task(n));
+        let kept = |n| histories.lock().searches.contains_key(&(task(n), 0));
         drop(fill(4));
         assert_eq!([1, 2, 3, 4].map(kept), [true, true, false, true]);
         drop(held);
@@ -808,12 +834,17 @@ mod tests {
         let task = |n| TaskId(uuid::Uuid::from_u128(n));
         let histories = Histories::new(u64::MAX);
         let begin = Instant::now();
-        let of = |n, at| histories.lock().of(task(n), &spec, u64::MAX, begin + at);
+        let of = |n, at| {
+            let all = 0..MAX_TRIALS;
+            histories
+                .lock()
+                .of(task(n), &spec, all, u64::MAX, begin + at)
+        };
         let held = of(1, Duration::ZERO);
         drop(of(2, Duration::ZERO));
         let soon = KEPT_IDLE / 2;
         drop(of(3, soon));
-        let kept = |n| histories.lock().tasks.contains_key(&task(n));
+        let kept = |n| histories.lock().searches.contains_key(&(task(n), 0));
         assert_eq!([1, 2, 3].map(kept), [true; 3]);
         drop(of(4, KEPT_IDLE));
         assert_eq!([1, 2, 3].map(kept), [true, false, true]);
@@ -826,14 +857,19 @@ mod tests {
     fn histories_without_trials_are_bounded_too() {
         let spec = Arc::new(sphere_spec());
         let task = |n: usize| TaskId(uuid::Uuid::from_u128(n as u128));
-        let base = TaskHistory::new(TASK, Arc::clone(&spec)).bytes();
+        let base = TaskHistory::new(TASK, Arc::clone(&spec), 0..MAX_TRIALS).bytes();
         assert!(base > 0);
         for (bound, most) in [(3 * base, 3), (u64::MAX, MOST_HISTORIES)] {
             let histories = Histories::new(bound);
             for n in 0..most + 10 {
-                drop(histories.of(task(n), &spec));
+                drop(histories.of(task(n), &spec, 0));
             }
-            let kept: Vec<TaskId> = histories.lock().tasks.keys().copied().collect();
+            let kept: Vec<TaskId> = histories
+                .lock()
+                .searches
+                .keys()
+                .map(|(task, _)| *task)
+                .collect();
             assert_eq!(kept, (10..most + 10).map(task).collect::<Vec<_>>());
         }
     }

@@ -206,6 +206,7 @@ impl<'a> Isolated<'a> {
         let setup = Setup {
             kind: task.job.kind(),
             spec: task.stored_spec.clone(),
+            first: self.batch.unit.first,
             series_bytes: series.iter().map(|bytes| bytes.len() as u64).collect(),
             memory_bytes: self.shared.options.trial_memory_bytes,
             worker: self.batch.worker.to_string(),

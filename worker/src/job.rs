@@ -63,10 +63,10 @@ impl Job {
         }
     }
 
-    /// What its objective has to know.
-    pub(crate) fn subject(&self) -> Subject {
+    /// What the objective of a trial has to know.
+    pub(crate) fn subject(&self, number: u32) -> Subject {
         match self {
-            Self::Search(spec) => Subject::from(&**spec),
+            Self::Search(spec) => Subject::of_trial(spec, number),
             Self::Run(run) => Subject::from(&**run),
         }
     }

@@ -46,12 +46,15 @@ pub struct Subject {
     time_limit: f64,
 }
 
-impl From<&TaskSpec> for Subject {
-    fn from(spec: &TaskSpec) -> Self {
+impl Subject {
+    /// What a trial of a search evaluates: on the days of its training window.
+    #[must_use]
+    pub fn of_trial(spec: &TaskSpec, number: u32) -> Self {
+        let (first, last) = spec.days_of(number);
         Self {
             strategy_name: spec.strategy_name.clone(),
-            first: spec.start_date,
-            last: spec.end_date,
+            first,
+            last,
             backtest: spec.backtest.clone(),
             pairs: spec.pairs.clone(),
             objectives: spec.objectives.clone(),
@@ -672,7 +675,7 @@ mod tests {
             ("other".to_owned(), Ok(-0.0)),
             ("third".to_owned(), Ok(-1.5)),
         ];
-        let Ok(evaluation) = judge(&Subject::from(&sphere_spec()), metrics) else {
+        let Ok(evaluation) = judge(&Subject::of_trial(&sphere_spec(), 0), metrics) else {
             panic!("finite metrics are an evaluation");
         };
         let bits = |value: f64| value.to_bits();

@@ -202,7 +202,8 @@ impl Slot {
             let error = match self.shared.tasks.get(claim, &self.lane).await {
                 Ok(task) => {
                     if let (Job::Search(spec), true) = (&task.job, task.is_adaptive()) {
-                        let history = self.shared.histories.of(claim.lease.unit.task, spec);
+                        let task_id = claim.lease.unit.task;
+                        let history = self.shared.histories.of(task_id, spec, claim.first);
                         unit.show(&history);
                         read_history(&self.shared, &self.lane, unit, claim.first).await;
                     }
@@ -470,7 +471,7 @@ async fn until_known<T, F: Future<Output = Result<T, StoreError>>>(
 mod tests {
     use super::*;
     use crate::objective::sphere_spec;
-    use trialmill_common::state::TaskKind;
+    use trialmill_common::state::{TaskKind, UnitKind};
     use trialmill_search::{History, Study};
     use trialmill_store::rows::{AnnouncedTrial, HeldLease};
 
@@ -497,6 +498,8 @@ mod tests {
             recorded: 0,
             crashes: 1,
             kind: TaskKind::HyperparameterOptimization,
+            unit_kind: UnitKind::Trials,
+            window: None,
             spec: spec.to_json(),
             snapshot: None,
             announced: vec![

@@ -24,13 +24,17 @@ pub(crate) const KEPT_IDLE: Duration = Duration::from_secs(120);
 /// Series read from the store at a time: bounds the bytes of one answer.
 const SERIES_PER_READ: usize = 64;
 
-/// A task made ready to run.
+/// A task made ready to run, or one window of it.
 pub(crate) struct PreparedTask {
     pub(crate) job: Job,
     pub(crate) stored_spec: serde_json::Value,
     pub(crate) objective: Objective,
     /// The pinned bars: kept for isolated children, which get a copy.
     pub(crate) series: Vec<Arc<BarSeries>>,
+    /// The window of its trials, of a search that has several.
+    pub(crate) window: Option<u16>,
+    /// The number of the first trial of the study.
+    base: u32,
     /// Draws the points of a search; a run has one trial, which is given.
     study: Option<Study>,
     pub(crate) pace: Pace,
@@ -43,7 +47,7 @@ impl PreparedTask {
         match (&self.study, history) {
             (Some(study), Some((history, lease))) => history.ask(study, lease, number),
             (Some(study), None) => {
-                let point = study.ask(&History::EMPTY, number);
+                let point = study.ask(&History::EMPTY, number - self.base);
                 point.map_or(Asked::NoneLeft, Asked::Point)
             }
             (None, _) => Asked::Point(Point::new(Vec::new())),
@@ -151,9 +155,12 @@ fn guarded(subject: Subject, prepare: impl FnOnce(Subject) -> Objective) -> Obje
 /// were not asked for during [`KEPT_IDLE`].
 pub(crate) struct TaskCache {
     store: Arc<dyn Store>,
-    tasks: Cache<TaskId, Arc<PreparedTask>>,
+    tasks: Cache<Part, Arc<PreparedTask>>,
     series: Cache<[u8; 32], Arc<BarSeries>>,
 }
+
+/// What is prepared by itself: a task, or one window of it.
+type Part = (TaskId, Option<u16>);
 
 /// moka weighs in u32: the unit is a KiB.
 fn kib(bytes: usize) -> u32 {
@@ -187,23 +194,26 @@ impl TaskCache {
         claim: &Claim,
         lane: &Lane,
     ) -> Result<Arc<PreparedTask>, PrepareError> {
-        let prepared = self
-            .tasks
-            .try_get_with(claim.lease.unit.task, self.prepare(claim, lane));
+        let prepared = self.tasks.try_get_with(
+            (claim.lease.unit.task, claim.window),
+            self.prepare(claim, lane),
+        );
         prepared.await.map_err(|error| PrepareError::clone(&error))
     }
 
     /// Keeps the task of a unit that has ended for the next unit of it, with the pace of its trials:
     /// it may have been forgotten while a trial ran for longer than [`KEPT_IDLE`].
     pub(crate) async fn keep(&self, task: TaskId, prepared: Arc<PreparedTask>) {
-        let _ = self.tasks.get_with(task, async { prepared }).await;
+        let part = (task, prepared.window);
+        let _ = self.tasks.get_with(part, async { prepared }).await;
     }
 
     /// Reads the task, its bars, and makes its objective and its sampler ready.
     async fn prepare(&self, claim: &Claim, lane: &Lane) -> Result<Arc<PreparedTask>, PrepareError> {
         let job = Job::read(claim.kind, &claim.spec)
             .map_err(|error| PrepareError::Unreadable(error.to_string()))?;
-        let subject = job.subject();
+        let (window, first) = (claim.window, claim.first);
+        let subject = job.subject(first);
         if let Some(missing) = subject.missing_here() {
             return Err(PrepareError::Unreadable(missing));
         }
@@ -216,7 +226,7 @@ impl TaskCache {
         let computed = lane.run(move || {
             let study = match &job {
                 Job::Search(spec) => {
-                    let study = spec.study();
+                    let study = spec.study(first);
                     Some(study.map_err(|error| PrepareError::Unreadable(error.to_string()))?)
                 }
                 Job::Run(_) => None,
@@ -232,12 +242,18 @@ impl TaskCache {
                 }
                 Err(NoBars::Panicked(text)) => (Objective::panicked(subject, &text), Vec::new()),
             };
+            let base = match &job {
+                Job::Search(spec) => spec.search_of(first).start,
+                Job::Run(_) => 0,
+            };
             let pace = Pace::default();
             Ok(Arc::new(PreparedTask {
                 job,
                 stored_spec,
                 objective,
                 series,
+                window,
+                base,
                 study,
                 pace,
             }))
@@ -314,7 +330,7 @@ mod tests {
     #[test]
     fn a_preparation_that_panics_fails_each_trial_with_its_text() {
         let spec = sphere_spec();
-        let objective = guarded(Subject::from(&spec), |_| panic!("no bar at {}", 7));
+        let objective = guarded(Subject::of_trial(&spec, 0), |_| panic!("no bar at {}", 7));
         let study = Study::new(spec.space.clone(), Method::Random, 1).unwrap();
         let signal = SignalCell::default();
         let stop = StopSource::new(&signal, Instant::now() + Duration::from_secs(3600));

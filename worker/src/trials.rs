@@ -225,7 +225,7 @@ impl Batch {
             point,
             outcome,
             duration_ms,
-            window: None,
+            window: self.task.window,
         };
         let bound = self.limits.unrecorded_bytes;
         self.unit.push(ended, document, bound, || self.flush_now())

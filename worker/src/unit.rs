@@ -56,7 +56,10 @@ struct Results {
     unrecorded: u32,
     /// Ended trials that wait for a flush.
     waiting: Vec<EndedTrial>,
-    /// The result document of a run, which is written with its trial.
+    /// Steps of an assessment that are done and not in a flush.
+    steps: u32,
+    /// The result document of a run, which is written with its trial, or that of an assessment, which
+    /// is written with its steps.
     document: Option<serde_json::Value>,
     /// Ended trials since the claim: waiting, in a flush, or recorded.
     ended: u32,
@@ -319,6 +322,18 @@ impl HeldUnit {
         true
     }
 
+    /// Steps of an assessment are done; `document` says how far it has come. False: nobody wants it
+    /// any more.
+    pub(crate) fn assessed(&self, steps: u32, document: serde_json::Value) -> bool {
+        let mut results = self.results();
+        if results.abandoned {
+            return false;
+        }
+        results.steps += steps;
+        results.document = Some(document);
+        true
+    }
+
     // ---- the slot's side ---------------------------------------------------------------------
 
     /// When the running trial must be over, however it is written: `limit` after its start, or
@@ -380,7 +395,7 @@ impl HeldUnit {
     /// What is to be written now, if anything, and about how many bytes it is.
     pub(crate) fn take_flush(&self) -> Option<(UnitFlush, usize)> {
         let mut results = self.results();
-        if results.waiting.is_empty() && results.end.is_none() {
+        if results.waiting.is_empty() && results.steps == 0 && results.end.is_none() {
             return None;
         }
         results.flushing_bytes = results.bytes;
@@ -388,6 +403,7 @@ impl HeldUnit {
             lease: self.lease,
             recorded_before: results.recorded,
             trials: std::mem::take(&mut results.waiting),
+            steps: std::mem::take(&mut results.steps),
             end: results.end.unwrap_or(UnitEnd::Keep),
             result: results.document.take(),
             why: results.why.clone(),
@@ -399,7 +415,7 @@ impl HeldUnit {
     pub(crate) fn flush_recorded(&self, flush: &UnitFlush) {
         let count = u32::try_from(flush.trials.len()).expect("a unit has at most u32 trials");
         let mut results = self.results();
-        results.recorded += count;
+        results.recorded += count + flush.steps;
         results.unrecorded -= count;
         if let Some(history) = self.history.get() {
             history.recorded(&flush.trials);

@@ -116,6 +116,14 @@ async fn derive(
     if let Some(detail) = refusal(&origin, how) {
         return Err(Problem::new(Class::Conflict, detail));
     }
+    let windows = spec.as_search().map_or(0, |search| search.windows().len());
+    if how.copies() && windows > 0 {
+        let detail = format!(
+            "task {id} is a walk-forward of {windows} windows: each of its trials belongs to a window, \
+             and they cannot be taken over; clone it instead"
+        );
+        return Err(Problem::new(Class::Conflict, detail));
+    }
     let pinned = snapshot(state, &origin).await?;
     let workers = state.store.workers().await?;
     let new = new_task(&origin, spec, changes, how, pinned, &workers);
@@ -235,6 +243,9 @@ fn new_task(
             request = with_field(request, "n_trials", json!(total));
             search.n_trials = total;
             planned = search.planned(search.size_limit());
+            if let Some(validated) = &mut search.validation {
+                validated.plan.widen(planned);
+            }
         }
         if how == OriginHow::Extend
             && let Some(reason) = own_rule(origin)
@@ -254,6 +265,8 @@ fn new_task(
         resolved["trials_planned"] = planned.into();
     }
     let n_trials = spec.as_search().map_or(1, |search| search.n_trials);
+    let windows = spec.as_search().map_or(&[][..], TaskSpec::windows);
+    let windows = windows.iter().map(|window| window.trials.clone()).collect();
     NewTask {
         id: TaskId(Uuid::now_v7()),
         kind: origin.kind,
@@ -277,6 +290,8 @@ fn new_task(
         engine: ENGINE.to_owned(),
         submitted_by: None,
         rules,
+        windows,
+        assessed: false,
         origin: Some(Origin {
             task: origin.id,
             how,

@@ -6,7 +6,8 @@ use crate::limits::{
     SERIES_PER_READ,
 };
 use crate::problem::{Class, Problem};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use chrono::NaiveDate;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
@@ -92,6 +93,10 @@ impl Partners {
         } else {
             accepted
         };
+        if accepted.unplanned.is_some() {
+            let days = self.trading_days(store, &accepted).await?;
+            accepted = accepted.planned_over(&days).map_err(Problem::invalid)?;
+        }
         let moves = self.impossible_moves(store, &accepted).await?;
         accepted.warn_of_unadjusted_prices(&moves);
         Ok(accepted)
@@ -160,6 +165,32 @@ impl Partners {
             moves.extend(counted.await?.map_err(unreadable)?);
         }
         Ok(moves)
+    }
+
+    /// The days of a task's period on which any of its symbols trades, ascending.
+    async fn trading_days(
+        &self,
+        store: &dyn Store,
+        accepted: &Accepted,
+    ) -> Result<Vec<NaiveDate>, Problem> {
+        let mut days = BTreeSet::new();
+        let hashes: Vec<[u8; 32]> = accepted.series.values().copied().collect();
+        let (first, last) = accepted.period();
+        for chunk in hashes.chunks(SERIES_PER_READ) {
+            let permit = Arc::clone(&self.threads).acquire_owned().await;
+            let permit = permit.expect(NEVER_CLOSED);
+            let bytes = store.series_bytes(chunk).await?;
+            let found = on_a_thread(move || {
+                let mut found = BTreeSet::new();
+                for bytes in &bytes {
+                    found.extend(BarSeries::from_bytes(bytes)?.trading_days(first, last));
+                }
+                drop(permit);
+                Ok(found)
+            });
+            days.extend(found.await?.map_err(unreadable)?);
+        }
+        Ok(days.into_iter().collect())
     }
 
     fn made_before(&self, key: &Key) -> Option<PartnerAnswer> {

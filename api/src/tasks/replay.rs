@@ -124,6 +124,8 @@ async fn new_task(
         engine: ENGINE.to_owned(),
         submitted_by: None,
         rules: StopRules::default(),
+        windows: Vec::new(),
+        assessed: false,
         origin: None,
         spec: run.to_json(),
     })

@@ -28,7 +28,7 @@ use trialmill_common::draft::{Accepted, Coverage, MarketView, parse_body, strate
 use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::fault::{Fault, Warning};
 use trialmill_common::key::OverQuota;
-use trialmill_common::spec::{MAX_SEED, RunSpec, Spec};
+use trialmill_common::spec::{MAX_SEED, RunSpec, Spec, TaskSpec};
 use trialmill_common::state::TaskId;
 use trialmill_common::worker::DEFAULT_POOL;
 use trialmill_store::rows::{Idempotency, NewTask, SeriesInfo, Submitted, TaskRow, WorkerRow};
@@ -310,10 +310,13 @@ fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
         warnings,
         series,
         pairing: _,
+        unplanned: _,
     } = accepted;
     resolved[TARGET] = std::env::consts::ARCH.into();
     let warnings = with_worker_warning(warnings, spec.strategy_name(), workers);
     let rules = spec.as_search().map(|search| search.stop);
+    let windows = spec.as_search().map_or(&[][..], TaskSpec::windows);
+    let windows = windows.iter().map(|window| window.trials.clone()).collect();
     let (seed, n_trials, parallelism, direction, timeout) = match &spec {
         Spec::Search(search) => (
             search.seed,
@@ -353,6 +356,8 @@ fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
         engine: ENGINE.to_owned(),
         submitted_by: None,
         rules: rules.unwrap_or_default(),
+        windows,
+        assessed: false,
         origin: None,
         spec: spec.to_json(),
     }

@@ -131,6 +131,7 @@ async fn complete(service: &Service, path: &str, metrics: &[(&str, Result<f64, &
         lease: claim.lease,
         recorded_before: 0,
         trials: vec![trial],
+        steps: 0,
         end: UnitEnd::Close,
         result: None,
         why: None,

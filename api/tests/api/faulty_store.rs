@@ -96,7 +96,7 @@ gated! {
     trials(id: TaskId, filter: TrialFilter) -> Vec<TrialRow>;
     trial(id: TaskId, number: u32) -> Option<TrialRow>;
     running_trials(id: TaskId) -> Vec<RunningRow>;
-    history(id: TaskId, after: i64) -> HistoryPage;
+    history(id: TaskId, after: i64, numbers: std::ops::Range<u32>) -> HistoryPage;
     run_result(id: TaskId) -> Option<serde_json::Value>;
     events(id: TaskId, after: i64, limit: u32) -> Vec<EventRow>;
     last_events(ids: &[TaskId]) -> BTreeMap<TaskId, i64>;

@@ -58,6 +58,7 @@ async fn finish(service: &Service, path: &str, result: &Value) {
         lease: claim.lease,
         recorded_before: 0,
         trials: vec![trial],
+        steps: 0,
         end: UnitEnd::Close,
         result: Some(result.clone()),
         why: None,

@@ -308,6 +308,7 @@ impl Holder {
             lease: self.claim.lease,
             recorded_before: self.recorded,
             trials: trials.collect(),
+            steps: 0,
             end: if close { UnitEnd::Close } else { UnitEnd::Keep },
             result: None,
             why: None,

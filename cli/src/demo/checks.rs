@@ -55,7 +55,7 @@ pub async fn check(found: &Found) -> Result<Checks, Failure> {
     let spec = TaskSpec::from_json(&found.task.spec).map_err(|e| Failure::reason(e.to_string()))?;
     let spec = Arc::new(spec);
     let series = pinned_bars(found).await?;
-    let objective = Objective::prepare(Subject::from(&*spec), series.clone());
+    let objective = Objective::prepare(Subject::of_trial(&spec, 0), series.clone());
 
     let point = spec
         .space

@@ -241,14 +241,20 @@ pub(super) fn pin(
 }
 
 impl Accepted {
+    /// The first and last day that are traded.
+    #[must_use]
+    pub fn period(&self) -> (NaiveDate, NaiveDate) {
+        match &self.spec {
+            Spec::Search(spec) => (spec.start_date, spec.end_date),
+            Spec::Run(spec) => (spec.start_date, spec.end_date),
+        }
+    }
+
     /// The days whose prices the task depends on: the period that is traded, and for pairs that on
     /// which their partners were chosen too.
     #[must_use]
     pub fn priced_days(&self) -> (NaiveDate, NaiveDate) {
-        let (start, end) = match &self.spec {
-            Spec::Search(spec) => (spec.start_date, spec.end_date),
-            Spec::Run(spec) => (spec.start_date, spec.end_date),
-        };
+        let (start, end) = self.period();
         if self.is_paired() {
             (Formation::before(start).from, end)
         } else {

@@ -134,6 +134,7 @@ pub(super) fn check(
         warnings,
         series,
         pairing,
+        unplanned: None,
     })
 }
 

@@ -13,6 +13,7 @@ use super::{
 use crate::objective::{FUNCTION_METRIC, TestFunction};
 use crate::spec::{BacktestSettings, MAX_SEED, MAX_TRIALS};
 use crate::state::{Priority, TaskKind};
+use crate::validation::{Validation, WindowKind};
 use serde_json::{Map, Value, json};
 use trialmill_backtest::bars::MAX_SYMBOL_BYTES;
 use trialmill_backtest::config::{BacktestConfig, ConfigFault};
@@ -309,11 +310,7 @@ fn property(name: &str) -> Value {
                             one is infeasible. The default of a test function is []",
         }),
         "pruner" => only("none", "trials are not stopped early"),
-        "validation" => json!({
-            "type": ["object", "null"], "required": ["method"], "additionalProperties": false,
-            "properties": {"method": {"type": "string", "enum": ["none"]}},
-            "default": {"method": "none"}, "description": "how results are validated",
-        }),
+        "validation" => validation(),
         "stop" => json!({
             "type": ["object", "null"], "additionalProperties": false,
             "properties": {
@@ -370,6 +367,53 @@ fn only(name: &str, description: &str) -> Value {
     json!({
         "type": ["string", "null"], "enum": [name, null], "default": name,
         "description": description,
+    })
+}
+
+/// What judges a search besides the days that it was run on (docs/validation.md).
+fn validation() -> Value {
+    let length = |description: &str| {
+        json!({
+            "type": ["string", "null"], "pattern": "^[1-9][0-9]*(mo|y|w|d)$",
+            "description": description,
+        })
+    };
+    let methods: Vec<&str> = Validation::METHODS
+        .into_iter()
+        .filter(|method| *method != "cross_validation")
+        .collect();
+    json!({
+        "type": ["object", "null"], "required": ["method"], "additionalProperties": false,
+        "properties": {
+            "method": {"type": "string", "enum": methods},
+            "length": length("holdout: length of the last stretch, which no trial sees"),
+            "window": {
+                "type": ["string", "null"], "enum": with_null(&WindowKind::ALL.map(WindowKind::name)),
+                "default": WindowKind::Rolling.name(),
+                "description": "walk_forward: whether training windows move or grow",
+            },
+            "train": length("walk_forward: length of the (first) training window"),
+            "test": length("walk_forward: length of each test window"),
+            "step": length("walk_forward: from one test window to the next; that of test"),
+            "embargo": {
+                "type": ["string", "null"], "pattern": "^[0-9]+d$", "default": "0d",
+                "description": "trading days dropped before what is judged",
+            },
+            "holdout": length("walk_forward: a last stretch that no window touches"),
+            "selection": {
+                "type": ["object", "null"], "additionalProperties": false,
+                "properties": {
+                    "metric": {"type": ["string", "null"]},
+                    "subject_to": {
+                        "type": ["array", "null"], "maxItems": MAX_CONSTRAINTS,
+                        "items": {"type": "string"}, "default": [],
+                    },
+                },
+                "description": "walk_forward: which trial of a window is tested; the best by the \
+                                objective",
+            },
+        },
+        "default": {"method": "none"}, "description": "what judges the search besides its own days",
     })
 }
 

@@ -5,12 +5,14 @@ use super::node::{Node, Object};
 use super::request::Request;
 use super::{
     Accepted, DEFAULT_TRIAL, DEFAULT_TRIAL_TIMEOUT, DEFAULT_TRIALS, MAX_PARALLELISM,
-    MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, Subject, Surroundings, aims, book, market,
-    pairing, parameters, points, read_labels, read_priority, read_time, subject, warn_of_no_worker,
+    MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, Subject, Surroundings, Unplanned, aims,
+    book, market, pairing, parameters, points, read_labels, read_priority, read_time, subject,
+    validation, warn_of_no_worker,
 };
 use crate::fault::Fault;
 use crate::protocol::StopRules;
-use crate::spec::{MAX_SEED, MAX_TRIALS, Spec, TaskSpec};
+use crate::spec::{MAX_SEED, MAX_TRIALS, Spec, Target, TaskSpec};
+use crate::validation::Validation;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use trialmill_search::Method;
@@ -55,7 +57,6 @@ const LATER_PRUNERS: [&str; 5] = [
     "successive_halving",
     "asha",
 ];
-const LATER_VALIDATIONS: [&str; 3] = ["holdout", "cross_validation", "walk_forward"];
 
 /// Checks a search.
 pub(super) fn check(
@@ -158,6 +159,7 @@ pub(super) fn check(
     let result_constraints = aims::result_constraints(&result_constraints, subject, found);
     unbuilt(request, found);
     let stop = read_stop(request, found);
+    let unplanned = read_validation(request, objective.as_ref(), is_function, &stop, found);
     let priority = read_priority(&priority, found);
     let not_before = read_time(&not_before, found);
     let labels = read_labels(&labels, found);
@@ -228,7 +230,12 @@ pub(super) fn check(
     };
     let size = spec.size_limit();
     let planned = spec.planned(size);
-    if planned < spec.n_trials {
+    // Whether the points fit into the trials of each window is seen when there are windows.
+    let is_one_search = unplanned
+        .as_ref()
+        .is_none_or(|unplanned| !matches!(unplanned.method, Validation::WalkForward(_)));
+    let size = size.filter(|_| is_one_search);
+    if is_one_search && planned < spec.n_trials {
         let detail = format!(
             "the space has {planned} points, fewer than the {} trials asked for; each is visited \
              once",
@@ -265,6 +272,7 @@ pub(super) fn check(
         warnings,
         series,
         pairing,
+        unplanned,
     })
 }
 
@@ -348,18 +356,33 @@ fn unbuilt(request: &Request<'_>, findings: &mut Findings) {
     request
         .field("pruner", findings)
         .one_of(&["none"], &LATER_PRUNERS, findings);
-    let validation = request.field("validation", findings);
-    if validation.value.is_some()
-        && let Some(validation) = validation.open_object(findings)
-    {
-        let method = validation.field("method").required(findings);
-        if method
-            .one_of(&["none"], &LATER_VALIDATIONS, findings)
-            .is_some()
-        {
-            validation.only(&["method"], findings);
+}
+
+/// Reads `validation`: what judges the search. Nothing where it is none.
+fn read_validation(
+    request: &Request<'_>,
+    objective: Option<&Target>,
+    of_function: bool,
+    stop: &StopRules,
+    findings: &mut Findings,
+) -> Option<Unplanned> {
+    let node = request.field("validation", findings);
+    let method = validation::read(&node, objective, of_function, findings)?;
+    match &method {
+        Validation::None => return None,
+        Validation::CrossValidation { .. } => {
+            node.not_built("cross_validation", "walk_forward or holdout", findings);
         }
+        Validation::WalkForward(_) if !stop.is_empty() => {
+            let detail = "a walk-forward has no rules of its own to end by: each window is searched \
+                          to its end; leave stop out, or use fewer trials";
+            let stop = request.field("stop", findings);
+            findings.fault(stop.fault("not_with_walk_forward", detail));
+        }
+        Validation::WalkForward(_) | Validation::Holdout { .. } => {}
     }
+    let pointer = node.pointer;
+    Some(Unplanned { method, pointer })
 }
 
 /// Reads `stop`: when the search ends itself.

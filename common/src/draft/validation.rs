@@ -168,7 +168,7 @@ pub fn check_validation(
 }
 
 /// Reads `validation`; absent, it is none. Nothing where it has a fault.
-fn read(
+pub(super) fn read(
     node: &Node<'_>,
     objective: Option<&Target>,
     of_function: bool,

@@ -4,8 +4,10 @@
 //! of it: a lease is live or expired, and [`Board::expire`] is the clock.
 
 use super::unable::Unable;
-use super::{Control, Derivation, Effects, Event, Ledger, NewUnit, NotAllowed, Plan, Rest, Tally};
-use crate::state::{StopReason, UnitState};
+use super::{
+    Closed, Control, Derivation, Effects, Event, Ledger, NewUnit, NotAllowed, Plan, Rest, Tally,
+};
+use crate::state::{StopReason, UnitKind, UnitState};
 use std::collections::BTreeMap;
 
 /// The right to write a unit's results.
@@ -20,6 +22,8 @@ pub struct LeaseToken {
 /// A unit of the model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Unit {
+    /// What it is for.
+    pub kind: UnitKind,
     /// First trial number.
     pub first: u32,
     /// Number of trials.
@@ -116,6 +120,8 @@ pub struct Flush {
     pub recorded_before: u32,
     /// The trials that ended, in order, following the recorded ones.
     pub trials: Vec<Tally>,
+    /// Steps of an assessment that were done, after those recorded before; 0 for units of trials.
+    pub steps: u32,
     /// How the unit is left.
     pub end: UnitEnd,
 }
@@ -218,6 +224,7 @@ impl Board {
         };
         for (number, run) in (0..).zip(derived.closed) {
             let unit = Unit {
+                kind: board.ledger.kind,
                 first: run.first,
                 count: run.count,
                 recorded: run.count,
@@ -238,13 +245,14 @@ impl Board {
     fn apply(&mut self, effects: Effects) {
         for NewUnit {
             number,
+            kind,
             first,
             count,
             crashes,
-            ..
         } in effects.units
         {
             let unit = Unit {
+                kind,
                 first,
                 count,
                 recorded: 0,
@@ -304,11 +312,10 @@ impl Board {
     /// Results of several units of this task, in one transaction.
     pub fn record(&mut self, flushes: &[Flush]) -> Vec<Written> {
         // What is written is decided first: a trial of this very flush may end the task.
-        let before = self.ledger.stop_requested.is_some();
         let mut admission = self.ledger.admission();
         let answers: Vec<Answer> = flushes
             .iter()
-            .map(|flush| match self.answer(flush, before) {
+            .map(|flush| match self.answer(flush) {
                 Answer::Write(_) => {
                     let first = flush.recorded_before + self.units[&flush.lease.unit].first;
                     Answer::Write(admission.admit((first..).zip(flush.trials.iter().copied())))
@@ -316,9 +323,9 @@ impl Board {
                 answer => answer,
             })
             .collect();
-        let stopping = before || admission.is_met();
+        let stopping = self.ledger.stop_requested.is_some() || admission.is_met();
         let mut rows: Vec<(u32, Tally)> = Vec::new();
-        let mut closed: Vec<Option<Rest>> = Vec::new();
+        let mut closed: Vec<Closed> = Vec::new();
         let mut written = Vec::with_capacity(flushes.len());
         for (flush, answer) in flushes.iter().zip(answers) {
             written.push(match answer {
@@ -349,14 +356,15 @@ impl Board {
     }
 
     /// What becomes of a flush, but for the task's own rules.
-    fn answer(&self, flush: &Flush, stopping: bool) -> Answer {
+    fn answer(&self, flush: &Flush) -> Answer {
         let Some(unit) = self.units.get(&flush.lease.unit) else {
             return Answer::Fenced;
         };
         if unit.token != flush.lease.token {
             return Answer::Fenced;
         }
-        let after = flush.recorded_before + length(&flush.trials);
+        let after = flush.recorded_before + length(&flush.trials) + flush.steps;
+        let stopping = self.ledger.closes_units(unit.kind);
         match unit.state {
             UnitState::Closed if unit.recorded == after && end(flush, stopping).closes() => {
                 Answer::Repeated
@@ -376,7 +384,7 @@ impl Board {
         admitted: usize,
         stopping: bool,
         rows: &mut Vec<(u32, Tally)>,
-        closed: &mut Vec<Option<Rest>>,
+        closed: &mut Vec<Closed>,
     ) -> Written {
         let cut = admitted < flush.trials.len();
         let end = if cut {
@@ -389,9 +397,9 @@ impl Board {
         let first = unit.first + unit.recorded;
         let trials = &flush.trials[..admitted];
         rows.extend((first..).zip(trials.iter().copied()));
-        unit.recorded += length(trials);
+        unit.recorded += length(trials) + flush.steps;
         unit.expired = false;
-        if admitted > 0 {
+        if admitted > 0 || flush.steps > 0 {
             unit.unable = Unable::default();
             unit.announced = false;
         }
@@ -405,7 +413,10 @@ impl Board {
                     count: left,
                     crashes: unit.crashes,
                 };
-                closed.push((left > 0).then_some(rest));
+                closed.push(Closed {
+                    first: unit.first,
+                    rest: (left > 0).then_some(rest),
+                });
             }
             UnitEnd::HandBack | UnitEnd::Isolate | UnitEnd::Unable | UnitEnd::OtherBuild => {
                 unit.state = UnitState::Queued;
@@ -592,6 +603,7 @@ impl Board {
         let mut best: Option<(u32, f64)> = None;
         for (number, tally) in &self.trials {
             if let Tally::Value(value) = tally
+                && *number >= ledger.best_from()
                 && best.is_none_or(|(_, b)| ledger.direction.better(*value, b))
             {
                 best = Some((*number, *value));
@@ -605,7 +617,8 @@ impl Board {
         // Copied trials of units that lie ahead.
         let mut beyond = 0;
         let copied = &ledger.copied;
-        for (number, unit) in &self.units {
+        let of_trials = |(_, unit): &(&u32, &Unit)| unit.kind != UnitKind::Assess;
+        for (number, unit) in self.units.iter().filter(of_trials) {
             let ahead = (copied.passed_units..copied.units).contains(number);
             say(
                 ahead && unit.first <= ledger.next_number,
@@ -634,9 +647,15 @@ impl Board {
                 format!("trial {number} belongs to {count} units"),
             );
         }
-        if ledger.stop_requested.is_none() && !ledger.gave_up {
-            let below = owners.keys().copied().filter(|n| *n < ledger.next_number);
-            let dense = below.eq(0..ledger.next_number);
+        let undisturbed = ledger.stop_requested.is_none() && ledger.searched.is_none();
+        if undisturbed && !ledger.gave_up {
+            let dense = if ledger.windows.is_empty() {
+                let below = owners.keys().copied().filter(|n| *n < ledger.next_number);
+                below.eq(0..ledger.next_number)
+            } else {
+                let handed_out = ledger.windows.iter().flat_map(|w| w.first..w.next);
+                owners.keys().copied().eq(handed_out)
+            };
             say(
                 !dense,
                 format!("numbers below {} are not all owned", ledger.next_number),
@@ -646,11 +665,30 @@ impl Board {
             beyond != copied.trials_ahead(),
             format!("{beyond} copied trials lie ahead"),
         );
+        for window in &ledger.windows {
+            let ended = self.trials.range(window.first..window.end()).count();
+            say(
+                ended != window.ended as usize,
+                format!("{ended} trials of {window:?} have ended"),
+            );
+            let of_window = |u: &&Unit| (window.first..window.end()).contains(&u.first);
+            let open_rows = self.units.values().filter(open).filter(of_window).count();
+            say(
+                undisturbed && !ledger.gave_up && open_rows != window.open as usize,
+                format!("{open_rows} units of {window:?} are open"),
+            );
+        }
+        let assessing = self.units.values().filter(open);
+        let assessing = assessing.filter(|u| u.kind == UnitKind::Assess).count();
+        say(
+            assessing != usize::from(ledger.searched.is_some()),
+            format!("{assessing} open assessments, {:?}", ledger.searched),
+        );
         let met = ledger
             .rules
             .met(ledger.direction, ledger.best, ledger.since_best);
         say(
-            met.is_some() && ledger.stop_requested.is_none(),
+            met.is_some() && ledger.stop_requested.is_none() && ledger.searched.is_none(),
             format!("{met:?} and nobody stopped it"),
         );
         if ledger.state.is_terminal() {

@@ -86,6 +86,18 @@ impl Plan {
         self.windows.last().map_or(0, |window| window.trials.end)
     }
 
+    /// Gives the only window of a plan so many trials: a search that is extended sees the days that it
+    /// saw.
+    ///
+    /// # Panics
+    /// If the plan has several windows: more trials would be other windows' trials.
+    pub fn widen(&mut self, n_trials: u32) {
+        let [window] = self.windows.as_mut_slice() else {
+            panic!("a plan of several windows cannot be widened");
+        };
+        window.trials = 0..n_trials;
+    }
+
     /// The window that a trial belongs to; none for a number beyond the last.
     #[must_use]
     pub fn window_of(&self, number: u32) -> Option<&Window> {

@@ -8,6 +8,7 @@ use crate::pack::{EventRanges, check_kept, unpack_values};
 use crate::rows::{HistoryPage, HistoryRow};
 use deadpool_postgres::Object;
 use futures::TryStreamExt;
+use std::ops::Range;
 use std::pin::pin;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
@@ -25,6 +26,7 @@ pub(super) async fn history(
     client: &mut Object,
     id: TaskId,
     after: i64,
+    numbers: &Range<u32>,
 ) -> Result<HistoryPage, PgError> {
     let running = client.prepare_cached(RUNNING).await?;
     let open_units = client
@@ -49,13 +51,13 @@ pub(super) async fn history(
     }
     let mut ranges = EventRanges::after(after);
     for event in &events {
-        let numbers: Option<Json<Vec<(u32, u32)>>> =
+        let runs: Option<Json<Vec<(u32, u32)>>> =
             event.try_get(1).map_err(|e| StoreError::Unreadable {
                 what: format!("event {} of task {id}", event.get::<_, i64>(0)),
                 why: e.to_string(),
             })?;
-        let numbers = numbers.map_or_else(Vec::new, |numbers| numbers.0);
-        if !ranges.take(event.get(0), &numbers) {
+        let runs = runs.map_or_else(Vec::new, |runs| runs.0);
+        if !ranges.take(event.get(0), &runs, numbers) {
             break;
         }
     }
@@ -69,7 +71,11 @@ pub(super) async fn history(
         trials,
         seq,
         complete,
-        running: running.iter().map(running_row).collect(),
+        running: running
+            .iter()
+            .map(running_row)
+            .filter(|trial| numbers.contains(&trial.number))
+            .collect(),
         open_units: open_units.map_or(0, |row| count(&row, 0)),
     })
 }

@@ -16,12 +16,13 @@ use tokio_postgres::types::Json;
 use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::board::{UnitEnd, Written};
 use trialmill_common::protocol::unable::Unable;
-use trialmill_common::protocol::{Control, NewUnit, Rest};
-use trialmill_common::state::{TaskId, UnitState};
+use trialmill_common::protocol::{Closed, Control, NewUnit, Rest};
+use trialmill_common::state::{TaskId, UnitKind, UnitState};
 use uuid::Uuid;
 
 /// A unit as its row says, locked.
 struct UnitRow {
+    kind: UnitKind,
     state: UnitState,
     token: i64,
     first: u32,
@@ -102,17 +103,21 @@ pub(super) async fn record(
                     columns.truncate(admission.admit(tallies));
                     Answer::Write(unit, columns)
                 }
-                Some(unit) if is_repeated(unit, flush, flush.end.under(before)) => {
-                    Answer::Repeated(unit)
+                Some(unit) => {
+                    let end = flush.end.under(locked.ledger.closes_units(unit.kind));
+                    match is_repeated(unit, flush, end) {
+                        true => Answer::Repeated(unit),
+                        false => Answer::Fenced,
+                    }
                 }
-                _ => Answer::Fenced,
+                None => Answer::Fenced,
             }
         })
         .collect();
     let stopping = before || admission.is_met();
     let mut written = Vec::with_capacity(flushes.len());
     let mut columns: Vec<TrialColumns> = Vec::new();
-    let mut closed: Vec<Option<Rest>> = Vec::new();
+    let mut closed: Vec<Closed> = Vec::new();
     let mut left_units: Vec<i32> = Vec::new();
     let mut changes = UnitChanges::default();
     let mut results: Vec<&serde_json::Value> = Vec::new();
@@ -150,7 +155,8 @@ pub(super) async fn record(
             false => Written::Recorded,
         });
         let number = flush.lease.unit.unit;
-        let after = unit.recorded + u32::try_from(trials.len()).expect("bounded by a unit");
+        let trial_count = u32::try_from(trials.len()).expect("bounded by a unit");
+        let after = unit.recorded + trial_count + flush.steps;
         columns.extend(trials);
         results.extend(&flush.result);
         let left = unit.count - after;
@@ -162,7 +168,10 @@ pub(super) async fn record(
                     count: left,
                     crashes: unit.crashes,
                 };
-                closed.push((left > 0).then_some(rest));
+                closed.push(Closed {
+                    first: unit.first,
+                    rest: (left > 0).then_some(rest),
+                });
                 (UnitState::Closed, 0, 0)
             }
             UnitEnd::HandBack | UnitEnd::Unable | UnitEnd::OtherBuild => (UnitState::Queued, 1, 0),
@@ -172,7 +181,7 @@ pub(super) async fn record(
             left_units.push(int(number));
         }
         // A recorded trial proves that it can be run.
-        let unable = match flush.trials.is_empty() {
+        let unable = match flush.trials.is_empty() && flush.steps == 0 {
             true => unit.unable,
             false => Unable::default(),
         };
@@ -208,7 +217,8 @@ pub(super) async fn record(
     // The event that tells of the trials is the first of this operation.
     let seq = locked.ledger.seq + 1;
     if tallies.is_empty() && closed.is_empty() {
-        // Only leases were renewed or given back: the task's row is as it was.
+        // Leases were renewed or given back, or an assessment went on: the task's row is as it was.
+        insert_result(&tx, task, results.last().copied()).await?;
         tx.commit().await?;
         return Ok(Recorded {
             written,
@@ -252,7 +262,8 @@ fn accepts(unit: &UnitRow, flush: &UnitFlush) -> bool {
 
 /// Whether this very flush was written before, its commit having been unknown to the holder.
 fn is_repeated(unit: &UnitRow, flush: &UnitFlush, end: UnitEnd) -> bool {
-    let after = flush.recorded_before + u32::try_from(flush.trials.len()).unwrap_or(u32::MAX);
+    let trials = u32::try_from(flush.trials.len()).unwrap_or(u32::MAX);
+    let after = (flush.recorded_before + flush.steps).saturating_add(trials);
     let state = match end {
         UnitEnd::Keep => UnitState::Leased,
         UnitEnd::Close | UnitEnd::Split => UnitState::Closed,
@@ -272,7 +283,7 @@ async fn lock_units(
     let statement = tx
         .prepare_cached(
             "select number, state, lease_token, first, count, recorded, crashes, owner, unable,
-                unable_by, unable_by_others
+                unable_by, unable_by_others, kind
              from units
              where task_id = $1 and number = any($2) order by number for no key update",
         )
@@ -289,6 +300,7 @@ async fn lock_units(
                 crashes: count(row, 6),
                 owner: row.get(7),
                 unable: super::units::unable(row, 8),
+                kind: named(row, 11)?,
             };
             Ok((count(row, 0), unit))
         })

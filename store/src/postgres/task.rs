@@ -9,7 +9,7 @@ use std::str::FromStr;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use trialmill_common::protocol::{
-    Best, Copied, Effects, Ledger, MAX_AHEAD, Run, StopRules, unit_kind,
+    Best, Copied, Effects, Ledger, MAX_AHEAD, Run, StopRules, WindowLedger, unit_kind,
 };
 use trialmill_common::state::{TaskId, TaskState};
 
@@ -57,8 +57,8 @@ const LEDGER: &str = "t.state, t.stop_requested, t.stop_reason, t.parallelism, t
     t.n_trials, t.planned, t.next_number, t.next_unit, t.open_units, t.completed, t.pruned,
     t.failed, t.infeasible, t.best_number, t.best_value, t.seq, t.kind, t.adaptive, t.gave_up,
     t.stop_target, t.stop_patience, t.since_best, t.copied_trials, t.copied_units, t.passed_units,
-    t.passed_trials";
-const LEDGER_COLUMNS: usize = 27;
+    t.passed_trials, t.assessed, t.searched";
+const LEDGER_COLUMNS: usize = 29;
 
 fn ledger(row: &Row) -> Result<Ledger, PgError> {
     let best = match (row.get::<_, Option<i32>>(14), row.get::<_, Option<f64>>(15)) {
@@ -100,6 +100,9 @@ fn ledger(row: &Row) -> Result<Ledger, PgError> {
             passed_trials: count(row, 26),
             ahead: VecDeque::new(),
         },
+        windows: Vec::new(),
+        assessed: row.get(27),
+        searched: maybe_named(row, 28)?,
     })
 }
 
@@ -112,13 +115,15 @@ pub(super) struct Locked {
     pub pool: String,
     not_before: Option<chrono::DateTime<chrono::Utc>>,
     was: TaskState,
+    /// The windows as they are stored.
+    windows: Vec<WindowLedger>,
     seq: i64,
 }
 
 /// Locks the row of a task, last in the lock order.
 pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Locked>, PgError> {
     let query = format!(
-        "select {LEDGER}, t.started_at is not null, t.pool, t.not_before from tasks t
+        "select {LEDGER}, t.started_at is not null, t.pool, t.not_before, t.windows from tasks t
          where t.id = $1 for no key update"
     );
     let statement = tx.prepare_cached(&query).await?;
@@ -129,15 +134,87 @@ pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Lock
     if ledger.copied.lies_ahead() {
         ledger.copied.ahead = runs_ahead(tx, id, &ledger.copied).await?;
     }
+    if count(&row, LEDGER_COLUMNS + 3) > 0 {
+        ledger.windows = windows(tx, id).await?;
+    }
     Ok(Some(Locked {
         id,
         started: row.get(LEDGER_COLUMNS),
         pool: row.get(LEDGER_COLUMNS + 1),
         not_before: row.get(LEDGER_COLUMNS + 2),
         was: ledger.state,
+        windows: ledger.windows.clone(),
         seq: ledger.seq,
         ledger,
     }))
+}
+
+/// The searches of a task, in order. Their rows change under the lock of the task's.
+async fn windows(tx: &Transaction<'_>, id: TaskId) -> Result<Vec<WindowLedger>, PgError> {
+    let statement = tx
+        .prepare_cached(
+            "select first, count, next_number, ended, open_units from task_windows
+             where task_id = $1 order by number",
+        )
+        .await?;
+    let rows = tx.query(&statement, &[&id.0]).await?;
+    let window = |row| WindowLedger {
+        first: count(row, 0),
+        count: count(row, 1),
+        next: count(row, 2),
+        ended: count(row, 3),
+        open: count(row, 4),
+    };
+    Ok(rows.iter().map(window).collect())
+}
+
+/// Writes the windows of a new task, and of an old one those that changed.
+pub(super) async fn save_windows(
+    tx: &Transaction<'_>,
+    id: TaskId,
+    before: &[WindowLedger],
+    after: &[WindowLedger],
+) -> Result<(), PgError> {
+    let changed: Vec<(usize, &WindowLedger)> = after
+        .iter()
+        .enumerate()
+        .filter(|(index, window)| before.get(*index) != Some(window))
+        .collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let column = |of: fn(&WindowLedger) -> u32| -> Vec<i32> {
+        changed.iter().map(|(_, window)| int(of(window))).collect()
+    };
+    let numbers: Vec<i32> = changed
+        .iter()
+        .map(|(index, _)| i32::try_from(*index).expect("windows are few"))
+        .collect();
+    let statement = tx
+        .prepare_cached(
+            "insert into task_windows
+                (task_id, number, first, count, next_number, ended, open_units)
+             select $1, n.* from unnest($2::int4[], $3::int4[], $4::int4[], $5::int4[],
+                $6::int4[], $7::int4[]) as n
+             on conflict (task_id, number) do update
+                set next_number = excluded.next_number, ended = excluded.ended,
+                    open_units = excluded.open_units",
+        )
+        .await?;
+    tx.execute(
+        &statement,
+        &[
+            &id.0,
+            &numbers,
+            &column(|w| w.first),
+            &column(|w| w.count),
+            &column(|w| w.next),
+            &column(|w| w.ended),
+            &column(|w| w.open),
+        ],
+    )
+    .await?;
+    Ok(())
 }
 
 /// The next copied runs that lie ahead. Their units never change.
@@ -175,6 +252,7 @@ impl Locked {
     pub async fn save(&self, tx: &Transaction<'_>, effects: &Effects) -> Result<(), PgError> {
         insert_units(tx, self.id, effects, self.not_before).await?;
         insert_events(tx, self.id, self.seq, effects).await?;
+        save_windows(tx, self.id, &self.windows, &self.ledger.windows).await?;
         let l = &self.ledger;
         let ends = l.state.is_terminal() && !self.was.is_terminal();
         let statement = tx
@@ -189,7 +267,7 @@ impl Locked {
                     active_seconds = active_seconds + case when $17 then 0
                         else coalesce(extract(epoch from now() - active_since), 0) end,
                     active_since = case when $17 then coalesce(active_since, now()) end,
-                    since_best = $19, passed_units = $20, passed_trials = $21
+                    since_best = $19, passed_units = $20, passed_trials = $21, searched = $22
                  where id = $1",
             )
             .await?;
@@ -218,6 +296,7 @@ impl Locked {
                 &int(l.since_best),
                 &int(l.copied.passed_units),
                 &int(l.copied.passed_trials),
+                &l.searched.map(|r| r.name()),
             ],
         )
         .await?;
@@ -359,7 +438,9 @@ fn columns_with(long: &str) -> String {
          t.snapshot_id, t.engine, t.created_at, t.started_at, t.completed_at, t.error,
          t.active_seconds + coalesce(extract(epoch from now() - t.active_since), 0)::float8,
          (select count(*) from units u where u.task_id = t.id and u.state = 'leased')::int4,
-         t.origin_task, t.origin_how"
+         t.origin_task, t.origin_how,
+         case when t.searched is not null then (select max(u.recorded) from units u
+            where u.task_id = t.id and u.kind = 'assess') end"
     )
 }
 
@@ -420,6 +501,9 @@ pub(super) fn task_row(row: &Row) -> Result<TaskRow, PgError> {
         error,
         active_seconds: row.get(at(20)),
         leased_units: count(row, at(21)),
+        assessed_percent: row
+            .get::<_, Option<i32>>(at(24))
+            .map(|_| count(row, at(24))),
         origin,
     })
 }

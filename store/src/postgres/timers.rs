@@ -223,7 +223,7 @@ async fn timeouts(client: &mut Object) -> Result<Vec<TaskId>, PgError> {
         .query(
             "select id from tasks
              where timeout_seconds is not null and stop_requested is null
-                and state = 'running'
+                and state = 'running' and searched is null
                 and active_seconds + coalesce(extract(epoch from now() - active_since), 0)
                     > timeout_seconds
              order by id",

@@ -212,7 +212,9 @@ async fn lease_unit(
             and t.state in ('queued', 'running') and t.stop_requested is null
             and (t.not_before is null or t.not_before <= now()) and {guard}
          returning u.lease_token, u.first, u.count, u.recorded, u.crashes, t.state, t.spec,
-            t.snapshot_id, t.kind",
+            t.snapshot_id, t.kind, u.kind, (select w.number from task_windows w
+                where w.task_id = u.task_id
+                    and u.first >= w.first and u.first < w.first + w.count)",
         i32::from(lost)
     );
     let Ok(number) = i32::try_from(unit.unit) else {
@@ -402,6 +404,10 @@ pub(super) async fn claim(
         recorded,
         crashes: count(&row, 4),
         kind: task::named(&row, 8)?,
+        unit_kind: task::named(&row, 9)?,
+        window: row
+            .get::<_, Option<i32>>(10)
+            .and_then(|number| u16::try_from(number).ok()),
         spec: row.get::<_, Json<serde_json::Value>>(6).0,
         snapshot: snapshot.and_then(|bytes| bytes.try_into().ok()),
         announced: announced

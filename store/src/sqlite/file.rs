@@ -7,6 +7,7 @@ use crate::migrate::{self, on_sqlite};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
+use trialmill_common::protocol::Closed;
 
 /// How long a starting process waits for the one before it to let go of the file.
 const HANDOVER: Duration = Duration::from_secs(1);
@@ -95,13 +96,19 @@ fn void_leases(tx: &Tx) -> Result<(), StoreError> {
         };
         if head.ledger.stop_requested.is_some() {
             // Nobody may claim a unit of a task that is ending: handing it back closes it.
-            let closed = tx.connection.execute(
-                "update units set state = 'closed', lease_token = lease_token + 1, owner = null,
-                    lease_until = null
-                 where task_id = ?1 and state = 'leased'",
-                [task.to_string()],
-            )?;
-            let effects = head.ledger.recorded(&[], &vec![None; closed], 0);
+            let closed: Vec<Closed> = tx
+                .connection
+                .prepare(
+                    "update units set state = 'closed', lease_token = lease_token + 1,
+                        owner = null, lease_until = null
+                     where task_id = ?1 and state = 'leased' returning first",
+                )?
+                .query_map([task.to_string()], |row| {
+                    let (first, rest) = (row.get(0)?, None);
+                    Ok(Closed { first, rest })
+                })?
+                .collect::<Result<_, _>>()?;
+            let effects = head.ledger.recorded(&[], &closed, 0);
             tx.connection.execute(
                 "delete from running_trials where task_id = ?1",
                 [task.to_string()],

@@ -9,11 +9,12 @@ use rusqlite::{named_params, params};
 use std::time::Duration;
 use trialmill_common::protocol::board::{UnitEnd, Written};
 use trialmill_common::protocol::unable::{OTHER_BUILD_PAUSE, Unable};
-use trialmill_common::protocol::{Control, Effects, Rest, Tally};
-use trialmill_common::state::{TaskId, UnitState, WorkerId};
+use trialmill_common::protocol::{Closed, Control, Effects, Ledger, Rest, Tally};
+use trialmill_common::state::{TaskId, UnitKind, UnitState, WorkerId};
 
 /// The columns of a unit that guard a write.
 struct Unit {
+    kind: UnitKind,
     first: u32,
     count: u32,
     recorded: u32,
@@ -28,7 +29,7 @@ struct Unit {
 #[derive(Default)]
 struct Sum {
     tallies: Vec<(u32, Tally)>,
-    closed: Vec<(u32, Option<Rest>)>,
+    closed: Vec<(u32, Closed)>,
 }
 
 /// Records results of several units of `task` and leaves each unit as told.
@@ -46,7 +47,7 @@ pub(super) fn record(tx: &Tx, task: TaskId, flushes: &[UnitFlush]) -> Result<Rec
     let mut admission = head.ledger.admission();
     let mut answers = Vec::with_capacity(flushes.len());
     for flush in flushes {
-        let mut answer = answer(tx, task, flush, flush.end.under(before))?;
+        let mut answer = answer(tx, task, flush, &head.ledger)?;
         if let Answer::Write(_, columns) = &mut answer {
             let tallies = columns.iter().map(|c| (c.number, c.tally()));
             let admitted = admission.admit(tallies);
@@ -63,8 +64,8 @@ pub(super) fn record(tx: &Tx, task: TaskId, flushes: &[UnitFlush]) -> Result<Rec
             Answer::Fenced => Written::Fenced,
             Answer::Repeated(unit) => {
                 if flush.end == UnitEnd::Keep {
-                    let after = flush.recorded_before + length(flush.trials.len());
-                    leave_unit(tx, flush, &unit, UnitEnd::Keep, after)?;
+                    // Nothing but the lease: a flush renews it, the first time and the second.
+                    keep(tx, flush, unit.recorded)?;
                 }
                 Written::Recorded
             }
@@ -73,21 +74,21 @@ pub(super) fn record(tx: &Tx, task: TaskId, flushes: &[UnitFlush]) -> Result<Rec
             }
         });
     }
-    let rests: Vec<Option<Rest>> = sum.closed.iter().map(|(_, rest)| *rest).collect();
-    let live_slots = if rests.is_empty() {
+    let closed: Vec<Closed> = sum.closed.iter().map(|(_, closed)| *closed).collect();
+    let live_slots = if closed.is_empty() {
         0
     } else {
         workers::live_slots(tx, &head.pool)?
     };
-    let mut effects = head.ledger.recorded(&sum.tallies, &rests, live_slots);
+    let mut effects = head.ledger.recorded(&sum.tallies, &closed, live_slots);
     if effects.withdraws {
         let voided = tasks::void_queued(tx, task)?;
         head.ledger.withdrawn(voided, &mut effects);
     }
-    if !sum.tallies.is_empty() || !rests.is_empty() {
+    if !sum.tallies.is_empty() || !closed.is_empty() {
         tasks::save(tx, task, &head, &effects)?;
-        for (unit, rest) in &sum.closed {
-            leave_announced(tx, task, *unit, *rest, &effects)?;
+        for (unit, closed) in &sum.closed {
+            leave_announced(tx, task, *unit, closed.rest, &effects)?;
         }
     }
     Ok(Recorded {
@@ -109,8 +110,8 @@ fn length(trials: usize) -> u32 {
     u32::try_from(trials).expect("a unit has at most u32 trials")
 }
 
-/// What becomes of a flush that leaves its unit as `end`, but for the task's own rules.
-fn answer(tx: &Tx, task: TaskId, flush: &UnitFlush, end: UnitEnd) -> Result<Answer, StoreError> {
+/// What becomes of a flush, but for the task's own rules.
+fn answer(tx: &Tx, task: TaskId, flush: &UnitFlush, ledger: &Ledger) -> Result<Answer, StoreError> {
     if flush.lease.unit.task != task {
         return Ok(Answer::Fenced);
     }
@@ -120,7 +121,8 @@ fn answer(tx: &Tx, task: TaskId, flush: &UnitFlush, end: UnitEnd) -> Result<Answ
     if unit.token != flush.lease.token {
         return Ok(Answer::Fenced);
     }
-    let after = flush.recorded_before + length(flush.trials.len());
+    let after = flush.recorded_before + length(flush.trials.len()) + flush.steps;
+    let end = flush.end.under(ledger.closes_units(unit.kind));
     Ok(match unit.state {
         UnitState::Closed if end.closes() && unit.recorded == after => Answer::Repeated(unit),
         UnitState::Leased if unit.recorded == flush.recorded_before => {
@@ -151,7 +153,7 @@ fn write(
     } else {
         flush.end.under(stopping)
     };
-    let after = unit.recorded + length(admitted.len());
+    let after = unit.recorded + length(admitted.len()) + flush.steps;
     insert_trials(tx, flush.lease.unit.task, admitted, seq, &mut sum.tallies)?;
     if let Some(result) = &flush.result {
         insert_result(tx, flush.lease.unit.task, result)?;
@@ -163,8 +165,13 @@ fn write(
             count: unit.count - after,
             crashes: unit.crashes,
         };
-        sum.closed
-            .push((flush.lease.unit.unit, (rest.count > 0).then_some(rest)));
+        sum.closed.push((
+            flush.lease.unit.unit,
+            Closed {
+                first: unit.first,
+                rest: (rest.count > 0).then_some(rest),
+            },
+        ));
     }
     Ok(if cut {
         Written::Ended
@@ -175,7 +182,7 @@ fn write(
 
 fn read_unit(tx: &Tx, flush: &UnitFlush) -> Result<Option<Unit>, StoreError> {
     let mut statement = tx.connection.prepare_cached(
-        "select first, count, recorded, crashes, state, lease_token, owner, unable, unable_by,
+        "select kind, first, count, recorded, crashes, state, lease_token, owner, unable, unable_by,
             unable_by_others
          from units
          where task_id = ?1 and number = ?2",
@@ -186,6 +193,7 @@ fn read_unit(tx: &Tx, flush: &UnitFlush) -> Result<Option<Unit>, StoreError> {
         return Ok(None);
     };
     Ok(Some(Unit {
+        kind: super::columns::named(row, "kind")?,
         first: row.get("first")?,
         count: row.get("count")?,
         recorded: row.get("recorded")?,
@@ -252,6 +260,22 @@ fn insert_result(tx: &Tx, task: TaskId, result: &serde_json::Value) -> Result<()
     Ok(())
 }
 
+/// Writes how many trials are recorded of a unit whose lease goes on.
+fn keep(tx: &Tx, flush: &UnitFlush, recorded: u32) -> Result<(), StoreError> {
+    tx.connection
+        .prepare_cached(
+            "update units set recorded = ?3, lease_until = ?4
+             where task_id = ?1 and number = ?2",
+        )?
+        .execute(params![
+            flush.lease.unit.task.to_string(),
+            flush.lease.unit.unit,
+            recorded,
+            tx.now.saturating_add(tx.lease)
+        ])?;
+    Ok(())
+}
+
 /// Writes how many trials are recorded and how the unit is left.
 fn leave_unit(
     tx: &Tx,
@@ -271,18 +295,7 @@ fn leave_unit(
         }
     };
     match end {
-        UnitEnd::Keep => tx
-            .connection
-            .prepare_cached(
-                "update units set recorded = ?3, lease_until = ?4
-                 where task_id = ?1 and number = ?2",
-            )?
-            .execute(params![
-                task,
-                unit.unit,
-                after,
-                tx.now.saturating_add(tx.lease)
-            ])?,
+        UnitEnd::Keep => return keep(tx, flush, after),
         UnitEnd::Close | UnitEnd::Split => tx
             .connection
             .prepare_cached(
@@ -319,7 +332,7 @@ fn leave_unable(
     row: &Unit,
     end: UnitEnd,
 ) -> Result<Unable<WorkerId>, StoreError> {
-    let progress = !flush.trials.is_empty();
+    let progress = !flush.trials.is_empty() || flush.steps > 0;
     let before = if progress {
         Unable::default()
     } else {

@@ -21,7 +21,10 @@ pub(super) fn claim(tx: &Tx, unit: UnitRef, worker: WorkerId) -> Result<Option<C
     let task = unit.task.to_string();
     let mut statement = tx.connection.prepare_cached(
         "select u.first, u.count, u.recorded, u.crashes, u.lease_token, u.state,
-            u.owner, u.unable, u.unable_by, u.unable_by_others, t.spec, t.snapshot_id, t.kind
+            u.owner, u.unable, u.unable_by, u.unable_by_others, t.spec, t.snapshot_id, t.kind,
+            u.kind as unit_kind, (select w.number from task_windows w
+                where w.task_id = u.task_id
+                    and u.first >= w.first and u.first < w.first + w.count) as window_number
          from units u join tasks t on t.id = u.task_id
          where u.task_id = ?1 and u.number = ?2
             and (u.state = 'queued' or (u.state = 'leased' and u.lease_until <= ?3))
@@ -72,6 +75,8 @@ pub(super) fn claim(tx: &Tx, unit: UnitRef, worker: WorkerId) -> Result<Option<C
         recorded,
         crashes,
         kind: named(row, "kind")?,
+        unit_kind: named(row, "unit_kind")?,
+        window: row.get("window_number")?,
         spec: json(row, "spec")?,
         snapshot: maybe_hash(row, "snapshot_id")?,
         announced: announced(tx, unit)?,

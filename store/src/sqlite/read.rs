@@ -15,10 +15,13 @@ use crate::rows::{
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, Row, params};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use trialmill_common::state::{TaskId, TaskState, TrialEnd};
 
 const TASK_COLUMNS: &str = "t.*, (select count(*) from units u
-    where u.task_id = t.id and u.state = 'leased') as leased_units";
+    where u.task_id = t.id and u.state = 'leased') as leased_units,
+    iif(t.searched is null, null, (select max(u.recorded) from units u
+        where u.task_id = t.id and u.kind = 'assess')) as assessed_percent";
 
 fn task_row(tx: &Tx, row: &Row) -> Result<TaskRow, StoreError> {
     let active_since: Option<i64> = row.get("active_since")?;
@@ -36,6 +39,7 @@ fn task_row(tx: &Tx, row: &Row) -> Result<TaskRow, StoreError> {
         warnings: json(row, "warnings")?,
         seed: row.get::<_, i64>("seed")?.cast_unsigned(),
         ledger: tasks::ledger(row)?,
+        assessed_percent: row.get("assessed_percent")?,
         leased_units: row.get("leased_units")?,
         active_seconds: active + active_since.map_or(0.0, |since| seconds(since, tx.now)),
         timeout: row.get("timeout_seconds")?,
@@ -199,8 +203,14 @@ pub(super) fn run_result(tx: &Tx, id: TaskId) -> Result<Option<serde_json::Value
 }
 
 /// What a sampler may know after an event: one page, in one transaction.
-pub(super) fn history(tx: &Tx, id: TaskId, after: i64) -> Result<HistoryPage, StoreError> {
-    let running = running_trials(tx, id)?;
+pub(super) fn history(
+    tx: &Tx,
+    id: TaskId,
+    after: i64,
+    numbers: &Range<u32>,
+) -> Result<HistoryPage, StoreError> {
+    let mut running = running_trials(tx, id)?;
+    running.retain(|trial| numbers.contains(&trial.number));
     let task: Option<(u32, i64)> = tx
         .connection
         .prepare_cached("select open_units, events_from from tasks where id = ?1")?
@@ -216,8 +226,8 @@ pub(super) fn history(tx: &Tx, id: TaskId, after: i64) -> Result<HistoryPage, St
     )?;
     let mut rows = events.query(params![id.to_string(), after])?;
     while let Some(row) = rows.next()? {
-        let numbers: Vec<(u32, u32)> = maybe_json(row, "numbers")?.unwrap_or_default();
-        if !ranges.take(row.get("seq")?, &numbers) {
+        let runs: Vec<(u32, u32)> = maybe_json(row, "numbers")?.unwrap_or_default();
+        if !ranges.take(row.get("seq")?, &runs, numbers) {
             break;
         }
     }

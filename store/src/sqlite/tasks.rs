@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, Row, named_params, params};
 use std::collections::{BTreeMap, VecDeque};
 use trialmill_common::key::Quota;
 use trialmill_common::protocol::{
-    Best, Copied, Effects, Ledger, MAX_AHEAD, NotAllowed, Run, StopRules, unit_kind,
+    Best, Copied, Effects, Ledger, MAX_AHEAD, NotAllowed, Run, StopRules, WindowLedger, unit_kind,
 };
 use trialmill_common::state::{StopReason, TaskId, TaskState};
 
@@ -22,6 +22,8 @@ pub(super) struct Head {
     /// Whether a unit was ever claimed.
     pub started: bool,
     was: TaskState,
+    /// The windows as they are stored.
+    windows: Vec<WindowLedger>,
     started_at: Option<i64>,
     active_seconds: f64,
     active_since: Option<i64>,
@@ -41,8 +43,12 @@ pub(super) fn head(tx: &Tx, id: TaskId) -> Result<Option<Head>, StoreError> {
     if ledger.copied.lies_ahead() {
         ledger.copied.ahead = runs_ahead(tx, id, &ledger.copied)?;
     }
+    if row.get::<_, u32>("windows")? > 0 {
+        ledger.windows = windows(tx, id)?;
+    }
     let started_at: Option<i64> = row.get("started_at")?;
     Ok(Some(Head {
+        windows: ledger.windows.clone(),
         pool: row.get("pool")?,
         started: started_at.is_some(),
         was: ledger.state,
@@ -70,6 +76,55 @@ fn runs_ahead(tx: &Tx, id: TaskId, copied: &Copied) -> Result<VecDeque<Run>, Sto
         });
     }
     Ok(runs)
+}
+
+/// The searches of a task, in order.
+fn windows(tx: &Tx, id: TaskId) -> Result<Vec<WindowLedger>, StoreError> {
+    let mut statement = tx.connection.prepare_cached(
+        "select first, count, next_number, ended, open_units from task_windows
+         where task_id = ?1 order by number",
+    )?;
+    let mut rows = statement.query([id.to_string()])?;
+    let mut windows = Vec::new();
+    while let Some(row) = rows.next()? {
+        windows.push(WindowLedger {
+            first: row.get("first")?,
+            count: row.get("count")?,
+            next: row.get("next_number")?,
+            ended: row.get("ended")?,
+            open: row.get("open_units")?,
+        });
+    }
+    Ok(windows)
+}
+
+/// Writes the windows of a new task, and of an old one those that changed.
+fn save_windows(
+    tx: &Tx,
+    id: TaskId,
+    before: &[WindowLedger],
+    after: &[WindowLedger],
+) -> Result<(), StoreError> {
+    let mut insert = tx.connection.prepare_cached(
+        "insert into task_windows (task_id, number, first, count, next_number, ended, open_units)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         on conflict (task_id, number) do update set next_number = excluded.next_number,
+            ended = excluded.ended, open_units = excluded.open_units",
+    )?;
+    for (index, window) in after.iter().enumerate() {
+        if before.get(index) != Some(window) {
+            insert.execute(params![
+                id.to_string(),
+                u32::try_from(index).expect("windows are few"),
+                window.first,
+                window.count,
+                window.next,
+                window.ended,
+                window.open
+            ])?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads the ledger out of a row of `tasks`.
@@ -110,6 +165,9 @@ pub(super) fn ledger(row: &Row) -> Result<Ledger, StoreError> {
             passed_trials: row.get("passed_trials")?,
             ahead: VecDeque::new(),
         },
+        windows: Vec::new(),
+        assessed: row.get("assessed")?,
+        searched: maybe_named(row, "searched")?,
     })
 }
 
@@ -143,7 +201,8 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
                 active_seconds = :active_seconds, active_since = :active_since,
                 completed_at = coalesce(completed_at, :completed_at),
                 error = coalesce(error, :error), since_best = :since_best,
-                passed_units = :passed_units, passed_trials = :passed_trials
+                passed_units = :passed_units, passed_trials = :passed_trials,
+                searched = :searched
              where id = :id",
         )?
         .execute(named_params! {
@@ -169,6 +228,7 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
             ":since_best": ledger.since_best,
             ":passed_units": ledger.copied.passed_units,
             ":passed_trials": ledger.copied.passed_trials,
+            ":searched": ledger.searched.map(StopReason::name),
             ":id": id.to_string(),
         })?;
     if ended {
@@ -176,6 +236,7 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
             .prepare_cached("delete from running_trials where task_id = ?1")?
             .execute([id.to_string()])?;
     }
+    save_windows(tx, id, &head.windows, &ledger.windows)?;
     let due = head.not_before.unwrap_or(tx.now).max(tx.now);
     append(tx, id, ledger.seq, effects, due)
 }
@@ -288,6 +349,7 @@ pub(super) fn submit(
         None => {
             let (ledger, effects) = Ledger::submitted(task.plan(), live_slots);
             insert(tx, task, snapshot, &ledger)?;
+            save_windows(tx, task.id, &[], &ledger.windows)?;
             let not_before = task
                 .not_before
                 .map_or(tx.now, |time| time.timestamp_micros());
@@ -343,12 +405,13 @@ fn insert(
                 resolved, warnings, seed, priority, not_before, timeout_seconds, snapshot_id,
                 engine, submitted_by, state, parallelism, direction, n_trials, planned,
                 next_number, next_unit, open_units, seq, adaptive, created_at, stop_target,
-                stop_patience, origin_task, origin_how)
+                stop_patience, origin_task, origin_how, windows, assessed)
              values (:id, :kind, :name, :strategy, :stock_codes, :pool, :request, :spec,
                 :resolved, :warnings, :seed, :priority, :not_before, :timeout_seconds,
                 :snapshot_id, :engine, :submitted_by, :state, :parallelism, :direction,
                 :n_trials, :planned, :next_number, :next_unit, :open_units, :seq, :adaptive,
-                :created_at, :stop_target, :stop_patience, :origin_task, :origin_how)",
+                :created_at, :stop_target, :stop_patience, :origin_task, :origin_how,
+                :windows, :assessed)",
         )?
         .execute(named_params! {
             ":id": task.id.to_string(),
@@ -383,6 +446,8 @@ fn insert(
             ":stop_patience": ledger.rules.patience,
             ":origin_task": task.origin.map(|origin| origin.task.to_string()),
             ":origin_how": task.origin.map(|origin| origin.how.name()),
+            ":windows": u32::try_from(ledger.windows.len()).expect("windows are few"),
+            ":assessed": ledger.assessed,
         })?;
     Ok(())
 }
@@ -415,7 +480,11 @@ fn control(
 
 /// Withdraws the queued units and asks the task to end.
 pub(super) fn stop(tx: &Tx, id: TaskId, reason: StopReason) -> Result<ControlOutcome, StoreError> {
-    // A task that has ended has no queued unit: before a refusal this changes nothing.
+    if let Some(head) = head(tx, id)?
+        && let Err(refused) = head.ledger.may_stop(reason)
+    {
+        return Ok(ControlOutcome::NotAllowed(refused));
+    }
     let voided = void_queued(tx, id)?;
     control(tx, id, |head| head.ledger.stop(reason, voided))
 }

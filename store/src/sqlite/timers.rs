@@ -26,7 +26,7 @@ pub(super) fn reap(tx: &Tx) -> Result<Reaped, StoreError> {
         tx,
         "timeout_seconds is not null and stop_requested is null and active_seconds
             + coalesce((?1 - active_since) / 1e6, 0) > timeout_seconds
-            and state = 'running'",
+            and state = 'running' and searched is null",
         &[&tx.now],
     )?;
     for task in timed_out {

@@ -161,7 +161,7 @@ pub async fn an_extension_keeps_every_ended_trial_and_adds_the_rest(database: Ar
     );
     assert_eq!((ledger.best.unwrap().number, ledger.since_best), (6, 3));
     // The sampler is shown the copied trials.
-    let page = given.store.history(id, 0).await.unwrap();
+    let page = given.store.history(id, 0, 0..u32::MAX).await.unwrap();
     assert!(page.trials.iter().map(|t| t.number).eq(0..10));
     assert!(page.complete);
     let ran = run_to_its_end(&given, id).await;
@@ -208,7 +208,7 @@ pub async fn more_trials_than_a_batch_are_copied_in_several_events(database: Arc
     assert_eq!(row.ledger.copied.units, 3);
     assert_eq!(row.ledger.copied.trials, total - 3);
     assert_eq!(row.ledger.seq, 4, "accepted, and three batches");
-    let page = given.store.history(id, 0).await.unwrap();
+    let page = given.store.history(id, 0, 0..u32::MAX).await.unwrap();
     assert_eq!(page.trials.len(), (total - 3) as usize);
     let ran = run_to_its_end(&given, id).await;
     assert_eq!(ran, [COPY_BATCH - 1, COPY_BATCH, 17_000]);

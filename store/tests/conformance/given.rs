@@ -156,6 +156,8 @@ pub fn task(n_trials: u32, parallelism: Option<u32>) -> NewTask {
         engine: "e1".to_owned(),
         submitted_by: None,
         rules: StopRules::default(),
+        windows: Vec::new(),
+        assessed: false,
         origin: None,
     }
 }
@@ -216,6 +218,7 @@ pub fn flush(claim: &Claim, count: u32, end: UnitEnd) -> UnitFlush {
         trials: trials
             .map(|number| trial(number, Tally::Value(1.0)))
             .collect(),
+        steps: 0,
         end,
         result: None,
         why: None,

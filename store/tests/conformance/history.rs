@@ -18,7 +18,7 @@ use uuid::Uuid;
 async fn read_on(store: &dyn Store, id: TaskId, mut after: i64) -> (Vec<HistoryRow>, i64) {
     let mut trials = Vec::new();
     loop {
-        let page = store.history(id, after).await.unwrap();
+        let page = store.history(id, after, 0..u32::MAX).await.unwrap();
         assert!(page.trials.is_sorted_by_key(|t| t.number));
         trials.extend(page.trials);
         after = page.seq;
@@ -77,7 +77,7 @@ pub async fn history_holds_every_trial_once_and_goes_on_after_an_event(database:
     given.record(flush(&early, 2, UnitEnd::Keep)).await;
     let (second, seq) = read_on(given.store.as_ref(), id, seq).await;
     assert_eq!(numbers(&second), [early.first, early.first + 1]);
-    let page = given.store.history(id, seq).await.unwrap();
+    let page = given.store.history(id, seq, 0..u32::MAX).await.unwrap();
     assert_eq!((page.trials, page.seq, page.complete), (vec![], seq, true));
     assert_eq!(page.open_units, 2);
     let (all, _) = read_on(given.store.as_ref(), id, 0).await;
@@ -98,7 +98,7 @@ pub async fn a_large_history_comes_in_pages_that_share_no_trial(database: Arc<Da
         given.record(flush(&claim, count, end)).await;
         (claim.first, claim.recorded) = (claim.first + count, claim.recorded + count);
     }
-    let first = given.store.history(id, 0).await.unwrap();
+    let first = given.store.history(id, 0, 0..u32::MAX).await.unwrap();
     assert!(!first.complete && first.trials.len() >= HISTORY_PAGE as usize);
     let (rest, seq) = read_on(given.store.as_ref(), id, first.seq).await;
     assert_eq!(seq, given.task(id).await.ledger.seq);
@@ -112,7 +112,7 @@ pub async fn what_runs_elsewhere_comes_with_the_history(database: Arc<Database>)
     let (claim, other) = (given.claim(id, 0).await, given.claim(id, 1).await);
     given.announce(&other, other.first, 7).await;
     given.announce(&claim, 0, 3).await;
-    let page = given.store.history(id, 0).await.unwrap();
+    let page = given.store.history(id, 0, 0..u32::MAX).await.unwrap();
     let running: Vec<_> = page
         .running
         .iter()
@@ -121,7 +121,11 @@ pub async fn what_runs_elsewhere_comes_with_the_history(database: Arc<Database>)
     assert_eq!(running, [(0, 0, &params(3)), (other.first, 1, &params(7))]);
     given.record(flush(&claim, 1, UnitEnd::HandBack)).await;
     given.lose(&other).await;
-    let page = given.store.history(id, page.seq).await.unwrap();
+    let page = given
+        .store
+        .history(id, page.seq, 0..u32::MAX)
+        .await
+        .unwrap();
     assert_eq!(numbers(&page.trials), [0]);
     assert_eq!(page.running, vec![], "nobody runs the other one now");
 }
@@ -196,7 +200,7 @@ pub async fn history_read_amid_many_workers_misses_nothing(database: Arc<Databas
 pub async fn a_task_that_is_not_there_has_no_history(database: Arc<Database>) {
     let given = Given::new(database).await;
     let nowhere = TaskId(Uuid::now_v7());
-    let page = given.store.history(nowhere, 0).await.unwrap();
+    let page = given.store.history(nowhere, 0, 0..u32::MAX).await.unwrap();
     assert_eq!((page.trials.len(), page.seq, page.complete), (0, 0, true));
     assert_eq!((page.running.len(), page.open_units), (0, 0));
 }

@@ -5,6 +5,7 @@
 //! PostgreSQL is the server of `DATABASE_URL` (see `scripts/test`).
 
 mod announced;
+mod assessed;
 mod concurrency;
 mod control;
 mod database;
@@ -134,6 +135,11 @@ conformance! {
         a_deleted_task_leaves_its_trials_to_the_tidying,
         a_copy_that_is_deleted_before_it_ran_leaves_nothing,
         several_that_tidy_at_once_do_no_harm;
+    assessed:
+        an_assessment_goes_on_where_its_last_holder_left_it,
+        an_assessment_is_paused_and_cancelled_like_a_search,
+        a_queued_assessment_keeps_its_task_from_timing_out,
+        windows_are_searched_side_by_side_each_with_its_own_history;
     runs:
         a_result_is_recorded_with_its_trial_or_not_at_all,
         a_result_that_is_too_long_is_refused_with_its_flush,

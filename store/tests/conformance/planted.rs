@@ -152,6 +152,25 @@ pub async fn every_rule_finds_its_violation(database: Arc<Database>) {
             false,
             "update tasks set stop_target = 1.0",
         ),
+        (
+            "windows_equal_rows",
+            false,
+            "insert into task_windows
+                (task_id, number, first, count, next_number, ended, open_units)
+             select id, 2, 0, 40, 20, 9, 0 from tasks",
+        ),
+        (
+            "trials_name_their_window",
+            false,
+            "insert into task_windows
+                (task_id, number, first, count, next_number, ended, open_units)
+             select id, 0, 0, 40, 20, 3, 0 from tasks",
+        ),
+        (
+            "an_assessment_has_its_unit",
+            false,
+            "update tasks set searched = 'n_trials'",
+        ),
         ("trials_have_a_task", true, "delete from tasks"),
         (
             "key_loads_equal_rows",

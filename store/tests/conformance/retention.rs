@@ -84,10 +84,14 @@ pub async fn events_of_ended_tasks_are_removed_but_for_the_last(database: Arc<Da
     // Nothing of the results was in them.
     assert_eq!(given.task(id).await, before);
     assert_eq!(given.trials(id).await.len(), 4);
-    let refused = given.store.history(id, 0).await.unwrap_err();
+    let refused = given.store.history(id, 0, 0..u32::MAX).await.unwrap_err();
     assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
     assert!(refused.to_string().contains("ended long ago"), "{refused}");
-    let nothing_new = given.store.history(id, before.ledger.seq).await.unwrap();
+    let nothing_new = given
+        .store
+        .history(id, before.ledger.seq, 0..u32::MAX)
+        .await
+        .unwrap();
     assert!(nothing_new.trials.is_empty() && nothing_new.complete);
     given.verify().await;
 }

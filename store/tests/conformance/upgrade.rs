@@ -69,7 +69,7 @@ async fn what_was_there_is_there_and_goes_on(database: Arc<Database>) {
         (TrialEnd::Failed, None),
     ];
     assert_eq!(ends, expected);
-    let page = given.store.history(TASK, 0).await.unwrap();
+    let page = given.store.history(TASK, 0, 0..u32::MAX).await.unwrap();
     assert_eq!((page.trials.len(), page.seq, page.complete), (3, 3, true));
     let first = given.claim(TASK, 0).await;
     assert_eq!((first.first, first.count, first.announced.len()), (3, 1, 1));

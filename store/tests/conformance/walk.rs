@@ -6,9 +6,9 @@ use std::sync::Arc;
 use trialmill_common::protocol::board::{Board, Flush, LeaseToken, UnitEnd};
 use trialmill_common::protocol::{Ledger, NotAllowed, StopRules, Tally};
 use trialmill_common::state::{
-    Direction, OriginHow, StopReason, TaskId, TaskState, TrialEnd, UnitState, WorkerId,
+    Direction, OriginHow, StopReason, TaskId, TaskState, TrialEnd, UnitKind, UnitState, WorkerId,
 };
-use trialmill_common::trial::RunningTrial;
+use trialmill_common::trial::{EndedTrial, RunningTrial};
 use trialmill_store::UnitFlush;
 use trialmill_store::rows::{ControlOutcome, HeldLease, LeaseOutcome, Origin, TrialRow, UnitRef};
 use uuid::Uuid;
@@ -92,7 +92,12 @@ impl Walk {
                 patience: [None, Some(2), Some(12)][steps.below(3) as usize],
             };
         }
-        let board = if !unlucky && steps.below(2) == 0 {
+        task.assessed = steps.below(2) == 0;
+        let third = planned / 3;
+        if third > 0 && task.rules.is_empty() && steps.below(3) == 0 {
+            task.windows = vec![0..third, third..2 * third, 2 * third..planned];
+        }
+        let board = if !unlucky && task.windows.is_empty() && steps.below(2) == 0 {
             let how = [OriginHow::Retry, OriginHow::Extend][steps.below(2) as usize];
             let origin = ended(&given, planned, &mut steps).await;
             let rows = given.trials(origin).await;
@@ -178,7 +183,7 @@ impl Walk {
         };
         self.said += &format!("announce {lease:?}");
         let unit = &self.board.units[&lease.unit];
-        if unit.recorded == unit.count {
+        if unit.recorded == unit.count || unit.kind == UnitKind::Assess {
             return;
         }
         let number = unit.first + unit.recorded;
@@ -225,9 +230,9 @@ impl Walk {
     }
 
     fn draw_flush(&mut self, lease: LeaseToken) -> Flush {
-        let (count, recorded) = {
+        let (count, recorded, assesses) = {
             let unit = &self.board.units[&lease.unit];
-            (unit.count, unit.recorded)
+            (unit.count, unit.recorded, unit.kind == UnitKind::Assess)
         };
         let stale = self.steps.below(8) == 0;
         let recorded_before = if stale {
@@ -237,7 +242,7 @@ impl Walk {
         };
         let left = count - recorded_before;
         let nothing = self.unlucky && self.steps.below(8) > 0;
-        let most = if nothing { 0 } else { left.min(4) };
+        let most = if nothing || assesses { 0 } else { left.min(4) };
         let trials: Vec<Tally> = (0..self.steps.below(most + 1))
             .map(|_| match self.steps.below(6) {
                 0 => Tally::Failed,
@@ -246,15 +251,19 @@ impl Walk {
                 _ => Tally::Value(f64::from(self.steps.below(9)) - 4.0),
             })
             .collect();
-        let done = trials.len() == left as usize;
+        let steps = match assesses && !nothing {
+            true => self.steps.below(3) * left / 2,
+            false => 0,
+        };
+        let done = trials.len() + steps as usize == left as usize;
         let stopping = self.board.ledger.stop_requested.is_some();
         let end = match self.steps.below(8) {
             6 => UnitEnd::OtherBuild,
             7 => UnitEnd::Unable,
-            _ if self.unlucky && trials.is_empty() => UnitEnd::Unable,
+            _ if self.unlucky && trials.is_empty() && steps == 0 => UnitEnd::Unable,
             _ if done => UnitEnd::Close,
             0 if stopping => UnitEnd::Close,
-            0 | 1 => UnitEnd::Split,
+            0 | 1 if !assesses => UnitEnd::Split,
             2 => UnitEnd::HandBack,
             3 => UnitEnd::Isolate,
             _ => UnitEnd::Keep,
@@ -263,6 +272,7 @@ impl Walk {
             lease,
             recorded_before,
             trials,
+            steps,
             end,
         }
     }
@@ -283,8 +293,12 @@ impl Walk {
                     lease: self.held(flush.lease),
                     recorded_before: flush.recorded_before,
                     trials: numbers
-                        .map(|(number, tally)| trial(number, *tally))
+                        .map(|(number, tally)| EndedTrial {
+                            window: self.window_of(number),
+                            ..trial(number, *tally)
+                        })
                         .collect(),
+                    steps: flush.steps,
                     end: flush.end,
                     result: None,
                     why: Some("it has no bars".to_owned()),
@@ -296,6 +310,12 @@ impl Walk {
         let store = store.unwrap_or_else(|e| panic!("{}: {e}", self.said));
         assert_eq!(store.written, model, "{}", self.said);
         assert_eq!(store.control, self.board.ledger.control(), "{}", self.said);
+    }
+
+    fn window_of(&self, number: u32) -> Option<u16> {
+        let mut windows = self.board.ledger.windows.iter();
+        let index = windows.position(|window| number < window.end())?;
+        u16::try_from(index).ok()
     }
 
     async fn renew(&mut self) {
@@ -399,6 +419,8 @@ impl Walk {
         // Which copied runs lie ahead is read when units are to be opened only.
         let mut model = self.board.ledger.clone();
         model.copied.ahead.clear();
+        // So is how the windows stand; `verify` compares these with the rows.
+        model.windows.clear();
         assert_eq!(row.ledger, model, "{said}");
         assert_eq!(row.started_at.is_some(), self.board.started, "{said}");
         assert_eq!(

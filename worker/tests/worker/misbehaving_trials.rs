@@ -73,6 +73,7 @@ async fn isolate(mill: &Mill, id: TaskId) {
             lease: claim.lease,
             recorded_before: 0,
             trials: vec![],
+            steps: 0,
             end: UnitEnd::Isolate,
             result: None,
             why: None,

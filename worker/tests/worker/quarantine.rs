@@ -32,6 +32,7 @@ async fn isolated(mill: &Mill, spec: &TaskSpec) -> TaskId {
             lease: claim.lease,
             recorded_before: 0,
             trials: vec![],
+            steps: 0,
             end: UnitEnd::Isolate,
             result: None,
             why: None,

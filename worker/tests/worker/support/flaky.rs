@@ -203,9 +203,14 @@ impl Store for Flaky {
         self.line()?.running_trials(id).await
     }
 
-    async fn history(&self, id: TaskId, after: i64) -> Result<HistoryPage, StoreError> {
+    async fn history(
+        &self,
+        id: TaskId,
+        after: i64,
+        numbers: std::ops::Range<u32>,
+    ) -> Result<HistoryPage, StoreError> {
         self.histories.fetch_add(1, Ordering::SeqCst);
-        self.line()?.history(id, after).await
+        self.line()?.history(id, after, numbers).await
     }
 
     async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError> {

@@ -212,6 +212,8 @@ pub fn new_task(spec: &TaskSpec, snapshot: BTreeMap<String, [u8; 32]>, pool: &st
         engine: "test".to_owned(),
         submitted_by: None,
         rules: StopRules::default(),
+        windows: Vec::new(),
+        assessed: false,
         origin: None,
     }
 }
