@@ -26,9 +26,9 @@ pub use migrate::schema_version;
 use async_trait::async_trait;
 use keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use rows::{
-    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, HistoryPage, Idempotency, LeaseOutcome,
-    MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow,
-    TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
+    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, Idempotency,
+    LeaseOutcome, MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage,
+    TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -193,6 +193,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// The result document of a task: of one run, or of an assessment as far as it has come.
     async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError>;
+
+    /// What earlier tasks looked at of the symbols and days of this one. Of its origin nothing counts,
+    /// and of others no trial that they took over; at most the [`EARLIER_TASKS`] latest tasks with a
+    /// common symbol are looked at.
+    async fn earlier_work(&self, id: TaskId) -> Result<EarlierWork, StoreError>;
 
     /// Events with a sequence number above `after`, in order, at most `limit`. Their numbers are
     /// dense, but for those that were removed some time after the task's end: then the first is
@@ -378,6 +383,9 @@ fn cut_reason(reason: &str) -> String {
 /// Units that may be published and unclaimed even when no worker is live, so that operators and
 /// autoscalers see that there is work.
 pub const MIN_IN_FLIGHT: u32 = 8;
+
+/// Most tasks that [`Store::earlier_work`] counts: the stored form of each is read.
+pub const EARLIER_TASKS: u32 = 10_000;
 
 /// Largest page of tasks, trials or events.
 pub const MAX_PAGE: u32 = 1_000;

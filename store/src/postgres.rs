@@ -25,9 +25,9 @@ mod workers;
 use crate::error::StoreError;
 use crate::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use crate::rows::{
-    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, HistoryPage, Idempotency, LeaseOutcome,
-    MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow,
-    TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
+    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, Idempotency,
+    LeaseOutcome, MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage,
+    TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use crate::verify::Violation;
 use crate::{Keep, Leadership, Reaped, Recorded, Store, Tidied, Timing, UnitFlush, migrate};
@@ -425,6 +425,10 @@ impl Store for PgStore {
         numbers: Range<u32>,
     ) -> Result<HistoryPage, StoreError> {
         run!(self, |client| history::history(client, id, after, &numbers))
+    }
+
+    async fn earlier_work(&self, id: TaskId) -> Result<EarlierWork, StoreError> {
+        run!(self, |client| reads::earlier_work(client, id))
     }
 
     async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError> {

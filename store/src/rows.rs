@@ -433,6 +433,16 @@ pub struct Claim {
     pub announced: Vec<AnnouncedTrial>,
 }
 
+/// What was looked at before a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EarlierWork {
+    /// Completed and pruned trials of earlier searches with a symbol and a day in common.
+    pub trials: u64,
+    /// Earlier searches that ended with an assessment on a held-out stretch that has a day in common
+    /// with that of the task.
+    pub holdout_looks: u32,
+}
+
 /// A trial that was announced by an earlier holder of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnnouncedTrial {

@@ -24,9 +24,9 @@ mod workers;
 use crate::error::StoreError;
 use crate::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use crate::rows::{
-    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, HistoryPage, Idempotency, LeaseOutcome,
-    MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow,
-    TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
+    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, Idempotency,
+    LeaseOutcome, MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage,
+    TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use crate::verify::{RULES, Violation};
 use crate::{Keep, Leadership, Reaped, Recorded, Store, Tidied, Timing, UnitFlush};
@@ -318,6 +318,10 @@ impl Store for SqliteStore {
     ) -> Result<HistoryPage, StoreError> {
         self.read(move |tx| read::history(tx, id, after, &numbers))
             .await
+    }
+
+    async fn earlier_work(&self, id: TaskId) -> Result<EarlierWork, StoreError> {
+        self.read(move |tx| read::earlier_work(tx, id)).await
     }
 
     async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError> {

@@ -97,6 +97,7 @@ gated! {
     trial(id: TaskId, number: u32) -> Option<TrialRow>;
     running_trials(id: TaskId) -> Vec<RunningRow>;
     history(id: TaskId, after: i64, numbers: std::ops::Range<u32>) -> HistoryPage;
+    earlier_work(id: TaskId) -> EarlierWork;
     run_result(id: TaskId) -> Option<serde_json::Value>;
     events(id: TaskId, after: i64, limit: u32) -> Vec<EventRow>;
     last_events(ids: &[TaskId]) -> BTreeMap<TaskId, i64>;

@@ -2,10 +2,12 @@
 
 use super::PgError;
 use super::task::{self, count, int, named};
-use crate::MAX_PAGE;
 use crate::error::StoreError;
 use crate::pack::{read_failure, read_result, unpack_values};
-use crate::rows::{EventRow, RunningRow, TaskFilter, TaskPage, TrialFilter, TrialRow, UnitSummary};
+use crate::rows::{
+    EarlierWork, EventRow, RunningRow, TaskFilter, TaskPage, TrialFilter, TrialRow, UnitSummary,
+};
+use crate::{EARLIER_TASKS, MAX_PAGE};
 use deadpool_postgres::Object;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -166,6 +168,40 @@ pub(super) async fn run_result(
     let row = client.query_opt(query, &[&id.0]).await?;
     let read = |row: Row| read_result(row.get(0));
     Ok(row.map(read).transpose()?)
+}
+
+/// Days are compared as text: a date of the calendar has four digits of a year.
+pub(super) async fn earlier_work(client: &mut Object, id: TaskId) -> Result<EarlierWork, PgError> {
+    let row = client
+        .query_one(
+            "with mine as (
+                select id, kind, stock_codes, origin_task, spec ->> 'start_date' as first,
+                    spec ->> 'end_date' as last,
+                    spec #>> '{validation,plan,holdout,from}' as held_from,
+                    spec #>> '{validation,plan,holdout,to}' as held_to
+                from tasks where id = $1),
+             others as (
+                select o.completed + o.pruned - o.copied_trials as trials,
+                    o.state = 'completed' and o.assessed as looked,
+                    o.spec ->> 'start_date' as first, o.spec ->> 'end_date' as last,
+                    o.spec #>> '{validation,plan,holdout,from}' as held_from,
+                    o.spec #>> '{validation,plan,holdout,to}' as held_to
+                from mine join tasks o on o.id < mine.id and o.kind = mine.kind
+                    and o.stock_codes && mine.stock_codes
+                    and o.id is distinct from mine.origin_task
+                order by o.id desc limit $2)
+             select coalesce(sum(greatest(o.trials, 0)) filter (
+                    where o.first <= mine.last and o.last >= mine.first), 0)::int8,
+                count(*) filter (where o.looked and o.held_from <= mine.held_to
+                    and o.held_to >= mine.held_from)::int4
+             from mine left join others o on true",
+            &[&id.0, &i64::from(EARLIER_TASKS)],
+        )
+        .await?;
+    Ok(EarlierWork {
+        trials: u64::try_from(row.get::<_, i64>(0)).expect("a sum of counts"),
+        holdout_looks: count(&row, 1),
+    })
 }
 
 pub(super) async fn events(

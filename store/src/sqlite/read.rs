@@ -5,13 +5,13 @@ use super::columns::{
     json, maybe_hash, maybe_json, maybe_time, maybe_worker, named, seconds, time, to_json, uuid,
 };
 use super::tasks;
-use crate::MAX_PAGE;
 use crate::error::StoreError;
 use crate::pack::{EventRanges, check_kept, read_result, unpack_values};
 use crate::rows::{
-    EventRow, HistoryPage, HistoryRow, Origin, Priority, RunningRow, TaskFilter, TaskPage, TaskRow,
-    TrialFilter, TrialRow,
+    EarlierWork, EventRow, HistoryPage, HistoryRow, Origin, Priority, RunningRow, TaskFilter,
+    TaskPage, TaskRow, TrialFilter, TrialRow,
 };
+use crate::{EARLIER_TASKS, MAX_PAGE};
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, Row, params};
 use std::collections::BTreeMap;
@@ -200,6 +200,44 @@ pub(super) fn run_result(tx: &Tx, id: TaskId) -> Result<Option<serde_json::Value
         .query_row([id.to_string()], |row| row.get(0))
         .optional()?;
     text.as_deref().map(read_result).transpose()
+}
+
+/// What was looked at before a task. Days are compared as text: a date of the calendar has four digits
+/// of a year.
+pub(super) fn earlier_work(tx: &Tx, id: TaskId) -> Result<EarlierWork, StoreError> {
+    let (trials, holdout_looks): (i64, u32) = tx
+        .connection
+        .prepare_cached(
+            "with mine as (
+                select id, kind, stock_codes, origin_task, spec ->> '$.start_date' as first,
+                    spec ->> '$.end_date' as last,
+                    spec ->> '$.validation.plan.holdout.from' as held_from,
+                    spec ->> '$.validation.plan.holdout.to' as held_to
+                from tasks where id = ?1),
+             others as (
+                select o.completed + o.pruned - o.copied_trials as trials,
+                    o.state = 'completed' and o.assessed as looked,
+                    o.spec ->> '$.start_date' as first, o.spec ->> '$.end_date' as last,
+                    o.spec ->> '$.validation.plan.holdout.from' as held_from,
+                    o.spec ->> '$.validation.plan.holdout.to' as held_to
+                from mine join tasks o on o.id < mine.id and o.kind = mine.kind
+                    and o.id is not mine.origin_task
+                    and exists (select 1 from json_each(o.stock_codes) a
+                        join json_each(mine.stock_codes) b on a.value = b.value)
+                order by o.id desc limit ?2)
+             select coalesce(sum(max(o.trials, 0)) filter (
+                    where o.first <= mine.last and o.last >= mine.first), 0),
+                count(*) filter (where o.looked and o.held_from <= mine.held_to
+                    and o.held_to >= mine.held_from)
+             from mine left join others o on true",
+        )?
+        .query_row(params![id.to_string(), EARLIER_TASKS], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    Ok(EarlierWork {
+        trials: u64::try_from(trials).expect("a sum of counts"),
+        holdout_looks,
+    })
 }
 
 /// What a sampler may know after an event: one page, in one transaction.

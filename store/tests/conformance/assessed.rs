@@ -6,9 +6,9 @@ use serde_json::json;
 use std::sync::Arc;
 use trialmill_common::protocol::board::{UnitEnd, Written};
 use trialmill_common::protocol::{ASSESS_STEPS, Control, Tally};
-use trialmill_common::state::{StopReason, TaskId, TaskState, UnitKind};
+use trialmill_common::state::{OriginHow, StopReason, TaskId, TaskState, UnitKind};
 use trialmill_store::UnitFlush;
-use trialmill_store::rows::{Claim, ControlOutcome};
+use trialmill_store::rows::{Claim, ControlOutcome, NewTask, Origin};
 
 /// Steps of an assessment, and how far it has come.
 fn steps(claim: &Claim, steps: u32, end: UnitEnd) -> UnitFlush {
@@ -152,4 +152,62 @@ pub async fn windows_are_searched_side_by_side_each_with_its_own_history(databas
 
 fn count(units: &std::collections::VecDeque<u32>) -> u32 {
     u32::try_from(units.len()).unwrap()
+}
+
+/// A search over some days of some symbols, with what is held out.
+fn over(codes: &[&str], days: [&str; 2], held_out: Option<[&str; 2]>) -> NewTask {
+    let held_out =
+        held_out.map(|[from, to]| json!({"plan": {"holdout": {"from": from, "to": to}}}));
+    NewTask {
+        stock_codes: codes.iter().map(|code| (*code).to_owned()).collect(),
+        spec: json!({"start_date": days[0], "end_date": days[1], "validation": held_out}),
+        assessed: true,
+        ..task(1, Some(1))
+    }
+}
+
+/// Runs a search of one trial and its assessment.
+async fn assessed(given: &Given, new: NewTask) -> TaskId {
+    let id = given.submit(new).await;
+    let claim = given.claim(id, 0).await;
+    given.record(flush(&claim, 1, UnitEnd::Close)).await;
+    let claim = given.claim(id, 1).await;
+    given
+        .record(steps(&claim, ASSESS_STEPS, UnitEnd::Close))
+        .await;
+    id
+}
+
+pub async fn earlier_work_on_the_same_symbols_and_days_is_counted(database: Arc<Database>) {
+    let given = Given::new(database).await;
+    let years = ["2010-01-01", "2019-12-31"];
+    let last = Some(["2019-01-01", "2019-12-31"]);
+    let origin = assessed(&given, over(&["A"], years, last)).await;
+    assessed(&given, over(&["B"], years, last)).await;
+    assessed(
+        &given,
+        over(&["A", "C"], ["2000-01-01", "2009-12-31"], None),
+    )
+    .await;
+    assessed(
+        &given,
+        over(&["C", "A"], ["2019-12-31", "2021-12-31"], None),
+    )
+    .await;
+    // Its trial has ended, and nobody has looked at what it holds out.
+    let looking = given.submit(over(&["A"], years, last)).await;
+    let claim = given.claim(looking, 0).await;
+    given.record(flush(&claim, 1, UnitEnd::Close)).await;
+    let mine = given.submit(over(&["A", "Z"], years, last)).await;
+    assessed(&given, over(&["A"], years, last)).await;
+    let found = given.store.earlier_work(mine).await.unwrap();
+    assert_eq!((found.trials, found.holdout_looks), (3, 1));
+    let mut retry = over(&["A"], years, Some(["2018-06-01", "2019-01-01"]));
+    retry.origin = Some(Origin {
+        task: origin,
+        how: OriginHow::Clone,
+    });
+    let retry = given.submit(retry).await;
+    let found = given.store.earlier_work(retry).await.unwrap();
+    assert_eq!((found.trials, found.holdout_looks), (3, 1));
 }

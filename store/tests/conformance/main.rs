@@ -139,7 +139,8 @@ conformance! {
         an_assessment_goes_on_where_its_last_holder_left_it,
         an_assessment_is_paused_and_cancelled_like_a_search,
         a_queued_assessment_keeps_its_task_from_timing_out,
-        windows_are_searched_side_by_side_each_with_its_own_history;
+        windows_are_searched_side_by_side_each_with_its_own_history,
+        earlier_work_on_the_same_symbols_and_days_is_counted;
     runs:
         a_result_is_recorded_with_its_trial_or_not_at_all,
         a_result_that_is_too_long_is_refused_with_its_flush,

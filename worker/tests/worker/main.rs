@@ -11,3 +11,4 @@ mod runs;
 mod searches;
 mod services;
 mod support;
+mod windows;

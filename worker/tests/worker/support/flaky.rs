@@ -17,9 +17,9 @@ use trialmill_common::trial::RunningTrial;
 use trialmill_common::worker::WorkerCard;
 use trialmill_store::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use trialmill_store::rows::{
-    Claim, ControlOutcome, DueUnit, EventRow, HeldLease, HistoryPage, Idempotency, LeaseOutcome,
-    NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter,
-    TrialRow, UnitRef, UnitSummary, WorkerRow,
+    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, Idempotency,
+    LeaseOutcome, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow,
+    TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use trialmill_store::sqlite::SqliteStore;
 use trialmill_store::verify::Violation;
@@ -211,6 +211,10 @@ impl Store for Flaky {
     ) -> Result<HistoryPage, StoreError> {
         self.histories.fetch_add(1, Ordering::SeqCst);
         self.line()?.history(id, after, numbers).await
+    }
+
+    async fn earlier_work(&self, id: TaskId) -> Result<EarlierWork, StoreError> {
+        self.line()?.earlier_work(id).await
     }
 
     async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError> {

@@ -201,7 +201,9 @@ pub fn new_task(spec: &TaskSpec, snapshot: BTreeMap<String, [u8; 32]>, pool: &st
         warnings: vec![],
         seed: spec.seed,
         n_trials: spec.n_trials,
-        planned: spec.planned(study.size_limit()),
+        planned: spec
+            .plan()
+            .map_or_else(|| spec.planned(study.size_limit()), |plan| plan.n_trials()),
         parallelism: spec.parallelism,
         adaptive: study.history_need() != HistoryNeed::None,
         direction: spec.objectives[0].direction,
