@@ -1,9 +1,10 @@
 //! The bars of one backtest, prepared once and shared by all its trials.
 
 mod actions;
+mod over;
 mod session;
 
-use crate::bars::{BarSeries, Frequency, SECONDS_PER_DAY, midnight};
+use crate::bars::{BarSeries, Frequency};
 use crate::cointegration::{PairError, PairSums};
 use crate::indicator::WindowSums;
 use crate::market::{Payout, Status};
@@ -14,6 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use thiserror::Error;
 
+use over::Source;
 pub(crate) use session::Session;
 
 /// The fewest calendar rows a backtest is defined for: a return needs two.
@@ -119,6 +121,16 @@ pub(crate) struct Pair {
     pub(crate) y: usize,
     /// Index of its partner.
     pub(crate) x: usize,
+    joined: Arc<Joined>,
+    /// The joint rows within the period.
+    period: Range<usize>,
+    /// For each joint row of the period, its row of the calendar.
+    pub(crate) calendar_row: Vec<u32>,
+}
+
+/// The joint rows of a pair, whatever the period.
+#[derive(Debug)]
+struct Joined {
     time: Vec<i64>,
     y_close: Vec<f64>,
     x_close: Vec<f64>,
@@ -126,10 +138,6 @@ pub(crate) struct Pair {
     /// The half-life over the [`FORMATION_ROWS`] joint rows ending with each row; NaN where there
     /// is none.
     half_life: Vec<f64>,
-    /// The joint rows within the period.
-    period: Range<usize>,
-    /// For each joint row of the period, its row of the calendar.
-    pub(crate) calendar_row: Vec<u32>,
 }
 
 /// One symbol: its tradable bars and where they lie on the common calendar.
@@ -141,7 +149,7 @@ pub(crate) struct Instrument {
     raw: Option<Arc<BarSeries>>,
     /// What a share gives before the deals of a bar, bars ascending.
     payouts: Vec<(usize, Payout)>,
-    close_sums: WindowSums,
+    close_sums: Arc<WindowSums>,
     /// The rows of `bars` within the period.
     pub(crate) period: Range<usize>,
     /// For each row of the period, its row of the calendar.
@@ -176,6 +184,8 @@ pub struct Dataset {
     /// For each calendar row, whether a day lies between it and the row before for which a series
     /// has a bar, and on which none traded.
     pub(crate) idle_before: Vec<bool>,
+    /// The days on which a series has a bar without trading, of all history.
+    suspended: Arc<[i64]>,
     statuses: BTreeMap<String, Status>,
     /// What each share of a symbol gives on a calendar row, before its deals: rows ascending, then
     /// symbols.
@@ -225,55 +235,13 @@ impl Dataset {
                 *one = Arc::new(tradable);
             }
         }
-        let periods: Vec<Range<usize>> = series
-            .iter()
-            .map(|s| s.rows_between(midnight(first), midnight(last) + SECONDS_PER_DAY - 1))
-            .collect();
-
-        let mut calendar: Vec<i64> = series
-            .iter()
-            .zip(&periods)
-            .flat_map(|(s, p)| &s.time()[p.clone()])
-            .copied()
-            .collect();
-        calendar.sort_unstable();
-        calendar.dedup();
-        if calendar.len() < MIN_ROWS {
-            return Err(DatasetError::TooFewRows {
-                rows: calendar.len(),
-                first,
-                last,
-            });
-        }
-
-        let mut idle_before = vec![false; calendar.len()];
-        for day in suspended {
-            // A day on which another symbol traded is a row of the calendar.
-            if let Err(row) = calendar.binary_search(&day)
-                && (1..calendar.len()).contains(&row)
-            {
-                idle_before[row] = true;
-            }
-        }
-
-        let symbols: Arc<[String]> = series.iter().map(|s| s.symbol().to_owned()).collect();
-        let cells = calendar.len() * series.len();
-        let mut data = Self {
-            symbols,
-            instruments: Vec::with_capacity(series.len()),
-            pairs: Vec::new(),
-            open_at: vec![0.0; cells],
-            close_at: vec![0.0; cells],
-            close_columns: Vec::with_capacity(cells),
-            idle_before,
-            statuses: BTreeMap::new(),
+        let sources = series.into_iter().map(|bars| Source {
+            close_sums: Arc::new(WindowSums::new(bars.close())),
+            bars,
+            raw: None,
             payouts: Vec::new(),
-            calendar: calendar.into(),
-        };
-        for (number, (bars, period)) in series.into_iter().zip(periods).enumerate() {
-            data.place(number, bars, period);
-        }
-        Ok(data)
+        });
+        Self::laid(sources.collect(), suspended.into(), first, last)
     }
 
     /// Prepares pairs of a stock code `y` and its partner `x`, each named once, for the period from
@@ -361,57 +329,14 @@ impl Dataset {
                 estimate.unwrap_or(f64::NAN)
             })
             .collect();
-        // Every joint day is a day of each leg, so those of the period are in the calendar.
-        let (first, last) = (self.calendar[0], self.calendar[self.rows() - 1]);
-        let period =
-            time.partition_point(|&day| day < first)..time.partition_point(|&day| day <= last);
-        let mut calendar_row = Vec::with_capacity(period.len());
-        let mut row = 0;
-        for day in &time[period.clone()] {
-            row += self.calendar[row..].partition_point(|other| other < day);
-            calendar_row.push(u32::try_from(row).expect("a calendar is shorter than 2^32"));
-        }
-        Ok(Pair {
-            y,
-            x,
+        let joined = Joined {
             time,
             y_close,
             x_close,
             sums,
             half_life,
-            period,
-            calendar_row,
-        })
-    }
-
-    /// Puts the prices of symbol `number` on the calendar.
-    fn place(&mut self, number: usize, bars: Arc<BarSeries>, period: Range<usize>) {
-        let width = self.symbols.len();
-        let mut calendar_row = Vec::with_capacity(period.len());
-        let mut next = period.start;
-        let mut last_close = 0.0;
-        for (row, &time) in self.calendar.iter().enumerate() {
-            let cell = row * width + number;
-            if next < period.end && bars.time()[next] == time {
-                last_close = bars.close()[next];
-                self.open_at[cell] = bars.open()[next];
-                calendar_row.push(u32::try_from(row).expect("a calendar is shorter than 2^32"));
-                next += 1;
-            } else {
-                self.open_at[cell] = last_close;
-            }
-            self.close_at[cell] = last_close;
-            self.close_columns.push(last_close);
-        }
-        let close_sums = WindowSums::new(bars.close());
-        self.instruments.push(Instrument {
-            bars,
-            raw: None,
-            payouts: Vec::new(),
-            close_sums,
-            period,
-            calendar_row,
-        });
+        };
+        Ok(self.place_pair(y, x, Arc::new(joined)))
     }
 
     /// Adds what is known of the listing and the treatment of shares, by symbol; symbols that are
@@ -502,22 +427,23 @@ impl Pair {
         let first = self.period.start - earlier;
         let rows = first..self.period.end;
         let view = PairView {
-            time: &self.time[rows.clone()],
-            y_close: &self.y_close[rows.clone()],
-            x_close: &self.x_close[rows.clone()],
-            half_life: &self.half_life[rows],
-            sums: &self.sums,
+            time: &self.joined.time[rows.clone()],
+            y_close: &self.joined.y_close[rows.clone()],
+            x_close: &self.joined.x_close[rows.clone()],
+            half_life: &self.joined.half_life[rows],
+            sums: &self.joined.sums,
             first,
         };
         (view, earlier)
     }
 
     fn memory_bytes(&self) -> usize {
-        let of_row = size_of_val(&self.time[..])
-            + size_of_val(&self.y_close[..])
-            + size_of_val(&self.x_close[..])
-            + size_of_val(&self.half_life[..]);
-        of_row + size_of_val(&self.calendar_row[..]) + self.sums.memory_bytes()
+        let joined = &self.joined;
+        let of_row = size_of_val(&joined.time[..])
+            + size_of_val(&joined.y_close[..])
+            + size_of_val(&joined.x_close[..])
+            + size_of_val(&joined.half_life[..]);
+        of_row + size_of_val(&self.calendar_row[..]) + joined.sums.memory_bytes()
     }
 }
 

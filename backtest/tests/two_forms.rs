@@ -148,7 +148,10 @@ impl Case {
 
     /// The data for a strategy of that many legs: each symbol paired with the one before it.
     fn data(&self, legs: u8) -> Dataset {
-        let (first, last) = self.period();
+        self.data_over(legs, self.period())
+    }
+
+    fn data_over(&self, legs: u8, (first, last): (NaiveDate, NaiveDate)) -> Dataset {
         let series = self.series();
         if legs == 1 {
             let data = Dataset::new(series, first, last).unwrap();
@@ -347,6 +350,36 @@ proptest! {
         same_bits(&case, &Dice { seed, pairs: false, one_in: 10 }, &Params::new());
         if case.symbols > 1 {
             same_bits(&case, &Dice { seed, pairs: true, one_in: 20 }, &Params::new());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn another_period_of_prepared_data_is_as_if_it_were_prepared_for_it(
+        case in prop_oneof![cases(), ruled_cases()],
+        seed in any::<u64>(),
+    ) {
+        let (first, last) = case.period();
+        let wide = (first_day(), first_day() + Days::new(case.days / 2));
+        for pairs in [false, true] {
+            let legs = 1 + u8::from(pairs);
+            if usize::from(legs) > case.symbols {
+                continue;
+            }
+            let fresh = case.data_over(legs, (first, last));
+            let again = case.data_over(legs, wide).over(first, last).unwrap();
+            assert_eq!(again.fewest_rows(), fresh.fewest_rows());
+            let dice = Dice { seed, pairs, one_in: 10 };
+            let mut config = case.config.clone();
+            config.allow_short &= pairs;
+            let report = |data| {
+                let backtest = Backtest::new(data, config.clone()).unwrap();
+                backtest.trial(&dice, &Params::new(), &|| false).unwrap()
+            };
+            assert_eq!(report(again), report(fresh));
         }
     }
 }

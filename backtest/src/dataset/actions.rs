@@ -38,15 +38,7 @@ impl Dataset {
             };
             self.instruments[number].pay_out(&days(of_symbol)?)?;
         }
-        for (number, instrument) in self.instruments.iter().enumerate() {
-            for &(bar, payout) in &instrument.payouts {
-                if instrument.period.contains(&bar) {
-                    let row = instrument.calendar_row[bar - instrument.period.start];
-                    self.payouts.push((row, number, payout));
-                }
-            }
-        }
-        self.payouts.sort_by_key(|&(row, number, _)| (row, number));
+        self.place_payouts();
         for place in 0..self.pairs.len() {
             let (y, x) = (self.pairs[place].y, self.pairs[place].x);
             let adjusted = |number: usize| self.instruments[number].raw.is_some();
@@ -58,6 +50,19 @@ impl Dataset {
             }
         }
         Ok(self)
+    }
+
+    /// Puts what is given within the period on its rows.
+    pub(super) fn place_payouts(&mut self) {
+        for (number, instrument) in self.instruments.iter().enumerate() {
+            for &(bar, payout) in &instrument.payouts {
+                if instrument.period.contains(&bar) {
+                    let row = instrument.calendar_row[bar - instrument.period.start];
+                    self.payouts.push((row, number, payout));
+                }
+            }
+        }
+        self.payouts.sort_by_key(|&(row, number, _)| (row, number));
     }
 
     /// Whether there are dividends or bonus shares.
@@ -154,7 +159,7 @@ impl Instrument {
             reason: "with all actions up to it, adjusted prices are beyond those of a bar series; \
                      correct the table",
         })?);
-        self.close_sums = WindowSums::new(self.bars.close());
+        self.close_sums = Arc::new(WindowSums::new(self.bars.close()));
         self.raw = Some(raw);
         Ok(())
     }
