@@ -47,6 +47,7 @@ mod points;
 mod request;
 mod run;
 mod schema;
+mod scope;
 mod search;
 mod validation;
 mod windows;
@@ -126,8 +127,8 @@ pub struct Accepted {
     pub not_before: Option<DateTime<Utc>>,
     /// The user's own labels.
     pub labels: BTreeMap<String, String>,
-    /// `resolved` of the answer: `sampler`, `reproducible`, `market`, `trials_planned`; the caller
-    /// adds `data_snapshot`.
+    /// `resolved` of the answer: `sampler`, `reproducible`, `market`, `scope`, `aggregate`,
+    /// `trials_planned`; the caller adds `data_snapshot`.
     pub resolved: Value,
     /// What the user should know.
     pub warnings: Vec<Warning>,

@@ -5,9 +5,11 @@
 
 mod constraint;
 mod run;
+mod scope;
 
 pub use constraint::{Broken, MetricNames, ResultConstraint};
 pub use run::{RecordedTrial, Replay, RunSpec};
+pub use scope::{Aggregate, Scope};
 
 use crate::protocol::StopRules;
 use crate::state::{Direction, TaskKind};
@@ -70,6 +72,8 @@ pub struct TaskSpec {
     /// What judges it besides the days that its trials see, and the searches that it is made of.
     /// Nothing: one search over the whole period, or over none.
     pub validation: Option<Validated>,
+    /// Whether its symbols share one book.
+    pub scope: Scope,
 }
 
 /// A validation held against the trading days of a task.
@@ -246,6 +250,15 @@ impl TaskSpec {
         })
     }
 
+    /// The first and last trading day of each segment that every trial is scored over, in order;
+    /// empty where a trial is one stretch of days ([`Self::days_of`]).
+    #[must_use]
+    pub fn segments(&self) -> Vec<(NaiveDate, NaiveDate)> {
+        let segments = self.plan().map_or(&[][..], |plan| &plan.segments);
+        let days = segments.iter().map(|segment| &segment.test);
+        days.map(|test| (test.first, test.last)).collect()
+    }
+
     /// The search that a trial belongs to, ready to be asked: for each trial by how many there are
     /// before it in the search. Each window of a walk-forward has a seed of its own; the first has
     /// that of the task.
@@ -278,7 +291,8 @@ impl TaskSpec {
     /// The oldest version of the form that means all of this task: the builds that read it run the
     /// task as it is meant, and older ones leave it alone.
     fn form_version(&self) -> u32 {
-        if self.validation.is_some() || self.backtest.market.has_rules() {
+        let trusts = self.validation.is_some() || self.backtest.market.has_rules();
+        if trusts || !self.scope.is_portfolio() {
             TRUST_FORM_VERSION
         } else if !self.stop.is_empty() || self.copies {
             RULES_FORM_VERSION
@@ -403,8 +417,9 @@ pub struct UnreadableSpec(pub String);
 /// conditions, constraints and pairs, and wrote a result constraint in three parts; it is read as
 /// well.
 pub const FORM_VERSION: u32 = TRUST_FORM_VERSION;
-/// The version of a task that is validated or trades under the rules of a market. An older build
-/// would trade as if there were none, and let trials see the days that are to judge them.
+/// The version of a task that is validated, trades under the rules of a market, or has a book for
+/// each symbol. An older build would trade as if there were none, let trials see the days that are to
+/// judge them, and put all symbols into one book.
 const TRUST_FORM_VERSION: u32 = 4;
 /// The version of a task with stop rules or copied trials. An older build would record beyond a rule,
 /// and end a task whose gaps it does not know.
@@ -470,6 +485,8 @@ struct SpecForm {
     copies: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     validation: Option<Validated>,
+    #[serde(default, skip_serializing_if = "Scope::is_portfolio")]
+    scope: Scope,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -561,6 +578,7 @@ impl From<&TaskSpec> for SpecForm {
             stop: spec.stop,
             copies: spec.copies,
             validation: spec.validation.clone(),
+            scope: spec.scope,
         }
     }
 }
@@ -646,6 +664,7 @@ impl TryFrom<SpecForm> for TaskSpec {
             stop: form.stop,
             copies: form.copies,
             validation: form.validation,
+            scope: form.scope,
         })
     }
 }
@@ -713,6 +732,7 @@ mod tests {
             stop: StopRules::default(),
             copies: false,
             validation: None,
+            scope: Scope::default(),
         }
     }
 
@@ -752,12 +772,17 @@ mod tests {
             validation: Some(held_out()),
             ..example()
         };
+        let alone = TaskSpec {
+            scope: Scope::PerSymbol(Aggregate::Worst),
+            ..example()
+        };
         for (spec, version) in [
             (example(), 2),
             (stops, 3),
             (copies, 3),
             (ruled, 4),
             (validated, 4),
+            (alone, 4),
         ] {
             let form = spec.to_json();
             assert_eq!(form["version"], version);

@@ -521,9 +521,9 @@ fn each_single_fault_is_named_by_place_and_code() {
         ),
         ("/result_constraints", json!(["ic > 0"]), "unknown_name@/0"),
         // What is known and not built.
-        ("/scope", json!("per_symbol"), "not_built_yet"),
         ("/scope", json!("each"), "unknown_value"),
-        ("/aggregate", json!("mean"), "not_built_yet"),
+        ("/aggregate", json!("best"), "unknown_value"),
+        ("/aggregate", json!("mean"), "not_for_this_scope"),
         ("/pruner", json!("median"), "not_built_yet"),
         ("/pruner", json!("sharp"), "unknown_value"),
         (
@@ -1730,6 +1730,41 @@ fn stop_rules_are_taken_and_told_in_what_is_reproducible() {
         json!({"target": null, "patience": null}),
     );
     assert!(accept(&none).spec.stop.is_empty());
+}
+
+#[test]
+fn a_task_has_one_book_unless_it_asks_for_one_a_symbol() {
+    use trialmill_common::spec::{Aggregate, Scope};
+    let alone = with(on_bars(), "/scope", json!("per_symbol"));
+    for (body, scope) in [
+        (on_bars(), Scope::Portfolio),
+        (
+            with(on_bars(), "/scope", json!("portfolio")),
+            Scope::Portfolio,
+        ),
+        (alone.clone(), Scope::PerSymbol(Aggregate::Mean)),
+        (
+            with(alone.clone(), "/aggregate", json!("worst")),
+            Scope::PerSymbol(Aggregate::Worst),
+        ),
+    ] {
+        let search = accept(&body);
+        assert_eq!(search.spec.scope, scope);
+        assert_eq!(search.resolved["scope"], scope.name());
+        let aggregate = scope.aggregate().map(Aggregate::name);
+        assert_eq!(search.resolved["aggregate"].as_str(), aggregate);
+    }
+    let run = with(a_run(), "/scope", json!("per_symbol"));
+    let run = with(run, "/aggregate", json!("median"));
+    let accepted = check_with(&run, 2, check_task).unwrap();
+    let spec = accepted.spec.as_run().unwrap();
+    assert_eq!(spec.scope, Scope::PerSymbol(Aggregate::Median));
+    assert_eq!(accepted.resolved["aggregate"], "median");
+    let function = with(on_sphere(), "/scope", json!("per_symbol"));
+    assert_eq!(
+        told(&faults(&function)),
+        expected(&[("/scope", "not_for_functions")])
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use trialmill_broker::{Broker, InProcessBroker};
 use trialmill_common::objective::FUNCTION_METRIC;
 use trialmill_common::protocol::StopRules;
-use trialmill_common::spec::{BacktestSettings, Target, TaskSpec};
+use trialmill_common::spec::{BacktestSettings, Scope, Target, TaskSpec};
 use trialmill_common::state::{Direction, Priority, TaskId, TaskKind};
 use trialmill_relay::Pace;
 use trialmill_search::{Domain, Method, Space};
@@ -57,6 +57,7 @@ fn spec(n_trials: u32, parallelism: Option<u32>) -> Result<TaskSpec, Box<dyn Err
         stop: StopRules::default(),
         copies: false,
         validation: None,
+        scope: Scope::default(),
     })
 }
 

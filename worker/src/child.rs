@@ -31,8 +31,8 @@ pub(crate) struct Setup {
     pub(crate) kind: TaskKind,
     /// The task, as stored.
     pub(crate) spec: serde_json::Value,
-    /// A trial of the unit: all of its trials are of one window.
-    pub(crate) first: u32,
+    /// A trial that it may be asked for; all others see the same days.
+    pub(crate) trial: u32,
     /// Lengths of the bars' byte forms, which follow this line.
     pub(crate) series_bytes: Vec<u64>,
     /// Limit of the address space.
@@ -270,7 +270,7 @@ fn prepare(text: &str, asks: &mut impl BufRead) -> io::Result<Prepared> {
         series.push(Arc::new(bars));
     }
     let job = Job::read(setup.kind, &setup.spec).map_err(io::Error::other)?;
-    let objective = Objective::prepare(job.subject(setup.first), series);
+    let objective = Objective::prepare(job.subject(setup.trial), series);
     Ok(Prepared {
         worker: setup.worker,
         job,

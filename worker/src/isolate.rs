@@ -129,7 +129,7 @@ impl<'a> Isolated<'a> {
     /// One attempt: the child ends the trial, or its end ends it.
     async fn attempt(&mut self, trial: &RunningTrial) -> Attempt {
         if self.child.is_none()
-            && let Err(attempt) = self.start_child().await
+            && let Err(attempt) = self.start_child(trial.number).await
         {
             return attempt;
         }
@@ -175,12 +175,12 @@ impl<'a> Isolated<'a> {
     }
 
     /// Starts a child and waits until it is ready, unless the unit is to be left before.
-    async fn start_child(&mut self) -> Result<(), Attempt> {
+    async fn start_child(&mut self, trial: u32) -> Result<(), Attempt> {
         let mut running = match spawn(&self.shared.options) {
             Ok(running) => running,
             Err(error) => return Err(self.cannot_start(&error.to_string())),
         };
-        let setup = self.setup();
+        let setup = self.setup(trial);
         let unit = Arc::clone(&self.batch.unit);
         let started = tokio::select! {
             biased;
@@ -200,13 +200,13 @@ impl<'a> Isolated<'a> {
     }
 
     /// What the child is told first: the line of the setup, and the bars.
-    fn setup(&self) -> (Setup, Vec<Vec<u8>>) {
+    fn setup(&self, trial: u32) -> (Setup, Vec<Vec<u8>>) {
         let task = &self.batch.task;
         let series: Vec<Vec<u8>> = task.series.iter().map(|s| s.to_bytes()).collect();
         let setup = Setup {
             kind: task.job.kind(),
             spec: task.stored_spec.clone(),
-            first: self.batch.unit.first,
+            trial,
             series_bytes: series.iter().map(|bytes| bytes.len() as u64).collect(),
             memory_bytes: self.shared.options.trial_memory_bytes,
             worker: self.batch.worker.to_string(),

@@ -63,7 +63,8 @@ impl Job {
         }
     }
 
-    /// What the objective of a trial has to know.
+    /// What its objective has to know for the trial of this number, and all others that see the same
+    /// days.
     pub(crate) fn subject(&self, number: u32) -> Subject {
         match self {
             Self::Search(spec) => Subject::of_trial(spec, number),

@@ -2,7 +2,7 @@
 //! the trial that it repeats.
 
 use crate::job::Evaluated;
-use crate::objective::{Interrupted, Objective};
+use crate::objective::{Interrupted, Objective, Shown};
 use crate::stop::StopSource;
 use serde_json::{Value, json};
 use std::io;
@@ -11,8 +11,9 @@ use trialmill_common::spec::{Replay, RunSpec};
 use trialmill_common::trial::{Evaluation, Failure, FailureKind, Outcome};
 use trialmill_store::MAX_RESULT_BYTES;
 
-/// Runs it. Its document is a [`BacktestResult`] (the metrics alone for a test function), with the
-/// comparison under `replay` if it repeats a trial.
+/// Runs it. Its document is a [`BacktestResult`]; for several backtests the metrics, and a
+/// [`Breakdown`](crate::objective::Breakdown) of them; for a test function the metrics alone. The
+/// comparison is under `replay` if it repeats a trial.
 ///
 /// A repetition that fails is a result too: the run completes, is infeasible for that reason, and
 /// the comparison says whether the record is of the same failure.
@@ -22,14 +23,14 @@ pub(crate) fn evaluate(
     stop: &StopSource<'_>,
     worker: &str,
 ) -> Result<Evaluated, Interrupted> {
-    let (outcome, result) = objective.evaluate_in_full(&run.params, stop, worker)?;
-    let ended = ended(run, outcome, result);
+    let (outcome, shown) = objective.evaluate_in_full(&run.params, stop, worker)?;
+    let ended = ended(run, outcome, shown);
     Ok(kept_within(MAX_RESULT_BYTES, ended, worker))
 }
 
 /// What is kept of a run that ended so, wherever it was found to have.
-pub(crate) fn ended(run: &RunSpec, outcome: Outcome, result: Option<BacktestResult>) -> Evaluated {
-    let mut document = document(&outcome, result);
+pub(crate) fn ended(run: &RunSpec, outcome: Outcome, shown: Option<Shown>) -> Evaluated {
+    let mut document = document(&outcome, shown);
     let Some(replay) = &run.replay_of else {
         let document = match &outcome {
             Outcome::Failed(_) => None,
@@ -87,9 +88,15 @@ pub(crate) fn length(document: &Value) -> usize {
 }
 
 /// The document of the result, without its trades if it would be too long for a row with them.
-fn document(outcome: &Outcome, result: Option<BacktestResult>) -> Value {
-    let Some(mut result) = result else {
-        return json!({"metrics": metrics(outcome)});
+fn document(outcome: &Outcome, shown: Option<Shown>) -> Value {
+    let mut result: BacktestResult = match shown {
+        Some(Shown::One(result)) => *result,
+        Some(Shown::Several(breakdown)) => {
+            let mut document = serde_json::to_value(breakdown).expect("figures have a JSON form");
+            document["metrics"] = metrics(outcome);
+            return document;
+        }
+        None => return json!({"metrics": metrics(outcome)}),
     };
     let trades = result.trades.len();
     let document = serde_json::to_value(&result).expect("a result has a JSON form");

@@ -50,7 +50,7 @@ async fn evaluate(options: &WorkerOptions) -> Result<(), String> {
     let setup = Setup {
         kind: TaskKind::HyperparameterOptimization,
         spec: probe(),
-        first: 0,
+        trial: 0,
         series_bytes: Vec::new(),
         memory_bytes: options.trial_memory_bytes,
         worker: "self-test".to_owned(),

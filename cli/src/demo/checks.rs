@@ -17,7 +17,7 @@ use trialmill_common::trial::{Evaluation, Outcome};
 use trialmill_search::Choice;
 use trialmill_store::MAX_PAGE;
 use trialmill_store::rows::{TrialFilter, TrialRow};
-use trialmill_worker::objective::{Objective, Subject};
+use trialmill_worker::objective::{Objective, Shown, Subject};
 use trialmill_worker::{SignalCell, StopSource};
 
 /// One backtest of the demo takes milliseconds.
@@ -55,7 +55,7 @@ pub async fn check(found: &Found) -> Result<Checks, Failure> {
     let spec = TaskSpec::from_json(&found.task.spec).map_err(|e| Failure::reason(e.to_string()))?;
     let spec = Arc::new(spec);
     let series = pinned_bars(found).await?;
-    let objective = Objective::prepare(Subject::of_trial(&spec, 0), series.clone());
+    let objective = Objective::prepare(Subject::of_trial(&spec, found.best.number), series.clone());
 
     let point = spec
         .space
@@ -137,7 +137,13 @@ fn evaluate(
     let signal = SignalCell::default();
     let stop = StopSource::new(&signal, Instant::now() + ONE_TRIAL);
     match objective.evaluate_in_full(parameters, &stop, "trialmill demo") {
-        Ok((Outcome::Completed(evaluation), result)) => Ok((evaluation, result)),
+        Ok((Outcome::Completed(evaluation), shown)) => {
+            let result = shown.and_then(|shown| match shown {
+                Shown::One(result) => Some(*result),
+                Shown::Several(_) => None,
+            });
+            Ok((evaluation, result))
+        }
         Ok((Outcome::Failed(failure), _)) => Err(Failure::reason(failure.message)),
         Ok((Outcome::Pruned(_), _)) => Err(Failure::reason("a trial was pruned without a pruner")),
         Err(_) => Err(Failure::reason(

@@ -6,17 +6,18 @@ use super::parameters::{argument, scalar, unknown_parameter};
 use super::request::Request;
 use super::{
     Accepted, DEFAULT_TRIAL_TIMEOUT, MAX_TASK_NAME_CHARS, MAX_TRIAL_TIMEOUT, Subject, Surroundings,
-    book, market, pairing, read_labels, read_priority, read_time, subject, warn_of_no_worker,
+    book, market, pairing, read_labels, read_priority, read_time, scope, subject,
+    warn_of_no_worker,
 };
 use crate::fault::Fault;
-use crate::spec::{RunSpec, Spec};
+use crate::spec::{Aggregate, RunSpec, Spec};
 use serde_json::json;
 use std::collections::BTreeMap;
 use trialmill_backtest::strategy::{ParamFault, ParamKind, Params, Strategy};
 use trialmill_search::Choice;
 
 /// The fields of a backtest request, the required ones first.
-pub(super) const FIELDS: [&str; 18] = [
+pub(super) const FIELDS: [&str; 20] = [
     "task_name",
     "strategy_name",
     "stock_codes",
@@ -24,6 +25,8 @@ pub(super) const FIELDS: [&str; 18] = [
     "end_date",
     "strategy_config",
     "backtest_config",
+    "scope",
+    "aggregate",
     "timeout",
     "priority",
     "not_before",
@@ -74,6 +77,7 @@ pub(super) fn check(
     let settings = request.field("backtest_config", found);
     let outer = book::OUTER_FIELDS.map(|name| (name, request.field(name, found)));
     let book = book::read(&settings, &outer, subject, &stocks, around.market, found);
+    let scope = scope::read(request, subject, found);
     let timeout = request.field("timeout", found);
     let timeout = timeout.seconds(MAX_TRIAL_TIMEOUT, found);
     let priority = read_priority(&request.field("priority", found), found);
@@ -107,6 +111,8 @@ pub(super) fn check(
     warn_of_no_worker(around, found);
     let resolved = json!({
         "market": book.settings.market.name(),
+        "scope": scope.name(),
+        "aggregate": scope.aggregate().map(Aggregate::name),
         "reproducible": true,
         "params": with_defaults(strategy, &params),
     });
@@ -120,6 +126,8 @@ pub(super) fn check(
         params,
         backtest: book.settings,
         pairs: BTreeMap::new(),
+        scope,
+        segments: Vec::new(),
         time_limit: timeout.unwrap_or(DEFAULT_TRIAL_TIMEOUT),
         replay_of: None,
     };

@@ -11,7 +11,7 @@ use super::{
     MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, run,
 };
 use crate::objective::{FUNCTION_METRIC, TestFunction};
-use crate::spec::{BacktestSettings, MAX_SEED, MAX_TRIALS};
+use crate::spec::{Aggregate, BacktestSettings, MAX_SEED, MAX_TRIALS, Scope};
 use crate::state::{Priority, TaskKind};
 use crate::validation::{Validation, WindowKind};
 use serde_json::{Map, Value, json};
@@ -279,10 +279,16 @@ fn property(name: &str) -> Value {
             "type": ["integer", "null"], "minimum": 1, "maximum": MAX_PARALLELISM, "default": null,
             "description": "most units at a time; null is as many as workers allow",
         }),
-        "scope" => only("portfolio", "one book over all symbols"),
-        "aggregate" => {
-            json!({"type": "null", "description": "for the scope per_symbol; not available yet"})
-        }
+        "scope" => json!({
+            "type": ["string", "null"], "enum": with_null(&Scope::NAMES),
+            "default": Scope::default().name(),
+            "description": "portfolio: one book over all symbols; per_symbol: one for each, with all \
+                            of the initial cash, whose metrics are aggregated. Not for test functions",
+        }),
+        "aggregate" => json!({
+            "type": ["string", "null"], "enum": with_null(&Aggregate::ALL.map(Aggregate::name)),
+            "description": "for the scope per_symbol, where it is mean if absent",
+        }),
         "constraints" => json!({
             "type": ["array", "null"], "maxItems": MAX_SPACE_CONSTRAINTS,
             "items": {"type": "string", "maxLength": MAX_EXPRESSION_CHARS},

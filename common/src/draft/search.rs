@@ -6,12 +6,12 @@ use super::request::Request;
 use super::{
     Accepted, DEFAULT_TRIAL, DEFAULT_TRIAL_TIMEOUT, DEFAULT_TRIALS, MAX_PARALLELISM,
     MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, Subject, Surroundings, Unplanned, aims,
-    book, market, pairing, parameters, points, read_labels, read_priority, read_time, subject,
+    book, market, pairing, parameters, points, read_labels, read_priority, read_time, scope, subject,
     validation, warn_of_no_worker,
 };
 use crate::fault::Fault;
 use crate::protocol::StopRules;
-use crate::spec::{MAX_SEED, MAX_TRIALS, Spec, Target, TaskSpec};
+use crate::spec::{Aggregate, MAX_SEED, MAX_TRIALS, Spec, Target, TaskSpec};
 use crate::validation::Validation;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -157,6 +157,7 @@ pub(super) fn check(
     let seed = seed.whole(0, MAX_SEED.cast_signed(), found);
     let parallelism = parallelism.whole(1, MAX_PARALLELISM.into(), found);
     let result_constraints = aims::result_constraints(&result_constraints, subject, found);
+    let scope = scope::read(request, subject, found);
     unbuilt(request, found);
     let stop = read_stop(request, found);
     let unplanned = read_validation(request, objective.as_ref(), is_function, &stop, found);
@@ -227,6 +228,7 @@ pub(super) fn check(
         stop,
         copies: false,
         validation: None,
+        scope,
     };
     let size = spec.size_limit();
     let planned = spec.planned(size);
@@ -258,6 +260,8 @@ pub(super) fn check(
         "sampler": spec.method.name(),
         "reproducible": spec.is_reproducible(),
         "market": spec.backtest.market.name(),
+        "scope": spec.scope.name(),
+        "aggregate": spec.scope.aggregate().map(Aggregate::name),
         "trials_planned": planned,
         DEFAULT_TRIAL: default_trial,
     });
@@ -342,13 +346,6 @@ fn read_method(node: &Node<'_>, findings: &mut Findings) -> Option<Method> {
 
 /// Fields of the contract that take one value only, until their work is done.
 fn unbuilt(request: &Request<'_>, findings: &mut Findings) {
-    request
-        .field("scope", findings)
-        .one_of(&["portfolio"], &["per_symbol"], findings);
-    let aggregate = request.field("aggregate", findings);
-    if aggregate.value.is_some() {
-        aggregate.not_built("an aggregate over symbols", "the scope portfolio", findings);
-    }
     let origins = request.field("warm_start_from", findings);
     if origins.value.is_some() && origins.list(findings).is_some_and(|list| !list.is_empty()) {
         origins.not_built("a start from earlier tasks", "[]", findings);

@@ -3,7 +3,9 @@
 //! A task of the kind `backtest`, and the replay of a trial. The only ways to one are
 //! [`crate::draft::check_task`], [`RunSpec::replaying`] and [`RunSpec::from_json`].
 
-use super::{BacktestSettings, ResultConstraint, Target, TaskSpec, UnreadableSpec, check_version};
+use super::{
+    BacktestSettings, ResultConstraint, Scope, Target, TaskSpec, UnreadableSpec, check_version,
+};
 use crate::state::{Direction, TaskId, TrialEnd};
 use crate::trial::FailureKind;
 use chrono::NaiveDate;
@@ -32,6 +34,13 @@ pub struct RunSpec {
     /// Symbol to partner, for strategies with two legs; the snapshot pins both series.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pairs: BTreeMap<String, String>,
+    /// Whether its symbols share one book.
+    #[serde(default, skip_serializing_if = "Scope::is_portfolio")]
+    pub scope: Scope,
+    /// The first and last trading day of each segment that it is scored over, in order; empty where
+    /// it is one stretch of days.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<(NaiveDate, NaiveDate)>,
     /// Seconds after which it fails.
     pub time_limit: f64,
     /// The trial that is repeated, for a replay.
@@ -70,10 +79,10 @@ pub struct RecordedTrial {
     pub failure: Option<FailureKind>,
 }
 
-/// Newest version of a run's stored form: one that trades under the rules of a market. An older build
-/// would trade as if there were none.
+/// Newest version of a run's stored form: one that trades under the rules of a market, or is several
+/// backtests. An older build would trade as if there were none, in one book over all days.
 const RUN_FORM_VERSION: u32 = 2;
-/// The version of a run without them.
+/// The version of a run that is none of this.
 const PLAIN_RUN_FORM_VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -85,7 +94,8 @@ struct RunForm {
 
 impl RunSpec {
     /// The repetition of an ended trial of `task`: its parameters, the fixed ones included, on the
-    /// symbols and settings of the task and the days that the trial saw. The snapshot to pin is that of the task.
+    /// symbols, settings and scope of the task and the days or segments that the trial saw. The
+    /// snapshot to pin is that of the task.
     #[must_use]
     pub fn replaying(
         task: TaskId,
@@ -104,6 +114,8 @@ impl RunSpec {
             params: spec.named(point),
             backtest: spec.backtest.clone(),
             pairs: spec.pairs.clone(),
+            scope: spec.scope,
+            segments: spec.segments(),
             time_limit: spec.trial_timeout,
             replay_of: Some(Replay {
                 task,
@@ -127,8 +139,9 @@ impl RunSpec {
     /// The form stored with the task.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
+        let several = !self.scope.is_portfolio() || !self.segments.is_empty();
         let form = RunForm {
-            version: if self.backtest.market.has_rules() {
+            version: if several || self.backtest.market.has_rules() {
                 RUN_FORM_VERSION
             } else {
                 PLAIN_RUN_FORM_VERSION
@@ -166,6 +179,8 @@ mod tests {
             ]),
             backtest: BacktestSettings::default(),
             pairs: BTreeMap::from([("000001.SZ".to_owned(), "600000.SH".to_owned())]),
+            scope: Scope::default(),
+            segments: Vec::new(),
             time_limit: 300.0,
             replay_of: Some(Replay {
                 task: TaskId(uuid::Uuid::from_u128(7)),
@@ -189,7 +204,16 @@ mod tests {
     fn the_stored_form_gives_the_same_run_bit_for_bit() {
         let mut ruled = example();
         ruled.backtest.market = trialmill_backtest::config::Market::CnA;
-        for (run, version) in [(example(), 1), (ruled, 2)] {
+        let alone = RunSpec {
+            scope: Scope::PerSymbol(crate::spec::Aggregate::Median),
+            ..example()
+        };
+        let (start, end) = (example().start_date, example().end_date);
+        let segmented = RunSpec {
+            segments: vec![(start, start), (end, end)],
+            ..example()
+        };
+        for (run, version) in [(example(), 1), (ruled, 2), (alone, 2), (segmented, 2)] {
             let form = run.to_json();
             assert_eq!(form["version"], version);
             let text = form.to_string();

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use trialmill_backtest::result::Figure;
 use trialmill_backtest::synthetic::{GroupKind, group};
 use trialmill_common::objective::{BETA, EXCESS_RETURN, HOLD_RETURN};
-use trialmill_common::spec::{BacktestSettings, RunSpec};
+use trialmill_common::spec::{BacktestSettings, RunSpec, Scope};
 use trialmill_common::trial::Outcome;
-use trialmill_worker::objective::{Objective, Subject};
+use trialmill_worker::objective::{Objective, Shown, Subject};
 use trialmill_worker::{SignalCell, StopSource};
 
 fn run(strategy_name: &str, pairs: &[(&str, &str)]) -> RunSpec {
@@ -22,6 +22,8 @@ fn run(strategy_name: &str, pairs: &[(&str, &str)]) -> RunSpec {
         params: BTreeMap::new(),
         backtest: BacktestSettings::default(),
         pairs: pairs.iter().map(owned).collect(),
+        scope: Scope::default(),
+        segments: Vec::new(),
         time_limit: 300.0,
         replay_of: None,
     }
@@ -43,11 +45,14 @@ fn a_trial_of_a_pair_records_what_its_backtest_shows_beside_holding_both_legs() 
     let evaluate = |run: &RunSpec, bars| {
         let stop = StopSource::new(&cell, Instant::now() + Duration::from_secs(600));
         let objective = Objective::prepare(Subject::from(run), bars);
-        let (outcome, result) = objective
+        let (outcome, shown) = objective
             .evaluate_in_full(&run.params, &stop, "a test")
             .unwrap();
         match outcome {
-            Outcome::Completed(evaluation) => (evaluation.metrics, result.unwrap()),
+            Outcome::Completed(evaluation) => match shown {
+                Some(Shown::One(result)) => (evaluation.metrics, *result),
+                other => panic!("{other:?}"),
+            },
             other => panic!("{other:?}"),
         }
     };

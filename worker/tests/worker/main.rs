@@ -6,6 +6,7 @@ mod history;
 #[cfg(feature = "misbehave")]
 mod misbehaving_trials;
 mod operations;
+mod panels;
 mod quarantine;
 mod runs;
 mod searches;

@@ -1,14 +1,13 @@
 //! A bad trial fails alone, with its reason; its neighbours complete and the worker lives.
 
-use crate::support::{Mill, float, function, options};
+use crate::support::{Mill, float, function, isolate, options};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::spec::TaskSpec;
-use trialmill_common::state::{TaskId, TaskState, TrialEnd, WorkerId};
+use trialmill_common::state::{TaskId, TaskState, TrialEnd};
 use trialmill_common::trial::{Failure, FailureKind};
 use trialmill_search::Choice;
-use trialmill_store::{Store, UnitFlush};
+
 use trialmill_worker::WorkerOptions;
 
 /// Trials at these points, in order; the functions misbehave from 0 on.
@@ -62,24 +61,6 @@ async fn assert_alone(mill: &Mill, id: TaskId, spec: &TaskSpec, kind: FailureKin
         }
     }
     last.expect("some trial misbehaves")
-}
-
-/// Queues every unit of the task again as one that a worker was lost with.
-async fn isolate(mill: &Mill, id: TaskId) {
-    let worker = WorkerId(uuid::Uuid::new_v4());
-    for due in mill.store.take_due("default").await.unwrap() {
-        let claim = mill.store.claim(due.unit, worker).await.unwrap().unwrap();
-        let flush = UnitFlush {
-            lease: claim.lease,
-            recorded_before: 0,
-            trials: vec![],
-            steps: 0,
-            end: UnitEnd::Isolate,
-            result: None,
-            why: None,
-        };
-        mill.store.record(id, &[flush]).await.unwrap();
-    }
 }
 
 async fn run(spec: &TaskSpec, kind: FailureKind) -> Failure {

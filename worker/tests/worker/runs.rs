@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use trialmill_backtest::bars::BarSeries;
 use trialmill_backtest::synthetic::{GroupKind, Kind, group, series};
 use trialmill_common::spec::{
-    MetricNames, RecordedTrial, ResultConstraint, RunSpec, Target, TaskSpec,
+    MetricNames, RecordedTrial, ResultConstraint, RunSpec, Scope, Target, TaskSpec,
 };
 use trialmill_common::state::{Direction, TaskId, TaskKind, TaskState};
 use trialmill_search::Choice;
 use trialmill_store::Store;
 use trialmill_store::rows::{NewTask, Submitted, TaskRow, TrialRow};
 
-type Snapshot = BTreeMap<String, [u8; 32]>;
+pub type Snapshot = BTreeMap<String, [u8; 32]>;
 
 /// A backtest as an API would make a run of it.
 fn run(strategy: &str, codes: &[&str], params: &[(&str, Choice)]) -> RunSpec {
@@ -31,12 +31,14 @@ fn run(strategy: &str, codes: &[&str], params: &[(&str, Choice)]) -> RunSpec {
             .collect(),
         backtest: function("sphere", 1, vec![float("x", 0.0, 1.0)]).backtest,
         pairs: BTreeMap::new(),
+        scope: Scope::default(),
+        segments: Vec::new(),
         time_limit: 300.0,
         replay_of: None,
     }
 }
 
-async fn submit(mill: &Mill, run: &RunSpec, snapshot: Snapshot) -> TaskId {
+pub async fn submit(mill: &Mill, run: &RunSpec, snapshot: Snapshot) -> TaskId {
     let like = function("sphere", 1, vec![float("x", 0.0, 1.0)]);
     let direction = match &run.replay_of {
         Some(replay) => replay.objectives[0].direction,
@@ -59,7 +61,7 @@ async fn submit(mill: &Mill, run: &RunSpec, snapshot: Snapshot) -> TaskId {
 }
 
 /// Its end, its one trial and its document.
-async fn ended(mill: &Mill, id: TaskId) -> (TaskRow, TrialRow, Option<Value>) {
+pub async fn ended(mill: &Mill, id: TaskId) -> (TaskRow, TrialRow, Option<Value>) {
     let row = mill.until_ended(id).await;
     mill.assert_sound(id).await;
     let mut trials = mill.trials(id).await;
@@ -68,7 +70,7 @@ async fn ended(mill: &Mill, id: TaskId) -> (TaskRow, TrialRow, Option<Value>) {
     (row, trials.remove(0), document)
 }
 
-async fn pin(mill: &Mill, bars: &[BarSeries]) -> Snapshot {
+pub async fn pin(mill: &Mill, bars: &[BarSeries]) -> Snapshot {
     let hashes = mill.store.put_series(bars, "test").await.unwrap();
     let symbols = bars.iter().map(|series| series.symbol().to_owned());
     symbols.zip(hashes).collect()
@@ -80,7 +82,7 @@ fn trending(count: usize) -> Vec<BarSeries> {
     (0..count).map(one).collect()
 }
 
-fn recorded(trial: &TrialRow) -> RecordedTrial {
+pub fn recorded(trial: &TrialRow) -> RecordedTrial {
     RecordedTrial {
         end: trial.end,
         values: trial.values.clone(),
@@ -89,7 +91,12 @@ fn recorded(trial: &TrialRow) -> RecordedTrial {
     }
 }
 
-fn replay_of(task: TaskId, spec: &TaskSpec, trial: &TrialRow, record: RecordedTrial) -> RunSpec {
+pub fn replay_of(
+    task: TaskId,
+    spec: &TaskSpec,
+    trial: &TrialRow,
+    record: RecordedTrial,
+) -> RunSpec {
     let point = spec.space.unpack(&trial.params).unwrap();
     RunSpec::replaying(task, spec, trial.number, &point, record)
 }

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use trialmill_broker::{Broker, InProcessBroker};
 use trialmill_common::objective::FUNCTION_METRIC;
 use trialmill_common::protocol::StopRules;
-use trialmill_common::spec::{BacktestSettings, Target, TaskSpec};
+use trialmill_common::protocol::board::UnitEnd;
+use trialmill_common::spec::{BacktestSettings, Scope, Target, TaskSpec};
 use trialmill_common::state::{Direction, Priority, TaskId, TaskKind, WorkerId};
 use trialmill_relay::Pace;
 use trialmill_search::{Choice, Domain, HistoryNeed, Method, Space, Study};
@@ -20,7 +21,7 @@ use trialmill_store::rows::{
     HeldLease, NewTask, Submitted, TaskRow, TrialFilter, TrialRow, UnitRef,
 };
 use trialmill_store::sqlite::SqliteStore;
-use trialmill_store::{Store, Timing};
+use trialmill_store::{Store, Timing, UnitFlush};
 use trialmill_worker::{RunningWorker, WorkerOptions};
 use uuid::Uuid;
 
@@ -220,6 +221,24 @@ pub fn new_task(spec: &TaskSpec, snapshot: BTreeMap<String, [u8; 32]>, pool: &st
     }
 }
 
+/// Queues every unit of the task again as one that a worker was lost with.
+pub async fn isolate(mill: &Mill, id: TaskId) {
+    let worker = WorkerId(Uuid::new_v4());
+    for due in mill.store.take_due("default").await.unwrap() {
+        let claim = mill.store.claim(due.unit, worker).await.unwrap().unwrap();
+        let flush = UnitFlush {
+            lease: claim.lease,
+            recorded_before: 0,
+            trials: vec![],
+            steps: 0,
+            end: UnitEnd::Isolate,
+            result: None,
+            why: None,
+        };
+        mill.store.record(id, &[flush]).await.unwrap();
+    }
+}
+
 /// Options that make a test quick.
 pub fn options(slots: u32) -> WorkerOptions {
     WorkerOptions {
@@ -283,6 +302,7 @@ pub fn function(name: &str, n_trials: u32, space: Vec<(String, Domain)>) -> Task
         stop: StopRules::default(),
         copies: false,
         validation: None,
+        scope: Scope::default(),
     }
 }
 

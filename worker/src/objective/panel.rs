@@ -1,0 +1,303 @@
+//! Several backtests that are one trial: a book for each symbol, a flat start in each segment.
+
+use super::Subject;
+use super::aggregate::{Named, over_segments, over_symbols};
+use super::backtest::{Figures, dataset, figures};
+use super::breakdown::{Breakdown, SegmentFigures, SymbolFigures, by_name};
+use super::pooled::{Pooled, days_of};
+use super::trouble::Reason;
+use chrono::NaiveDate;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use trialmill_backtest::bars::{BarSeries, midnight};
+use trialmill_backtest::config::BacktestConfig;
+use trialmill_backtest::engine::{Backtest, Dataset, RunError};
+use trialmill_backtest::strategy::{Params, Strategy};
+use trialmill_backtest::trust::TrialStats;
+use trialmill_common::spec::{Aggregate, Scope};
+use trialmill_common::validation::MIN_ROWS_ALONE;
+
+/// The backtests of a trial: one for each book and stretch of days.
+pub(super) struct Panel {
+    strategy: &'static dyn Strategy,
+    /// How the books become one; nothing for the one book of a portfolio.
+    aggregate: Option<Aggregate>,
+    stretches: Vec<Stretch>,
+    /// Ascending by name.
+    books: Vec<Book>,
+    /// Stock codes that are not counted, with the reason.
+    left_out: Vec<(String, String)>,
+}
+
+/// A stretch of days.
+struct Stretch {
+    index: usize,
+    first: NaiveDate,
+    last: NaiveDate,
+    /// The days of all its backtests.
+    days: Vec<i64>,
+}
+
+impl fmt::Display for Stretch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "segment {} ({} to {})",
+            self.index, self.first, self.last
+        )
+    }
+}
+
+struct Book {
+    /// The stock code; nothing for a portfolio.
+    code: String,
+    /// One for each stretch, but for those in which the bars of the code are too few.
+    backtests: Vec<Option<Backtest>>,
+}
+
+/// What a trial gave.
+pub(super) struct Scored {
+    pub(super) figures: Figures,
+    pub(super) stats: Option<TrialStats>,
+    /// By book, for each stretch that it has.
+    parts: Vec<Vec<(usize, Figures)>>,
+}
+
+impl Panel {
+    /// Makes every backtest ready.
+    ///
+    /// A symbol alone is not counted in a stretch in which it has fewer than [`MIN_ROWS_ALONE`]
+    /// trading days, nor at all where that is every stretch. This is the same for every trial.
+    ///
+    /// # Errors
+    /// What is wrong with the bars or the settings, or that no symbol is left.
+    pub(super) fn prepare(
+        subject: &Subject,
+        strategy: &'static dyn Strategy,
+        series: Vec<Arc<BarSeries>>,
+        config: &BacktestConfig,
+    ) -> Result<Self, Reason> {
+        let days = match subject.segments.as_slice() {
+            [] => vec![(subject.first, subject.last)],
+            segments => segments.to_vec(),
+        };
+        let stretches = (0..).zip(days).map(|(index, (first, last))| Stretch {
+            index,
+            first,
+            last,
+            days: Vec::new(),
+        });
+        let mut panel = Self {
+            strategy,
+            aggregate: subject.scope.aggregate(),
+            stretches: stretches.collect(),
+            books: Vec::new(),
+            left_out: Vec::new(),
+        };
+        match subject.scope {
+            Scope::Portfolio => panel.add_portfolio(subject, series, config)?,
+            Scope::PerSymbol(_) => {
+                for (code, subject, series) in alone(subject, &series) {
+                    panel.add_symbol(code, &subject, series, config)?;
+                }
+            }
+        }
+        for stretch in &mut panel.stretches {
+            let of_stretch = panel
+                .books
+                .iter()
+                .map(|book| &book.backtests[stretch.index]);
+            stretch.days = days_of(of_stretch.flatten());
+        }
+        match (panel.books.is_empty(), panel.left_out.first()) {
+            (true, Some((code, reason))) => Err(Reason::data(format!(
+                "no symbol has enough bars; {code}: {reason}"
+            ))),
+            (true, None) => Err(Reason::data("there is no symbol".to_owned())),
+            (false, _) => Ok(panel),
+        }
+    }
+
+    fn add_portfolio(
+        &mut self,
+        subject: &Subject,
+        series: Vec<Arc<BarSeries>>,
+        config: &BacktestConfig,
+    ) -> Result<(), Reason> {
+        let whole = dataset(subject, series, subject.first, subject.last).map_err(Reason::data)?;
+        let mut backtests = Vec::with_capacity(self.stretches.len());
+        for stretch in &self.stretches {
+            let data = whole.over(stretch.first, stretch.last);
+            let data = data.map_err(|error| Reason::data(format!("{stretch}: {error}")))?;
+            backtests.push(Some(backtest(data, config)?));
+        }
+        self.books.push(Book {
+            code: String::new(),
+            backtests,
+        });
+        Ok(())
+    }
+
+    fn add_symbol(
+        &mut self,
+        code: String,
+        subject: &Subject,
+        series: Vec<Arc<BarSeries>>,
+        config: &BacktestConfig,
+    ) -> Result<(), Reason> {
+        let (first, last) = (subject.first, subject.last);
+        let fewest = series.iter().map(|one| traded_days(one, first, last)).min();
+        let mut backtests = Vec::with_capacity(self.stretches.len());
+        if fewest.unwrap_or(0) >= MIN_ROWS_ALONE {
+            let whole = dataset(subject, series, first, last)
+                .map_err(|error| Reason::data(format!("{code}: {error}")))?;
+            for stretch in &self.stretches {
+                let data = whole.over(stretch.first, stretch.last).ok();
+                let data = data.filter(|data| data.fewest_rows() >= MIN_ROWS_ALONE);
+                backtests.push(data.map(|data| backtest(data, config)).transpose()?);
+            }
+        }
+        if backtests.iter().any(Option::is_some) {
+            self.books.push(Book { code, backtests });
+            return Ok(());
+        }
+        let part = match self.stretches.len() {
+            1 => "from",
+            _ => "in any segment from",
+        };
+        self.left_out.push((
+            code,
+            format!("fewer than {MIN_ROWS_ALONE} trading days {part} {first} to {last}"),
+        ));
+        Ok(())
+    }
+
+    /// Runs every backtest with these parameters, one after the other.
+    ///
+    /// # Errors
+    /// As [`Backtest::trial`].
+    pub(super) fn trial(
+        &self,
+        params: &Params,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Scored, RunError> {
+        let mut parts: Vec<Vec<(usize, Figures)>> = vec![Vec::new(); self.books.len()];
+        let mut pooled = Pooled::default();
+        for stretch in &self.stretches {
+            pooled.open(&stretch.days);
+            let of_stretch = self
+                .books
+                .iter()
+                .zip(&mut parts)
+                .filter_map(|(book, part)| Some((book.backtests[stretch.index].as_ref()?, part)));
+            for (backtest, part) in of_stretch {
+                let report = backtest.trial(self.strategy, params, stop)?;
+                part.push((stretch.index, figures(&report)));
+                pooled.add(&stretch.days, &report);
+            }
+            pooled.close();
+        }
+        Ok(Scored {
+            figures: self.aggregated(&parts),
+            stats: pooled.stats(),
+            parts,
+        })
+    }
+
+    /// Over the segments first, then over the books.
+    fn aggregated(&self, parts: &[Vec<(usize, Figures)>]) -> Figures {
+        let books: Vec<Figures> = parts.iter().map(|part| self.of_book(part)).collect();
+        let Some(aggregate) = self.aggregate else {
+            return books.into_iter().next().unwrap_or_default();
+        };
+        let named = self.books.iter().zip(&books);
+        let named: Vec<Named<'_>> = named
+            .map(|(book, figures)| Named {
+                name: &book.code,
+                figures,
+            })
+            .collect();
+        over_symbols(aggregate, &named)
+    }
+
+    fn of_book(&self, part: &[(usize, Figures)]) -> Figures {
+        if self.stretches.len() == 1 {
+            return part
+                .first()
+                .map(|(_, figures)| figures.clone())
+                .unwrap_or_default();
+        }
+        let named = part.iter().map(|(index, figures)| Named {
+            name: &self.stretches[*index],
+            figures,
+        });
+        over_segments(&named.collect::<Vec<_>>())
+    }
+
+    /// What each backtest gave.
+    pub(super) fn breakdown(&self, scored: &Scored) -> Breakdown {
+        if self.aggregate.is_none() {
+            let parts = scored.parts.iter().flatten();
+            let segments = parts.map(|(index, figures)| SegmentFigures {
+                index: *index,
+                from: self.stretches[*index].first,
+                to: self.stretches[*index].last,
+                metrics: by_name(figures),
+            });
+            return Breakdown::Segments(segments.collect());
+        }
+        let counted = self.books.iter().zip(&scored.parts);
+        let counted = counted.map(|(book, part)| SymbolFigures {
+            symbol: book.code.clone(),
+            metrics: by_name(&self.of_book(part)),
+            left_out: None,
+        });
+        let left_out = self.left_out.iter().map(|(code, reason)| SymbolFigures {
+            symbol: code.clone(),
+            metrics: BTreeMap::new(),
+            left_out: Some(reason.clone()),
+        });
+        let mut symbols: Vec<SymbolFigures> = counted.chain(left_out).collect();
+        symbols.sort_by(|a, b| a.symbol.cmp(&b.symbol));
+        Breakdown::PerSymbol(symbols)
+    }
+}
+
+fn backtest(data: Dataset, config: &BacktestConfig) -> Result<Backtest, Reason> {
+    Backtest::new(data, config.clone()).map_err(|error| Reason::config(error.to_string()))
+}
+
+/// Each stock code by itself, ascending, so that the order of a request changes nothing: with the
+/// bars of its own, and of its partner.
+fn alone(
+    subject: &Subject,
+    series: &[Arc<BarSeries>],
+) -> Vec<(String, Subject, Vec<Arc<BarSeries>>)> {
+    let find = |symbol: &str| series.iter().find(|one| one.symbol() == symbol).cloned();
+    let mut books: Vec<_> = if subject.is_paired() {
+        let pairs = subject.pairs.iter();
+        pairs
+            .map(|(code, partner)| {
+                let legs = [find(code), find(partner)].into_iter().flatten();
+                (code.clone(), subject.with_only(code), legs.collect())
+            })
+            .collect()
+    } else {
+        let each = series.iter();
+        each.map(|one| {
+            let code = one.symbol().to_owned();
+            (code, subject.clone(), vec![Arc::clone(one)])
+        })
+        .collect()
+    };
+    books.sort_by(|a, b| a.0.cmp(&b.0));
+    books
+}
+
+/// The days on which a symbol traded.
+fn traded_days(series: &BarSeries, first: NaiveDate, last: NaiveDate) -> usize {
+    let after = last.succ_opt().unwrap_or(last);
+    let rows = series.rows_between(midnight(first), midnight(after) - 1);
+    rows.filter(|row| !series.is_suspended(*row)).count()
+}
