@@ -533,8 +533,8 @@ fn each_single_fault_is_named_by_place_and_code() {
         ),
         (
             "/validation",
-            json!({"method": "cross_validation", "segments": 5}),
-            "not_built_yet",
+            json!({"method": "cross_validation", "segments": 50}),
+            "out_of_range@/segments",
         ),
         (
             "/validation",

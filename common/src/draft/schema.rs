@@ -13,7 +13,7 @@ use super::{
 use crate::objective::{FUNCTION_METRIC, TestFunction};
 use crate::spec::{Aggregate, BacktestSettings, MAX_SEED, MAX_TRIALS, Scope};
 use crate::state::{Priority, TaskKind};
-use crate::validation::{Validation, WindowKind};
+use crate::validation::{SEGMENTS, Validation, WindowKind};
 use serde_json::{Map, Value, json};
 use trialmill_backtest::bars::MAX_SYMBOL_BYTES;
 use trialmill_backtest::config::{BacktestConfig, ConfigFault};
@@ -384,14 +384,10 @@ fn validation() -> Value {
             "description": description,
         })
     };
-    let methods: Vec<&str> = Validation::METHODS
-        .into_iter()
-        .filter(|method| *method != "cross_validation")
-        .collect();
     json!({
         "type": ["object", "null"], "required": ["method"], "additionalProperties": false,
         "properties": {
-            "method": {"type": "string", "enum": methods},
+            "method": {"type": "string", "enum": Validation::METHODS},
             "length": length("holdout: length of the last stretch, which no trial sees"),
             "window": {
                 "type": ["string", "null"], "enum": with_null(&WindowKind::ALL.map(WindowKind::name)),
@@ -404,6 +400,10 @@ fn validation() -> Value {
             "embargo": {
                 "type": ["string", "null"], "pattern": "^[0-9]+d$", "default": "0d",
                 "description": "trading days dropped before what is judged",
+            },
+            "segments": {
+                "type": ["integer", "null"], "minimum": SEGMENTS.start(), "maximum": SEGMENTS.end(),
+                "description": "cross_validation: how many",
             },
             "holdout": length("walk_forward: a last stretch that no window touches"),
             "selection": {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::fault::Fault;
 use crate::protocol::StopRules;
-use crate::spec::{Aggregate, MAX_SEED, MAX_TRIALS, Spec, Target, TaskSpec};
+use crate::spec::{Aggregate, MAX_SEED, MAX_TRIALS, Scope, Spec, Target, TaskSpec};
 use crate::validation::Validation;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -160,7 +160,10 @@ pub(super) fn check(
     let scope = scope::read(request, subject, found);
     unbuilt(request, found);
     let stop = read_stop(request, found);
-    let unplanned = read_validation(request, objective.as_ref(), is_function, &stop, found);
+    let unplanned = read_validation(request, objective.as_ref(), is_function, found);
+    if let Some(unplanned) = &unplanned {
+        fit(request, unplanned, &stop, scope, found);
+    }
     let priority = read_priority(&priority, found);
     let not_before = read_time(&not_before, found);
     let labels = read_labels(&labels, found);
@@ -360,26 +363,35 @@ fn read_validation(
     request: &Request<'_>,
     objective: Option<&Target>,
     of_function: bool,
-    stop: &StopRules,
     findings: &mut Findings,
 ) -> Option<Unplanned> {
     let node = request.field("validation", findings);
     let method = validation::read(&node, objective, of_function, findings)?;
-    match &method {
-        Validation::None => return None,
-        Validation::CrossValidation { .. } => {
-            node.not_built("cross_validation", "walk_forward or holdout", findings);
-        }
-        Validation::WalkForward(_) if !stop.is_empty() => {
-            let detail = "a walk-forward has no rules of its own to end by: each window is searched \
-                          to its end; leave stop out, or use fewer trials";
-            let stop = request.field("stop", findings);
-            findings.fault(stop.fault("not_with_walk_forward", detail));
-        }
-        Validation::WalkForward(_) | Validation::Holdout { .. } => {}
-    }
     let pointer = node.pointer;
-    Some(Unplanned { method, pointer })
+    (method != Validation::None).then_some(Unplanned { method, pointer })
+}
+
+/// Faults for what does not go together with a validation.
+fn fit(
+    request: &Request<'_>,
+    validation: &Unplanned,
+    stop: &StopRules,
+    scope: Scope,
+    findings: &mut Findings,
+) {
+    let walks = matches!(validation.method, Validation::WalkForward(_));
+    if walks && !stop.is_empty() {
+        let detail = "a walk-forward has no rules of its own to end by: each window is searched to its \
+                      end; leave stop out, or use fewer trials";
+        let stop = request.field("stop", findings);
+        findings.fault(stop.fault("not_with_walk_forward", detail));
+    }
+    let judges = walks || matches!(validation.method, Validation::Holdout { .. });
+    if judges && scope.aggregate().is_some() {
+        let node = request.field(scope::SCOPE, findings);
+        let what = format!("the scope per_symbol with {}", validation.method.method());
+        node.not_built(&what, "the scope portfolio, or cross_validation", findings);
+    }
 }
 
 /// Reads `stop`: when the search ends itself.
