@@ -720,6 +720,27 @@ pub struct SeriesAnswer {
     pub source: String,
     /// When it was stored.
     pub stored_at: DateTime<Utc>,
+    /// What is known of the symbol beside its bars; null where no table told.
+    pub record: Option<RecordAnswer>,
+}
+
+/// What tables beside the bars say of a symbol: tasks under `cn_a` and `us` pin it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RecordAnswer {
+    /// Hash of its bytes, `b3:` and hex.
+    pub hash: String,
+    /// The listing day, if it is known.
+    pub listed: Option<NaiveDate>,
+    /// The first day on which it was listed no longer, if it is known.
+    pub delisted: Option<NaiveDate>,
+    /// Times under special treatment (ST, *ST).
+    pub special_treatments: u32,
+    /// Dividends, bonus shares and splits.
+    pub actions: u32,
+    /// Where the latest part of it came from.
+    pub source: String,
+    /// When it was stored.
+    pub stored_at: DateTime<Utc>,
 }
 
 /// The current series of every symbol, by symbol.

@@ -1,6 +1,6 @@
 //! Which market data is stored.
 
-use crate::answer::{SeriesAnswer, SeriesList};
+use crate::answer::{RecordAnswer, SeriesAnswer, SeriesList};
 use crate::docs::operation;
 use crate::extract::SymbolPath;
 use crate::limits::MAX_SERIES_LISTED;
@@ -11,7 +11,8 @@ use aide::axum::ApiRouter;
 use aide::axum::routing::get_with;
 use axum::Json;
 use axum::extract::State;
-use trialmill_store::rows::SeriesInfo;
+use std::collections::BTreeMap;
+use trialmill_store::rows::{RecordInfo, SeriesInfo};
 
 pub(crate) fn routes() -> ApiRouter<AppState> {
     let doc = |name: &str, summary| operation(name.to_owned(), "Market data", summary);
@@ -37,8 +38,15 @@ async fn list(State(state): State<AppState>) -> Result<Json<SeriesList>, Problem
     let total = series.len();
     series.sort_by(|a, b| a.symbol.cmp(&b.symbol));
     series.truncate(MAX_SERIES_LISTED);
+    let records = state.store.records_info(&[]).await?.into_iter();
+    let mut records: BTreeMap<String, RecordInfo> =
+        records.map(|info| (info.symbol.clone(), info)).collect();
+    let items = series.into_iter().map(|info| {
+        let record = records.remove(&info.symbol);
+        answer(info, record)
+    });
     Ok(Json(SeriesList {
-        items: series.into_iter().map(answer).collect(),
+        items: items.collect(),
         total,
     }))
 }
@@ -47,19 +55,18 @@ async fn one(
     State(state): State<AppState>,
     SymbolPath(symbol): SymbolPath,
 ) -> Result<Json<SeriesAnswer>, Problem> {
-    let mut found = state
-        .store
-        .series_info(std::slice::from_ref(&symbol))
-        .await?;
-    match found.pop() {
-        Some(info) => Ok(Json(answer(info))),
-        None => Err(Problem::not_found(format!(
+    let symbols = std::slice::from_ref(&symbol);
+    let mut found = state.store.series_info(symbols).await?;
+    let Some(info) = found.pop() else {
+        return Err(Problem::not_found(format!(
             "there is no market data of {symbol}; import it with 'trialmill data import FILE'"
-        ))),
-    }
+        )));
+    };
+    let record = state.store.records_info(symbols).await?.pop();
+    Ok(Json(answer(info, record)))
 }
 
-fn answer(info: SeriesInfo) -> SeriesAnswer {
+fn answer(info: SeriesInfo, record: Option<RecordInfo>) -> SeriesAnswer {
     SeriesAnswer {
         symbol: info.symbol,
         hash: snapshot_name(&info.hash),
@@ -69,5 +76,14 @@ fn answer(info: SeriesInfo) -> SeriesAnswer {
         last_date: info.last,
         source: info.source,
         stored_at: info.stored_at,
+        record: record.map(|record| RecordAnswer {
+            hash: snapshot_name(&record.hash),
+            listed: record.listed,
+            delisted: record.delisted,
+            special_treatments: record.treatments,
+            actions: record.actions,
+            source: record.source,
+            stored_at: record.stored_at,
+        }),
     }
 }

@@ -327,6 +327,19 @@ struct FaultList {
     total: usize,
 }
 
+/// What [`is_symbol`] asks of a text.
+pub(crate) const SYMBOL_RULE: &str = "write 1 to 64 visible ASCII characters without blanks";
+
+/// Whether a text can be a symbol.
+pub(crate) fn is_symbol(text: &str) -> bool {
+    (1..=MAX_SYMBOL_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Whether bars may be of a day.
+pub(crate) fn is_day_of_bars(day: NaiveDate) -> bool {
+    TIME_RANGE.contains(&midnight(day))
+}
+
 impl FaultList {
     fn add(&mut self, fault: BarFault) {
         self.total += 1;
@@ -353,10 +366,7 @@ impl BarSeries {
             faults: Vec::new(),
             total: 0,
         };
-        if symbol.is_empty()
-            || symbol.len() > MAX_SYMBOL_BYTES
-            || !symbol.bytes().all(|b| b.is_ascii_graphic())
-        {
+        if !is_symbol(&symbol) {
             list.add(BarFault::Symbol {
                 symbol: symbol.clone(),
             });

@@ -168,8 +168,8 @@ impl Backtest {
 
     /// Runs a strategy: the report of [`run`], without computing the benchmark again.
     ///
-    /// `stop` is asked before each symbol's (or pair's) signals and before each row with orders;
-    /// make it as cheap as an atomic load.
+    /// `stop` is asked before each symbol's (or pair's) signals and before each row on which orders,
+    /// waiting sales or dividends are due; make it as cheap as an atomic load.
     ///
     /// # Errors
     /// As [`run`].

@@ -27,6 +27,7 @@ pub mod cointegration;
 pub mod config;
 pub mod dataset;
 pub mod engine;
+pub mod idle;
 pub mod indicator;
 pub mod market;
 pub mod metrics;

@@ -2,6 +2,7 @@
 //! adjusted.
 
 use crate::bars::{BarSeries, Frequency, midnight};
+use crate::market::{CorporateAction, Payout};
 use chrono::NaiveDate;
 
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -63,11 +64,20 @@ pub(crate) fn is_impossible(symbol: &str, time: i64, before: f64, close: f64) ->
 /// [`largest_move`] allows on a day from `first` to `last`: above 0, the prices are not adjusted for
 /// splits and dividends, and what is computed from them is not what a holder earned.
 ///
+/// `actions` are those that are known of the symbol, by ex-date: a move is counted from the close less
+/// what the share has given since, as signals see it
+/// ([`Dataset::with_actions`](crate::dataset::Dataset::with_actions)).
+///
 /// Smaller adjustments, such as most dividends, are not seen. The first [`UNLIMITED_DAYS`] bars of
 /// the series do not count, as they may be those of a new share. A series of another frequency has
 /// none.
 #[must_use]
-pub fn impossible_moves(series: &BarSeries, first: NaiveDate, last: NaiveDate) -> usize {
+pub fn impossible_moves(
+    series: &BarSeries,
+    actions: &[CorporateAction],
+    first: NaiveDate,
+    last: NaiveDate,
+) -> usize {
     if series.frequency() != Frequency::Daily {
         return 0;
     }
@@ -77,12 +87,21 @@ pub fn impossible_moves(series: &BarSeries, first: NaiveDate, last: NaiveDate) -
     let mut count = 0;
     for row in rows.filter(traded) {
         if let Some(before) = before.replace(row) {
-            let (time, close) = (series.time()[row], series.close());
-            let impossible = is_impossible(series.symbol(), time, close[before], close[row]);
+            let (time, close) = (series.time(), series.close());
+            let reference = ex_right(close[before], time[before], time[row], actions);
+            let impossible = is_impossible(series.symbol(), time[row], reference, close[row]);
             count += usize::from(impossible && row >= UNLIMITED_DAYS);
         }
     }
     count
+}
+
+/// A close less what the share has given after its time, up to `time`.
+fn ex_right(close: f64, of: i64, time: i64, actions: &[CorporateAction]) -> f64 {
+    let until = |time: i64| actions.partition_point(|action| midnight(action.ex_date) <= time);
+    let since = &actions[until(of)..until(time)];
+    let days = since.chunk_by(|a, b| a.ex_date == b.ex_date);
+    days.fold(close, |close, day| Payout::of_day(day).ex_right(close))
 }
 
 #[cfg(test)]
@@ -109,11 +128,49 @@ mod tests {
         };
         let day = |d| NaiveDate::from_ymd_opt(1970, 1, d).unwrap();
         let main = series("600000.SH");
-        assert_eq!(impossible_moves(&main, day(1), day(31)), 2);
-        assert_eq!(impossible_moves(&main, day(8), day(8)), 1, "the day itself");
-        assert_eq!(impossible_moves(&main, day(9), day(9)), 0);
-        assert_eq!(impossible_moves(&main, day(9), day(31)), 1);
-        assert_eq!(impossible_moves(&series("AAPL"), day(1), day(31)), 1);
-        assert_eq!(impossible_moves(&series("830799.BJ"), day(9), day(31)), 0);
+        assert_eq!(impossible_moves(&main, &[], day(1), day(31)), 2);
+        assert_eq!(
+            impossible_moves(&main, &[], day(8), day(8)),
+            1,
+            "the day itself"
+        );
+        assert_eq!(impossible_moves(&main, &[], day(9), day(9)), 0);
+        assert_eq!(impossible_moves(&main, &[], day(9), day(31)), 1);
+        assert_eq!(impossible_moves(&series("AAPL"), &[], day(1), day(31)), 1);
+        assert_eq!(
+            impossible_moves(&series("830799.BJ"), &[], day(9), day(31)),
+            0
+        );
+    }
+    #[test]
+    fn what_an_action_explains_is_no_impossible_move() {
+        // Two for one on row 7, announced for the suspended row 6; 1.00 of 5.00 on row 9.
+        let close = [10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 5.0, 5.0, 5.0, 4.0, 4.0];
+        let mut volume = vec![1.0; close.len()];
+        volume[6] = 0.0;
+        let columns = Columns {
+            time: (0i64..).take(close.len()).map(|d| d * 86_400).collect(),
+            open: close.to_vec(),
+            high: close.to_vec(),
+            low: close.to_vec(),
+            close: close.to_vec(),
+            volume,
+        };
+        let series = BarSeries::new("600000.SH", Frequency::Daily, columns).unwrap();
+        let day = |d| NaiveDate::from_ymd_opt(1970, 1, d).unwrap();
+        let action = |d, cash_per_share, bonus_per_share| CorporateAction {
+            symbol: "600000.SH".to_owned(),
+            ex_date: day(d),
+            cash_per_share,
+            bonus_per_share,
+        };
+        let count =
+            |actions: &[CorporateAction]| impossible_moves(&series, actions, day(1), day(31));
+        let (split, dividend) = (action(7, 0.0, 1.0), action(10, 1.0, 0.0));
+        assert_eq!(count(&[]), 2);
+        assert_eq!(count(std::slice::from_ref(&split)), 1);
+        assert_eq!(count(&[split.clone(), dividend]), 0);
+        // The action of another day explains nothing and makes a move where there was none.
+        assert_eq!(count(&[split, action(9, 1.0, 0.0)]), 2);
     }
 }

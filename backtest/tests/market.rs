@@ -12,7 +12,7 @@ use trialmill_backtest::market::table::{
     Dated, ListingRule, SPECIAL_TREATMENT_LIMITS, STAMP_DUTY, listing_rules, price_limits,
     transfer_fees,
 };
-use trialmill_backtest::market::{Blocked, Board, CorporateAction, Execution, Status};
+use trialmill_backtest::market::{Blocked, Board, CorporateAction, Execution, Status, Treatment};
 use trialmill_backtest::result::BacktestResult;
 use trialmill_backtest::strategy::{
     BarView, Leg, PairRule, PairSignal, PairView, ParamFault, Params, Rule, Signal, Strategy,
@@ -522,7 +522,11 @@ fn special_treatment_and_new_listings_have_limits_of_their_own() {
     };
     let treated = Status {
         listed: Some(day("1999-11-10")),
-        special_treatment: vec![(day("2020-01-01"), day("2026-12-31"))],
+        special_treatment: vec![Treatment {
+            first: day("2020-01-01"),
+            last: Some(day("2026-12-31")),
+        }],
+        ..Status::default()
     };
     let bought = |dates: [&'static str; 2], open: f64, status: &Status| {
         let statuses = BTreeMap::from([("600000.SH".to_owned(), status.clone())]);
@@ -797,6 +801,54 @@ fn actions_of_one_day_are_for_the_shares_held_before_it_in_any_order() {
     let twice = [gift("2020-06-03"), gift("2020-06-03")];
     let refused = series.with_actions(&twice).unwrap_err();
     assert!(refused.to_string().contains("is there twice"), "{refused}");
+}
+
+/// Deadlines and cancels are asked for on every row that takes work, not only where orders are given.
+#[test]
+fn a_run_is_stopped_while_a_sale_waits_and_while_dividends_come() {
+    use std::cell::Cell;
+    // Bought on 06-02; from 06-03 on the share stands at limit-down, so that the sale waits.
+    let days: Vec<String> = (1..=28).map(|day| format!("2020-06-{day:02}")).collect();
+    let mut close = 20.0;
+    let mut rows: Vec<Row> = Vec::new();
+    for (number, date) in days.iter().enumerate() {
+        if number >= 2 {
+            close = (close * 90.0_f64).round() / 100.0;
+        }
+        rows.push((date.clone().leak(), close, close, MUCH));
+    }
+    let told = script(&[("2020-06-01", Enter), ("2020-06-02", Exit)]);
+    let falling = || data(vec![bars("600000.SH", &rows)]);
+    // Held through a dividend on each row.
+    let flat: Vec<Row> = rows.iter().map(|row| (row.0, 20.0, 20.0, MUCH)).collect();
+    let dividends: Vec<CorporateAction> = days[2..]
+        .iter()
+        .map(|date| CorporateAction {
+            cash_per_share: 0.01,
+            bonus_per_share: 0.0,
+            ..gift(date)
+        })
+        .collect();
+    let paying = data(vec![bars("600000.SH", &flat)]);
+    let paying = paying.with_actions(&dividends).unwrap();
+    for (data, told) in [
+        (falling(), told),
+        (paying, script(&[("2020-06-01", Enter)])),
+    ] {
+        let asked = Cell::new(0);
+        let until = |most: usize| {
+            asked.set(0);
+            let stop = || {
+                asked.set(asked.get() + 1);
+                asked.get() > most
+            };
+            run(&data, &told, &Params::new(), &with_cash(10_000.0), &stop)
+        };
+        until(usize::MAX).unwrap();
+        // Once for the signals, once for each row on which something is done.
+        assert!(asked.get() >= 27, "{} questions", asked.get());
+        assert_eq!(until(20).unwrap_err(), RunError::Stopped);
+    }
 }
 
 #[test]

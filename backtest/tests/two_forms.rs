@@ -9,7 +9,7 @@ use trialmill_backtest::bars::{BarSeries, Columns, Frequency, midnight};
 use trialmill_backtest::engine::{
     Backtest, BacktestConfig, Dataset, Fill, Market, Position, Report, RunError, hold, reference,
 };
-use trialmill_backtest::market::{CorporateAction, Status, fen};
+use trialmill_backtest::market::{CorporateAction, Status, Treatment, fen};
 use trialmill_backtest::metrics::evaluate_all;
 use trialmill_backtest::strategy::{
     BarView, Leg, PairRule, PairSignal, PairView, ParamFault, ParamKind, ParamValue, Params, Rule,
@@ -106,7 +106,14 @@ impl Case {
         let day = |days: u64| first_day() + Days::new(days);
         let status = |listed: Option<NaiveDate>, treated: &[(u64, u64)]| Status {
             listed,
-            special_treatment: treated.iter().map(|&(a, b)| (day(a), day(b))).collect(),
+            special_treatment: treated
+                .iter()
+                .map(|&(first, last)| Treatment {
+                    first: day(first),
+                    last: Some(day(last)),
+                })
+                .collect(),
+            ..Status::default()
         };
         let new = first_day() + Days::new(self.days * 2 / 5 + 4);
         BTreeMap::from([
@@ -142,6 +149,7 @@ impl Case {
                 cash_per_share: [0.0, 0.002][number % 2],
                 bonus_per_share: [0.0, 0.25, 1.0][(random.bits() % 3) as usize],
             })
+            .filter(|action| action.check().is_ok())
             .collect();
         data.with_actions(&actions).unwrap()
     }

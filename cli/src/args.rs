@@ -409,10 +409,16 @@ pub struct KeysAt {
     pub api: Api,
 }
 
-/// The commands on bars.
+/// The commands on market data.
 #[derive(Debug, Subcommand)]
 pub enum Data {
-    /// Store the bars of files (CSV, CSV.gz, Parquet): all of them, or none if any has a fault
+    /// Store the bars and tables of files (CSV, CSV.gz, Parquet): all of them, or none if any has a fault
+    ///
+    /// Tables beside bars are CSV, told by their columns: corporate actions (symbol, ex_date,
+    /// cash_per_share, bonus_per_share), statuses (symbol, listed, delisted, st_from, st_to) and
+    /// adjustment factors (date, price_factor, split_factor, reference_price; AAPL.factors.csv), from
+    /// which actions follow. A table replaces what was known of its kind of the symbols that it names.
+    /// docs/market-data.md has the columns with examples.
     #[command(after_help = DATABASE_HELP)]
     Import {
         /// Files
@@ -425,7 +431,7 @@ pub enum Data {
         #[command(flatten)]
         database: OfDatabase,
     },
-    /// List the stored series
+    /// List the stored series, and what is known beside their bars
     #[command(after_help = DATABASE_HELP)]
     List(OfDatabase),
     /// Read files as import does, print all that is found, and store nothing

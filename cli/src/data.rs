@@ -9,10 +9,12 @@ use crate::figures::{count, duration};
 use crate::output;
 use chrono::{DateTime, NaiveDate};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 use trialmill_backtest::bars::BarSeries;
-use trialmill_ingest::{FileReport, ImportReport, ReadOptions, Severity, read_files};
+use trialmill_ingest::{FileReport, ImportReport, Imported, ReadOptions, Severity, read_files};
+use trialmill_store::rows::{RecordInfo, SeriesInfo};
 
 /// How many warnings `import` prints of a file; `check` prints all.
 const WARNINGS_OF_IMPORT: usize = 10;
@@ -99,7 +101,7 @@ fn check(files: &[PathBuf], symbol: Option<String>, as_json: bool) -> Result<(),
     refused_if_unsound(&report)
 }
 
-/// Stores the bars of all files in one transaction, or of none.
+/// Stores the bars and tables of all files in one transaction, or of none.
 async fn import(
     files: &[PathBuf],
     symbol: Option<String>,
@@ -107,7 +109,7 @@ async fn import(
     settings: &Settings,
 ) -> Result<(), Failure> {
     let begin = Instant::now();
-    let (report, series) = read_files(files, &options(symbol));
+    let (report, read) = read_files(files, &options(symbol));
     if !database.json {
         for file in &report.files {
             note_findings(file);
@@ -116,7 +118,9 @@ async fn import(
     let place = Place::of(database.data_dir.as_deref(), settings);
     if report.is_sound() {
         let store = place.open(true).await?;
-        store.put_series(&series, &source_of(files)).await?;
+        let source = source_of(files);
+        let Imported { series, records } = &read;
+        store.put_market_data(series, records, &source).await?;
     } else {
         output::note("nothing was imported");
     }
@@ -203,6 +207,7 @@ fn document(report: &ImportReport, imported: Option<bool>, seconds: f64) -> Resu
 fn of_file(file: &FileReport) -> String {
     let columns = match file.dialect {
         Some("trialmill") | None => String::new(),
+        Some(table @ ("actions" | "statuses" | "factors")) => format!(", a table of {table}"),
         Some(dialect) => format!(", columns of {dialect}"),
     };
     format!("{}{columns}", sentence(&json!(file)))
@@ -223,15 +228,17 @@ fn summary(source: &str, series: &[BarSeries]) -> Value {
 }
 
 fn sentence(summary: &Value) -> String {
-    let text = |name: &str| summary[name].as_str().unwrap_or("?").to_owned();
+    let text = |name: &str| summary[name].as_str();
     let number = |name: &str| count(summary[name].as_u64().unwrap_or_default());
+    let days = match (text("first_date"), text("last_date")) {
+        (Some(first), Some(last)) => format!(", {first}..{last}"),
+        _ => String::new(),
+    };
     format!(
-        "{}: {} rows, {} symbols, {}..{}",
-        text("source"),
+        "{}: {} rows, {} symbols{days}",
+        text("source").unwrap_or("?"),
         number("rows"),
         number("symbols"),
-        text("first_date"),
-        text("last_date")
     )
 }
 
@@ -241,11 +248,24 @@ fn day(seconds: i64) -> Option<NaiveDate> {
 
 async fn list(database: &OfDatabase, settings: &Settings) -> Result<(), Failure> {
     let place = Place::of(database.data_dir.as_deref(), settings);
-    let series = place.open(false).await?.series_info(&[]).await?;
+    let store = place.open(false).await?;
+    let series = store.series_info(&[]).await?;
+    let records = store.records_info(&[]).await?.into_iter();
+    let mut records: BTreeMap<String, RecordInfo> = records
+        .map(|record| (record.symbol.clone(), record))
+        .collect();
+    let listed: Vec<(SeriesInfo, Option<RecordInfo>)> = series
+        .into_iter()
+        .map(|one| {
+            let record = records.remove(&one.symbol);
+            (one, record)
+        })
+        .collect();
+    let without_bars: Vec<&String> = records.keys().collect();
     if database.json {
-        let items: Vec<Value> = series
+        let items: Vec<Value> = listed
             .iter()
-            .map(|one| {
+            .map(|(one, record)| {
                 json!({
                     "symbol": one.symbol,
                     "frequency": one.frequency,
@@ -254,37 +274,87 @@ async fn list(database: &OfDatabase, settings: &Settings) -> Result<(), Failure>
                     "last_date": one.last,
                     "source": one.source,
                     "stored_at": one.stored_at,
+                    "record": record.as_ref().map(of_record),
                 })
             })
             .collect();
-        return Ok(output::document(
-            &json!({"total": items.len(), "items": items}),
-        )?);
+        return Ok(output::document(&json!({
+            "total": items.len(),
+            "items": items,
+            "records_without_bars": without_bars,
+        }))?);
     }
-    let head = ["SYMBOL", "BARS", "ROWS", "FIRST", "LAST", "SOURCE"]
-        .map(str::to_owned)
-        .to_vec();
-    let row = |one: &trialmill_store::rows::SeriesInfo| {
+    let head = [
+        "SYMBOL", "BARS", "ROWS", "FIRST", "LAST", "RECORD", "SOURCE",
+    ];
+    let head = head.map(str::to_owned).to_vec();
+    let row = |(one, record): &(SeriesInfo, Option<RecordInfo>)| {
         vec![
             one.symbol.clone(),
             one.frequency.clone(),
             count(u64::from(one.rows)),
             one.first.to_string(),
             one.last.to_string(),
+            record.as_ref().map_or_else(|| "-".to_owned(), in_short),
             one.source.clone(),
         ]
     };
     let rows: Vec<Vec<String>> = std::iter::once(head)
-        .chain(series.iter().map(row))
+        .chain(listed.iter().map(row))
         .collect();
     for line in output::columns(&rows) {
         output::say(line)?;
     }
-    let rows: u64 = series.iter().map(|one| u64::from(one.rows)).sum();
+    let rows: u64 = listed.iter().map(|(one, _)| u64::from(one.rows)).sum();
     output::note(format!(
         "{} symbols, {} rows",
-        count(series.len() as u64),
+        count(listed.len() as u64),
         count(rows)
     ));
+    if !without_bars.is_empty() {
+        let some = without_bars
+            .iter()
+            .take(NAMED)
+            .map(|symbol| symbol.as_str());
+        let some: Vec<&str> = some.collect();
+        let more = if without_bars.len() > NAMED {
+            ", ..."
+        } else {
+            ""
+        };
+        output::note(format!(
+            "{} symbols have a record and no bars: {}{more}",
+            count(without_bars.len() as u64),
+            some.join(", ")
+        ));
+    }
     Ok(())
+}
+
+/// Symbols that a note names.
+const NAMED: usize = 10;
+
+fn of_record(record: &RecordInfo) -> Value {
+    json!({
+        "listed": record.listed,
+        "delisted": record.delisted,
+        "special_treatments": record.treatments,
+        "actions": record.actions,
+        "source": record.source,
+        "stored_at": record.stored_at,
+    })
+}
+
+/// `12 actions, status`, or what there is of it.
+fn in_short(record: &RecordInfo) -> String {
+    let mut parts = Vec::new();
+    if record.actions > 0 || !record.has_status() {
+        parts.push(format!("{} actions", record.actions));
+    }
+    if let Some(day) = record.delisted {
+        parts.push(format!("delisted {day}"));
+    } else if record.has_status() {
+        parts.push("status".to_owned());
+    }
+    parts.join(", ")
 }

@@ -39,6 +39,7 @@ mod book;
 mod changes;
 mod exchange;
 mod findings;
+mod ground;
 mod market;
 mod node;
 mod parameters;
@@ -56,6 +57,7 @@ pub use aims::MAX_CONSTRAINTS;
 pub use body::parse_body;
 pub use changes::{Changes, changes_schema, check_changes, with_field};
 pub use findings::MAX_FAULTS;
+pub use ground::{Ground, SURVIVORSHIP_STOCKS};
 pub use market::{
     Coverage, GRACE_DAYS, MAX_PERIOD_DAYS, MAX_STOCK_CODES, MIN_PERIOD_DAYS, MarketView, YEARS,
     strategy_key, symbols,
@@ -134,6 +136,9 @@ pub struct Accepted {
     pub warnings: Vec<Warning>,
     /// Hash of each symbol's series: the snapshot that the task pins. Empty for test functions.
     pub series: BTreeMap<String, [u8; 32]>,
+    /// Hash of each symbol's record, pinned with the series: the caller adds those that there are, if
+    /// the market of the task [asks for them](trialmill_backtest::config::Market::has_rules).
+    pub records: BTreeMap<String, [u8; 32]>,
     /// What is left to decide with the bars at hand: [`Accepted::paired`] takes the decision.
     /// Nothing for strategies of one leg.
     pub pairing: Option<Pairing>,

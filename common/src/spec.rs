@@ -391,6 +391,15 @@ impl Spec {
     }
 
     /// How its backtests are done.
+    #[must_use]
+    pub fn backtest(&self) -> &BacktestSettings {
+        match self {
+            Self::Search(spec) => &spec.backtest,
+            Self::Run(spec) => &spec.backtest,
+        }
+    }
+
+    /// The same, to be changed.
     pub fn backtest_mut(&mut self) -> &mut BacktestSettings {
         match self {
             Self::Search(spec) => &mut spec.backtest,

@@ -2,14 +2,23 @@
 
 use crate::report::{Code, FileReport, Findings, ImportReport, Subject};
 use crate::{Import, ImportError, ReadOptions, continuity, read_file_with};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use trialmill_backtest::bars::{BarSeries, LocalTime};
+use trialmill_backtest::bars::{BarSeries, LocalTime, midnight};
+use trialmill_backtest::market::RecordChange;
+
+/// What the files of an import hold together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Imported {
+    /// The series, in the order of the files, by symbol within a file.
+    pub series: Vec<BarSeries>,
+    /// What the tables say, by symbol.
+    pub records: Vec<RecordChange>,
+}
 
 /// Reads and judges all files of an import.
 ///
-/// The series come in the order of the files, by symbol within a file; there are none when any file
-/// has an error, so that nothing can be half imported. The bound on rows holds for all files
+/// There is nothing when any file has an error, so that nothing can be half imported. The bound on rows holds for all files
 /// together.
 ///
 /// ```
@@ -18,17 +27,17 @@ use trialmill_backtest::bars::{BarSeries, LocalTime};
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("600000.SH.csv");
 /// std::fs::write(&path, "date,open,high,low,close,volume\n2023-01-03,7.2,7.1,7.0,7.1,100\n")?;
-/// let (report, series) = read_files(&[path], &ReadOptions::default());
-/// assert!(!report.is_sound() && series.is_empty());
+/// let (report, read) = read_files(&[path], &ReadOptions::default());
+/// assert!(!report.is_sound() && read.series.is_empty());
 /// let finding = &report.files[0].findings[0];
 /// assert_eq!((finding.code, finding.rows.as_slice()), (Code::HighTooLow, &[2][..]));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[must_use]
-pub fn read_files(paths: &[PathBuf], options: &ReadOptions) -> (ImportReport, Vec<BarSeries>) {
+pub fn read_files(paths: &[PathBuf], options: &ReadOptions) -> (ImportReport, Imported) {
     let mut imports: Vec<Option<Import>> = Vec::with_capacity(paths.len());
     let mut report = ImportReport::default();
-    let mut owners: HashMap<String, usize> = HashMap::new();
+    let mut owners: HashMap<(String, What), usize> = HashMap::new();
     let mut rows = 0u64;
     for (number, path) in paths.iter().enumerate() {
         let mut more = Findings::default();
@@ -44,11 +53,10 @@ pub fn read_files(paths: &[PathBuf], options: &ReadOptions) -> (ImportReport, Ve
             }
         }
         if let Ok(import) = &read {
-            for series in &import.series {
-                let symbol = series.symbol();
-                match owners.get(symbol) {
+            for (symbol, what) in held(import) {
+                match owners.get(&(symbol.to_owned(), what)) {
                     None => {
-                        owners.insert(symbol.to_owned(), number);
+                        owners.insert((symbol.to_owned(), what), number);
                     }
                     Some(owner) => {
                         let subject = Subject::new(Code::SymbolInTwoFiles).symbol(symbol);
@@ -72,14 +80,41 @@ pub fn read_files(paths: &[PathBuf], options: &ReadOptions) -> (ImportReport, Ve
         file.insert(found);
     }
     if !report.is_sound() {
-        return (report, Vec::new());
+        return (report, Imported::default());
     }
-    let series = imports
-        .into_iter()
-        .flatten()
-        .flat_map(|import| import.series)
-        .collect();
-    (report, series)
+    let mut series = Vec::new();
+    let mut changes: BTreeMap<String, RecordChange> = BTreeMap::new();
+    for import in imports.into_iter().flatten() {
+        series.extend(import.series);
+        for change in import.records {
+            let of_symbol = changes.entry(change.symbol.clone()).or_default();
+            of_symbol.symbol = change.symbol;
+            of_symbol.actions = change.actions.or(of_symbol.actions.take());
+            of_symbol.status = change.status.or(of_symbol.status.take());
+        }
+    }
+    let records = changes.into_values().collect();
+    (report, Imported { series, records })
+}
+
+/// What a file says of a symbol; two files of an import may not say the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum What {
+    Bars,
+    Actions,
+    Status,
+}
+
+fn held(import: &Import) -> impl Iterator<Item = (&str, What)> {
+    let bars = import.series.iter().map(|one| (one.symbol(), What::Bars));
+    let tables = import.records.iter().map(|change| {
+        let what = match change.status {
+            Some(_) => What::Status,
+            None => What::Actions,
+        };
+        (change.symbol.as_str(), what)
+    });
+    bars.chain(tables)
 }
 
 fn of_import(source: String, import: &Import) -> FileReport {
@@ -87,12 +122,18 @@ fn of_import(source: String, import: &Import) -> FileReport {
         let day = time.div_euclid(86_400) * 86_400;
         LocalTime(day).to_string()
     };
-    let first = import.series.iter().map(BarSeries::first_time).min();
-    let last = import.series.iter().map(BarSeries::last_time).max();
+    let ex_dates = || {
+        let actions = import.records.iter().flat_map(|change| &change.actions);
+        actions.flatten().map(|action| midnight(action.ex_date))
+    };
+    let firsts = import.series.iter().map(BarSeries::first_time);
+    let lasts = import.series.iter().map(BarSeries::last_time);
+    let first = firsts.chain(ex_dates()).min();
+    let last = lasts.chain(ex_dates()).max();
     FileReport {
         source,
         dialect: Some(import.dialect),
-        symbols: import.series.len(),
+        symbols: import.series.len() + import.records.len(),
         rows: import.rows,
         first_date: first.map(day),
         last_date: last.map(day),

@@ -272,6 +272,7 @@ impl<'a> Collector<'a> {
         }
         Ok(Import {
             series,
+            records: Vec::new(),
             rows: self.rows,
             dialect: self.layout.dialect.name,
             ignored_columns: self.layout.ignored.clone(),

@@ -7,6 +7,11 @@
 //! sound and all series are given, or nothing is given but the list of what is wrong, with the rows
 //! of the file: [`read_files`] does this for all files of an import together.
 //!
+//! Tables beside bars (CSV only) are told by their columns as well: corporate actions
+//! (`symbol, ex_date, cash_per_share, bonus_per_share`), statuses (`symbol, listed, delisted, st_from,
+//! st_to`) and adjustment factors (`date, price_factor, split_factor, reference_price`, also without
+//! names), from which actions follow.
+//!
 //! Limits: `date` may be a date, a date and time, or a timestamp and is always read as
 //! exchange-local wall time, so that an offset (`+08:00`, `Z`) is dropped and a Parquet timestamp
 //! is taken as stored. CSV is separated by commas, in UTF-8 or with its names in GBK; a quoted field
@@ -22,13 +27,15 @@ mod dialect;
 mod parquet_file;
 mod report;
 mod symbol;
+mod table;
 mod text_file;
 
-pub use batch::read_files;
+pub use batch::{Imported, read_files};
 pub use continuity::{GENERAL_GAP, MAX_DAYS_BETWEEN_BARS};
 pub use report::{
     Code, FileReport, Finding, ImportReport, MAX_FINDINGS, MAX_LISTED_ROWS, Severity,
 };
+pub use table::MAX_TABLE_ROWS;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -37,6 +44,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use thiserror::Error;
 use trialmill_backtest::bars::BarSeries;
+use trialmill_backtest::market::RecordChange;
 
 /// The most rows read from one file: their series take 2.4 GB of memory, and half as much again
 /// while they are read.
@@ -61,11 +69,13 @@ pub const MAX_COLUMNS: usize = 4_096;
 /// What a file gave.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Import {
-    /// One series for each symbol, by symbol.
+    /// One series for each symbol, by symbol; none if the file is a table beside bars.
     pub series: Vec<BarSeries>,
+    /// What a table says of each symbol, by symbol; nothing if the file holds bars.
+    pub records: Vec<RecordChange>,
     /// Rows read, over all series.
     pub rows: u64,
-    /// Whose column names the file has: `trialmill` or a source.
+    /// Whose column names the file has: `trialmill` or a source; of a table, which it is.
     pub dialect: &'static str,
     /// Columns of the file that are not part of a bar.
     pub ignored_columns: Vec<String>,
@@ -124,7 +134,8 @@ pub enum ImportError {
     /// Columns are missing.
     #[error(
         "{}: column(s) {} are missing; found {}; a file needs date, open, high, low, close, volume, \
-         or the columns of akshare, tushare, baostock or yfinance",
+         the columns of akshare, tushare, baostock or yfinance, or those of a table \
+         (docs/market-data.md)",
         .path.display(), .missing.join(", "), listed(.found)
     )]
     Columns {
@@ -174,7 +185,7 @@ pub enum ImportError {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// `rows`, `rows in all files`, `bytes`, `bytes after unpacking`, `bytes in a line`,
+        /// `rows`, `rows in all files`, `rows in a table`, `bytes`, `bytes after unpacking`, `bytes in a line`,
         /// `columns`, `symbols`.
         what: &'static str,
         /// The bound.

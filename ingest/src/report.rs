@@ -68,6 +68,10 @@ pub enum Code {
     MixedSymbols,
     MixedAdjustment,
     SymbolInTwoFiles,
+    DuplicateAction,
+    NotAnAction,
+    ContradictingStatus,
+    RecordTooLarge,
     Unsorted,
     Hole,
     MissingDates,
@@ -142,6 +146,14 @@ impl Code {
                 "take all rows of a symbol with one adjustment, best none (adjustflag 3)",
             ),
             Self::SymbolInTwoFiles => ("symbol_in_two_files", Error, "keep one of the files"),
+            Self::DuplicateAction => (
+                "duplicate_action",
+                Error,
+                "keep one row for each action of a symbol",
+            ),
+            Self::NotAnAction => ("not_an_action", Error, CORRECT),
+            Self::ContradictingStatus => ("contradicting_status", Error, CORRECT),
+            Self::RecordTooLarge => ("record_too_large", Error, "leave the oldest rows out"),
             Self::Unsorted => ("unsorted", Warning, "the rows were sorted by time"),
             Self::Hole => (
                 "hole",
@@ -156,7 +168,8 @@ impl Code {
             Self::UnadjustedGap => (
                 "unadjusted_gap",
                 Warning,
-                "a split or dividend that the prices leave in: a backtest sees it as a gain or loss",
+                "a split or dividend that the prices leave in: a backtest sees it as a gain or loss, \
+                 unless a table of actions tells it",
             ),
             Self::AdjustedPrices => (
                 "adjusted_prices",
@@ -348,7 +361,15 @@ impl Findings {
         }
         if place == 0 {
             finding.value = value;
+            finding.limit = subject.limit.map(str::to_owned);
         }
+    }
+
+    /// Whether there is a finding of that kind on a symbol.
+    pub fn has(&self, code: Code, symbol: &str) -> bool {
+        let symbol = shortened(symbol);
+        let of = |(of, on, _): &Key| *of == code && on.as_deref() == Some(symbol.as_str());
+        self.by_subject.keys().any(of)
     }
 
     /// Whether the file is refused.
@@ -374,16 +395,17 @@ pub(crate) fn shortened(text: &str) -> String {
 pub struct FileReport {
     /// The file.
     pub source: String,
-    /// Whose column names it has: `trialmill`, `akshare`, `tushare`, `baostock`, `yfinance`;
-    /// `None` when it could not be read so far.
+    /// Whose column names it has: `trialmill`, `akshare`, `tushare`, `baostock`, `yfinance`; or which
+    /// table beside bars it is: `actions`, `statuses`, `factors`; `None` when it could not be read so
+    /// far.
     pub dialect: Option<&'static str>,
-    /// Sound series in it; 0 when it is refused.
+    /// Sound series in it, or symbols of a table; 0 when it is refused.
     pub symbols: usize,
     /// Rows in it; 0 when it is refused.
     pub rows: u64,
-    /// The first day of any series.
+    /// The first day of any series, or the first ex-date.
     pub first_date: Option<String>,
-    /// The last day of any series.
+    /// The last day of any series, or the last ex-date.
     pub last_date: Option<String>,
     /// Columns of the file that are not read.
     pub ignored_columns: Vec<String>,

@@ -72,7 +72,8 @@ fn with_exchange(written: &str) -> Option<String> {
     is_code(code).then(|| format!("{code}.{exchange}"))
 }
 
-fn is_code(text: &str) -> bool {
+/// Whether a text is a code of a mainland exchange without the exchange.
+pub fn is_code(text: &str) -> bool {
     text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 

@@ -2,13 +2,21 @@
 
 use crate::collect::{Collector, Row};
 use crate::dialect::{Layout, Wide};
+use crate::table::{Reader, Table};
 use crate::{Import, ImportError, MAX_LINE_BYTES, ReadOptions, date, symbol_of};
 use encoding_rs::GBK;
 use std::io::{BufRead, Read};
 use std::path::Path;
 
 /// What the first line, or lines, say of the rest.
-struct Header {
+enum Header {
+    Bars(Bars),
+    /// A table beside bars.
+    Table(Table),
+}
+
+/// Where the bars of a file are.
+struct Bars {
     /// Fields of every row.
     fields: usize,
     /// Symbols and where their bars are: one, or several side by side.
@@ -31,7 +39,10 @@ pub fn read(
         options,
     };
     let mut fields = Fields::default();
-    let header = read_header(path, &mut lines, &mut fields, options)?;
+    let header = match read_header(path, &mut lines, &mut fields, options)? {
+        Header::Bars(bars) => bars,
+        Header::Table(table) => return read_table(&table, lines, fields, options),
+    };
     let mut collector = Collector::new(path, options, &header.tables[0].1);
     while let Some(row) = lines.next()? {
         if lines.line.is_empty() {
@@ -53,6 +64,28 @@ pub fn read(
         }
     }
     collector.finish()
+}
+
+/// Reads the rows of a table; the first line is in `fields`.
+fn read_table<R: BufRead>(
+    table: &Table,
+    mut lines: Lines<'_, R>,
+    mut fields: Fields,
+    options: &ReadOptions,
+) -> Result<Import, ImportError> {
+    let path = lines.path;
+    let mut reader = Reader::new(path, options, table, symbol_of(path, options));
+    if table.begins_with_a_row {
+        reader.add(lines.number, &fields)?;
+    }
+    while let Some(row) = lines.next()? {
+        if lines.line.is_empty() {
+            continue;
+        }
+        fields.split(&lines.line);
+        reader.add(row, &fields)?;
+    }
+    reader.finish()
 }
 
 fn read_header<R: BufRead>(
@@ -80,18 +113,21 @@ fn read_header<R: BufRead>(
             Ok(fields.names(&lines.line))
         };
         let (second, third) = (more()?, more()?);
-        return Ok(Header {
+        return Ok(Header::Bars(Bars {
             fields: names.len(),
             tables: wide.finish(path, &second, &third)?,
             side_by_side: true,
-        });
+        }));
+    }
+    if let Some(table) = Table::find(path, &names)? {
+        return Ok(Header::Table(table));
     }
     let layout = Layout::find(path, &names)?;
-    Ok(Header {
+    Ok(Header::Bars(Bars {
         fields: names.len(),
         tables: vec![(symbol_of(path, options), layout)],
         side_by_side: false,
-    })
+    }))
 }
 
 /// What a file is that is taken for CSV by mistake often enough to be told.
@@ -208,7 +244,7 @@ impl<R: BufRead> Lines<'_, R> {
 
 /// The fields of one line.
 #[derive(Default)]
-struct Fields {
+pub(crate) struct Fields {
     text: Vec<u8>,
     /// Ends of the fields within `text`; with `separated`, one comma lies between two fields.
     ends: Vec<usize>,
@@ -264,11 +300,11 @@ impl Fields {
             .collect()
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    fn get(&self, index: usize) -> &[u8] {
+    pub(crate) fn get(&self, index: usize) -> &[u8] {
         let start = match index {
             0 => 0,
             _ => self.ends[index - 1] + self.separated,

@@ -22,7 +22,8 @@ fn import(files: &[(&str, String)]) -> (ImportReport, Vec<BarSeries>) {
             path
         })
         .collect();
-    read_files(&paths, &ReadOptions::default())
+    let (report, read) = read_files(&paths, &ReadOptions::default());
+    (report, read.series)
 }
 
 fn bars(rows: &[(&str, f64)]) -> String {
@@ -234,9 +235,9 @@ fn the_bound_on_rows_holds_for_all_files_together() {
         };
         read_files(&paths, &options)
     };
-    assert_eq!(read(4).1.len(), 2);
-    let (report, series) = read(3);
-    assert!(series.is_empty());
+    assert_eq!(read(4).1.series.len(), 2);
+    let (report, read) = read(3);
+    assert!(read.series.is_empty());
     assert_eq!(only(&report.files[1].findings).code, Code::TooLarge);
 }
 
@@ -275,7 +276,8 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("600000.csv");
         fs::write(&path, pieces.concat()).unwrap();
-        let (report, series) = read_files(&[path], &ReadOptions::default());
+        let (report, read) = read_files(&[path], &ReadOptions::default());
+        let series = read.series;
         let file = &report.files[0];
         prop_assert_eq!(report.is_sound(), file.errors == 0);
         prop_assert_eq!(series.is_empty(), !report.is_sound());

@@ -9,7 +9,6 @@
 
 #![expect(clippy::print_stdout, reason = "figures are for the person who asked")]
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 use tokio_postgres::{Client, NoTls};
@@ -19,7 +18,7 @@ use trialmill_common::state::{Direction, Priority, TaskId, TaskKind, WorkerId};
 use trialmill_common::trial::{EndedTrial, Evaluation, Outcome};
 use trialmill_search::{ParamValue, Point};
 use trialmill_store::postgres::{PgOptions, PgStore};
-use trialmill_store::rows::{NewTask, UnitRef};
+use trialmill_store::rows::{NewTask, Snapshot, UnitRef};
 use trialmill_store::{Keep, Store, Timing, UnitFlush};
 use uuid::Uuid;
 
@@ -46,7 +45,7 @@ fn task(n_trials: u32) -> NewTask {
         timeout: None,
         priority: Priority::Normal,
         not_before: None,
-        snapshot: BTreeMap::new(),
+        snapshot: Snapshot::default(),
         engine: "e1".to_owned(),
         submitted_by: None,
         rules: StopRules::default(),

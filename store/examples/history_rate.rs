@@ -6,7 +6,6 @@
 
 #![expect(clippy::print_stdout, reason = "figures are for the person who asked")]
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +17,7 @@ use trialmill_common::state::{
 use trialmill_common::trial::{EndedTrial, Evaluation, Failure, FailureKind, Outcome};
 use trialmill_search::{ParamValue, Point};
 use trialmill_store::postgres::{PgOptions, PgStore};
-use trialmill_store::rows::{NewTask, Origin, Submitted, UnitRef};
+use trialmill_store::rows::{NewTask, Origin, Snapshot, Submitted, UnitRef};
 use trialmill_store::sqlite::SqliteStore;
 use trialmill_store::{Keep, Store, Timing, UnitFlush};
 use uuid::Uuid;
@@ -44,7 +43,7 @@ fn task_of(n_trials: u32) -> NewTask {
         timeout: None,
         priority: Priority::Normal,
         not_before: None,
-        snapshot: BTreeMap::new(),
+        snapshot: Snapshot::default(),
         engine: "e1".to_owned(),
         submitted_by: None,
         rules: StopRules::default(),

@@ -5,7 +5,6 @@
 
 #![expect(clippy::print_stdout, reason = "figures are for the person who asked")]
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +12,7 @@ use trialmill_common::key::Quota;
 use trialmill_common::protocol::StopRules;
 use trialmill_common::state::{Direction, Priority, TaskId, TaskKind};
 use trialmill_store::postgres::{PgOptions, PgStore};
-use trialmill_store::rows::{NewTask, Submitted};
+use trialmill_store::rows::{NewTask, Snapshot, Submitted};
 use trialmill_store::{Store, StoreError, Timing};
 use uuid::Uuid;
 
@@ -43,7 +42,7 @@ fn task(key: &str) -> NewTask {
         timeout: None,
         priority: Priority::Normal,
         not_before: None,
-        snapshot: BTreeMap::new(),
+        snapshot: Snapshot::default(),
         engine: "e1".to_owned(),
         submitted_by: Some(key.to_owned()),
         rules: StopRules::default(),

@@ -27,14 +27,16 @@ use async_trait::async_trait;
 use keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use rows::{
     Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, Idempotency,
-    LeaseOutcome, MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage,
-    TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
+    LeaseOutcome, MadeBefore, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot, Stored,
+    Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
+    WorkerRow,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 use tokio::sync::watch;
 use trialmill_backtest::bars::BarSeries;
+use trialmill_backtest::market::RecordChange;
 use trialmill_common::key::Quota;
 use trialmill_common::protocol::Control;
 use trialmill_common::protocol::board::{UnitEnd, Written};
@@ -300,12 +302,35 @@ pub trait Store: Send + Sync + 'static {
     // ---- market data -----------------------------------------------------------------------
 
     /// Stores series under the hash of their bytes and makes them the current ones of their
-    /// symbols, all or none. Returns the hash of each.
+    /// symbols, and changes records ([`Record::changed`](trialmill_backtest::market::Record::changed)
+    /// of the current one) and stores them likewise; all of it or nothing. Imports of records that
+    /// race are done one after the other, so that none loses what another has changed.
+    async fn put_market_data(
+        &self,
+        series: &[BarSeries],
+        changes: &[RecordChange],
+        source: &str,
+    ) -> Result<Stored, StoreError>;
+
+    /// Series alone; returns the hash of each.
     async fn put_series(
         &self,
         series: &[BarSeries],
         source: &str,
-    ) -> Result<Vec<[u8; 32]>, StoreError>;
+    ) -> Result<Vec<[u8; 32]>, StoreError> {
+        let stored = self.put_market_data(series, &[], source);
+        Ok(stored.await?.series)
+    }
+
+    /// Changes of records alone; returns the hash of the record after each.
+    async fn put_records(
+        &self,
+        changes: &[RecordChange],
+        source: &str,
+    ) -> Result<Vec<[u8; 32]>, StoreError> {
+        let stored = self.put_market_data(&[], changes, source);
+        Ok(stored.await?.records)
+    }
 
     /// The current series of the given symbols (all symbols when empty); absent ones are left out.
     async fn series_info(&self, symbols: &[String]) -> Result<Vec<SeriesInfo>, StoreError>;
@@ -313,11 +338,15 @@ pub trait Store: Send + Sync + 'static {
     /// The bytes of series by hash, as [`BarSeries::from_bytes`] reads them, in order.
     async fn series_bytes(&self, hashes: &[[u8; 32]]) -> Result<Vec<Vec<u8>>, StoreError>;
 
-    /// The series that a snapshot pins: symbol to hash.
-    async fn snapshot(
-        &self,
-        id: [u8; 32],
-    ) -> Result<Option<BTreeMap<String, [u8; 32]>>, StoreError>;
+    /// The current records of the given symbols (all symbols when empty); absent ones are left out.
+    async fn records_info(&self, symbols: &[String]) -> Result<Vec<RecordInfo>, StoreError>;
+
+    /// The bytes of records by hash, as
+    /// [`Record::from_bytes`](trialmill_backtest::market::Record::from_bytes) reads them, in order.
+    async fn record_bytes(&self, hashes: &[[u8; 32]]) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// What a snapshot pins.
+    async fn snapshot(&self, id: [u8; 32]) -> Result<Option<Snapshot>, StoreError>;
 
     // ---- keys ------------------------------------------------------------------------------
 

@@ -1,9 +1,12 @@
 //! How an ended trial becomes columns, the same in both databases.
 
 use crate::error::StoreError;
+use crate::rows::Snapshot;
 use crate::{HISTORY_PAGE, MAX_RESULT_BYTES};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::ops::Range;
+use trialmill_backtest::market::{Record, RecordChange};
 use trialmill_common::protocol::Tally;
 use trialmill_common::state::{TaskId, TrialEnd};
 use trialmill_common::trial::{EndedTrial, Evaluation, Failure, Outcome};
@@ -168,23 +171,81 @@ pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// The identity of a snapshot: BLAKE3 over its symbols and series hashes, in order of symbols.
-pub(crate) fn snapshot_id(series: &std::collections::BTreeMap<String, [u8; 32]>) -> [u8; 32] {
+/// Comes before the records in what a snapshot's identity is made of: no symbol is that long, so that
+/// a record is never taken for a series.
+const RECORDS_FOLLOW: [u8; 8] = u64::MAX.to_le_bytes();
+
+/// The identity of a snapshot: BLAKE3 over its symbols and series hashes, then those of its records
+/// if it has any, each in order of symbols.
+pub(crate) fn snapshot_id(snapshot: &Snapshot) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    for (symbol, hash) in series {
-        hasher.update(
-            &u64::try_from(symbol.len())
-                .expect("a short name")
-                .to_le_bytes(),
-        );
-        hasher.update(symbol.as_bytes());
-        hasher.update(hash);
+    let add = |hasher: &mut blake3::Hasher, pinned: &BTreeMap<String, [u8; 32]>| {
+        for (symbol, hash) in pinned {
+            let length = u64::try_from(symbol.len()).expect("a short name");
+            hasher.update(&length.to_le_bytes());
+            hasher.update(symbol.as_bytes());
+            hasher.update(hash);
+        }
+    };
+    add(&mut hasher, &snapshot.series);
+    if !snapshot.records.is_empty() {
+        hasher.update(&RECORDS_FOLLOW);
+        add(&mut hasher, &snapshot.records);
     }
     *hasher.finalize().as_bytes()
 }
 
-/// The identity of a series: BLAKE3 of its bytes.
-pub(crate) fn series_hash(bytes: &[u8]) -> [u8; 32] {
+/// The hashes of a snapshot as they stand in its columns.
+pub(crate) fn pinned_text(hashes: &BTreeMap<String, [u8; 32]>) -> BTreeMap<&str, String> {
+    let pinned = hashes.iter();
+    pinned
+        .map(|(symbol, hash)| (symbol.as_str(), hex(hash)))
+        .collect()
+}
+
+/// Reads a column of a snapshot.
+pub(crate) fn pinned_hashes(
+    id: &[u8; 32],
+    column: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, [u8; 32]>, StoreError> {
+    let read = |(symbol, text): (String, String)| {
+        let hash = unhex(&text).ok_or_else(|| StoreError::Unreadable {
+            what: format!("snapshot b3:{}", hex(id)),
+            why: format!("the hash of {symbol} is damaged"),
+        })?;
+        Ok((symbol, hash))
+    };
+    column.into_iter().map(read).collect()
+}
+
+/// A record that is to be stored, after a change of what `before` are the bytes of. Bytes that are no
+/// record are an error only where a part of them is kept.
+pub(crate) fn changed_record(
+    before: Option<&[u8]>,
+    change: &RecordChange,
+) -> Result<Record, StoreError> {
+    let whole = change.actions.is_some() && change.status.is_some();
+    let before = match before {
+        Some(bytes) if !whole => {
+            let read = Record::from_bytes(bytes).map_err(|fault| StoreError::Unreadable {
+                what: format!("the record of {}", change.symbol),
+                why: fault.to_string(),
+            });
+            Some(read?)
+        }
+        _ => None,
+    };
+    Record::changed(before, change.clone())
+        .map_err(|fault| StoreError::Refused(fault.to_string().into()))
+}
+
+/// How many there are of what a record lists, for its columns.
+pub(crate) fn count_of(listed: usize) -> u32 {
+    u32::try_from(listed).expect("a record lists a few thousand at most")
+}
+
+/// The identity of a series or a record: BLAKE3 of its bytes.
+pub(crate) fn content_hash(bytes: &[u8]) -> [u8; 32] {
     *blake3::hash(bytes).as_bytes()
 }
 
@@ -285,5 +346,37 @@ impl EventRanges {
             }
         }
         joined
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_snapshot_without_records_is_what_it_was() {
+        let pinned = BTreeMap::from([("A".to_owned(), [1; 32]), ("BB".to_owned(), [2; 32])]);
+        let series = Snapshot {
+            series: pinned.clone(),
+            ..Snapshot::default()
+        };
+        // Made of each symbol's length, name and hash by hand, as builds before records did.
+        let mut bytes = Vec::new();
+        for (length, name, hash) in [(1u64, "A", [1; 32]), (2, "BB", [2; 32])] {
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(&hash);
+        }
+        assert_eq!(snapshot_id(&series), *blake3::hash(&bytes).as_bytes());
+        let records = Snapshot {
+            records: BTreeMap::from([("BB".to_owned(), [2; 32])]),
+            series: BTreeMap::from([("A".to_owned(), [1; 32])]),
+        };
+        let both = Snapshot {
+            records: pinned,
+            ..series.clone()
+        };
+        let ids = [&series, &records, &both].map(snapshot_id);
+        assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
     }
 }

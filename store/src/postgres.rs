@@ -14,6 +14,7 @@ mod link;
 mod market;
 mod reads;
 mod record;
+mod records;
 mod session;
 mod submit;
 mod task;
@@ -26,8 +27,9 @@ use crate::error::StoreError;
 use crate::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use crate::rows::{
     Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, Idempotency,
-    LeaseOutcome, MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage,
-    TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
+    LeaseOutcome, MadeBefore, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot, Stored,
+    Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
+    WorkerRow,
 };
 use crate::verify::Violation;
 use crate::{Keep, Leadership, Reaped, Recorded, Store, Tidied, Timing, UnitFlush, migrate};
@@ -44,6 +46,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_postgres::error::SqlState;
 use trialmill_backtest::bars::BarSeries;
+use trialmill_backtest::market::RecordChange;
 use trialmill_common::key::Quota;
 use trialmill_common::protocol::Control;
 use trialmill_common::state::{StopReason, TaskId, WorkerId};
@@ -557,12 +560,13 @@ impl Store for PgStore {
         run!(self, |client| reads::unit_summary(client, id, lease))
     }
 
-    async fn put_series(
+    async fn put_market_data(
         &self,
         series: &[BarSeries],
+        changes: &[RecordChange],
         source: &str,
-    ) -> Result<Vec<[u8; 32]>, StoreError> {
-        run!(self, |client| market::put_series(client, series, source))
+    ) -> Result<Stored, StoreError> {
+        run!(self, |client| market::put(client, series, changes, source))
     }
 
     async fn series_info(&self, symbols: &[String]) -> Result<Vec<SeriesInfo>, StoreError> {
@@ -573,10 +577,15 @@ impl Store for PgStore {
         run!(self, |client| market::series_bytes(client, hashes))
     }
 
-    async fn snapshot(
-        &self,
-        id: [u8; 32],
-    ) -> Result<Option<BTreeMap<String, [u8; 32]>>, StoreError> {
+    async fn records_info(&self, symbols: &[String]) -> Result<Vec<RecordInfo>, StoreError> {
+        run!(self, |client| records::info(client, symbols))
+    }
+
+    async fn record_bytes(&self, hashes: &[[u8; 32]]) -> Result<Vec<Vec<u8>>, StoreError> {
+        run!(self, |client| records::bytes(client, hashes))
+    }
+
+    async fn snapshot(&self, id: [u8; 32]) -> Result<Option<Snapshot>, StoreError> {
         run!(self, |client| market::snapshot(client, id))
     }
 

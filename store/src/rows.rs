@@ -81,8 +81,8 @@ pub struct NewTask {
     pub priority: Priority,
     /// Not before this time.
     pub not_before: Option<DateTime<Utc>>,
-    /// Symbol to series hash; stored as a snapshot and pinned. Empty for test functions.
-    pub snapshot: BTreeMap<String, [u8; 32]>,
+    /// The market data that it pins. Empty for test functions.
+    pub snapshot: Snapshot,
     /// Revision of the engine that the results belong to.
     pub engine: String,
     /// Who submitted it: the name of the API key.
@@ -96,6 +96,34 @@ pub struct NewTask {
     /// The task that it is made from. Where trials are copied that task has ended, and its space is
     /// that of this one.
     pub origin: Option<Origin>,
+}
+
+/// The market data that a task pins when it is accepted: what is imported later changes nothing for
+/// it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Symbol to the hash of its series.
+    pub series: BTreeMap<String, [u8; 32]>,
+    /// Symbol to the hash of its record, where there was one and the task's market asks for it.
+    pub records: BTreeMap<String, [u8; 32]>,
+}
+
+impl Snapshot {
+    /// Whether nothing is pinned.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty() && self.records.is_empty()
+    }
+}
+
+/// Series alone.
+impl From<BTreeMap<String, [u8; 32]>> for Snapshot {
+    fn from(series: BTreeMap<String, [u8; 32]>) -> Self {
+        Self {
+            series,
+            records: BTreeMap::new(),
+        }
+    }
 }
 
 impl NewTask {
@@ -550,4 +578,42 @@ pub struct SeriesInfo {
     pub source: String,
     /// When it was stored.
     pub stored_at: DateTime<Utc>,
+}
+
+/// The current record of a symbol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordInfo {
+    /// Symbol.
+    pub symbol: String,
+    /// Hash of its bytes.
+    pub hash: [u8; 32],
+    /// Listing day, if it is known.
+    pub listed: Option<NaiveDate>,
+    /// The first day on which it was listed no longer, if it is known.
+    pub delisted: Option<NaiveDate>,
+    /// Times under special treatment.
+    pub treatments: u32,
+    /// Corporate actions.
+    pub actions: u32,
+    /// Where the latest part of it came from, such as the file's name.
+    pub source: String,
+    /// When it was stored.
+    pub stored_at: DateTime<Utc>,
+}
+
+impl RecordInfo {
+    /// Whether anything of its listing or treatment is known.
+    #[must_use]
+    pub const fn has_status(&self) -> bool {
+        self.listed.is_some() || self.delisted.is_some() || self.treatments > 0
+    }
+}
+
+/// The hashes of what [`crate::Store::put_market_data`] has stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Of each series, in order.
+    pub series: Vec<[u8; 32]>,
+    /// Of the record after each change, in order.
+    pub records: Vec<[u8; 32]>,
 }

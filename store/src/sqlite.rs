@@ -15,6 +15,7 @@ mod holder;
 mod keys;
 mod market;
 mod read;
+mod records;
 mod relay;
 mod tasks;
 mod tidy;
@@ -25,8 +26,9 @@ use crate::error::StoreError;
 use crate::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use crate::rows::{
     Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, Idempotency,
-    LeaseOutcome, MadeBefore, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage,
-    TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
+    LeaseOutcome, MadeBefore, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot, Stored,
+    Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
+    WorkerRow,
 };
 use crate::verify::{RULES, Violation};
 use crate::{Keep, Leadership, Reaped, Recorded, Store, Tidied, Timing, UnitFlush};
@@ -41,6 +43,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use trialmill_backtest::bars::BarSeries;
+use trialmill_backtest::market::RecordChange;
 use trialmill_common::key::Quota;
 use trialmill_common::protocol::Control;
 use trialmill_common::state::{StopReason, TaskId, WorkerId};
@@ -465,15 +468,21 @@ impl Store for SqliteStore {
         self.read(move |tx| workers::unit_summary(tx, id)).await
     }
 
-    async fn put_series(
+    async fn put_market_data(
         &self,
         series: &[BarSeries],
+        changes: &[RecordChange],
         source: &str,
-    ) -> Result<Vec<[u8; 32]>, StoreError> {
+    ) -> Result<Stored, StoreError> {
         let packed: Vec<_> = series.iter().map(market::PackedSeries::of).collect();
-        let source = source.to_owned();
-        self.write(move |tx| market::put_series(tx, &packed, &source))
-            .await
+        let (changes, source) = (changes.to_vec(), source.to_owned());
+        self.write(move |tx| {
+            Ok(Stored {
+                series: market::put_series(tx, &packed, &source)?,
+                records: records::put(tx, &changes, &source)?,
+            })
+        })
+        .await
     }
 
     async fn series_info(&self, symbols: &[String]) -> Result<Vec<SeriesInfo>, StoreError> {
@@ -486,10 +495,17 @@ impl Store for SqliteStore {
         self.read(move |tx| market::series_bytes(tx, &hashes)).await
     }
 
-    async fn snapshot(
-        &self,
-        id: [u8; 32],
-    ) -> Result<Option<BTreeMap<String, [u8; 32]>>, StoreError> {
+    async fn records_info(&self, symbols: &[String]) -> Result<Vec<RecordInfo>, StoreError> {
+        let symbols = symbols.to_vec();
+        self.read(move |tx| records::info(tx, &symbols)).await
+    }
+
+    async fn record_bytes(&self, hashes: &[[u8; 32]]) -> Result<Vec<Vec<u8>>, StoreError> {
+        let hashes = hashes.to_vec();
+        self.read(move |tx| records::bytes(tx, &hashes)).await
+    }
+
+    async fn snapshot(&self, id: [u8; 32]) -> Result<Option<Snapshot>, StoreError> {
         self.read(move |tx| market::snapshot(tx, &id)).await
     }
 

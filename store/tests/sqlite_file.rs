@@ -33,7 +33,7 @@ fn task(n_trials: u32) -> NewTask {
         timeout: None,
         priority: Priority::Normal,
         not_before: None,
-        snapshot: std::collections::BTreeMap::new(),
+        snapshot: trialmill_store::rows::Snapshot::default(),
         engine: "e1".to_owned(),
         submitted_by: None,
         rules: StopRules::default(),

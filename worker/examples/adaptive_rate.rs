@@ -19,7 +19,7 @@ use trialmill_common::state::{Direction, Priority, TaskId, TaskKind};
 use trialmill_relay::Pace;
 use trialmill_search::{Domain, Method, Space};
 use trialmill_store::postgres::{PgOptions, PgStore};
-use trialmill_store::rows::NewTask;
+use trialmill_store::rows::{NewTask, Snapshot};
 use trialmill_store::{Store, Timing};
 use trialmill_worker::{RunningWorker, WorkerOptions, child};
 use uuid::Uuid;
@@ -82,7 +82,7 @@ fn task(spec: &TaskSpec, pool: &str) -> NewTask {
         timeout: None,
         priority: Priority::Normal,
         not_before: None,
-        snapshot: BTreeMap::new(),
+        snapshot: Snapshot::default(),
         engine: "e1".to_owned(),
         submitted_by: None,
         rules: StopRules::default(),

@@ -1,10 +1,11 @@
 //! The isolated child: the same program, started again to run trials one at a time for a worker,
 //! under a limit of its address space. It may panic, abort or be killed; the worker goes on.
 //!
-//! It reads one line of JSON (`Setup`), then the bytes of the bars, and says that it is ready
+//! It reads one line of JSON (`Setup`), then the bytes of the bars and records, and says that it is ready
 //! with one line (`Started`); then it reads one line per trial (`Ask`), and answers each with
 //! one line (`Reply`). It knows no store and no broker.
 
+use crate::bars::PinnedData;
 use crate::config;
 use crate::job::{Evaluated, Job};
 use crate::objective::{Objective, panic_text};
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use trialmill_backtest::bars::BarSeries;
+use trialmill_backtest::market::Record;
 use trialmill_common::state::TaskKind;
 use trialmill_common::trial::{Evaluation, Failure, Outcome};
 
@@ -35,6 +37,9 @@ pub(crate) struct Setup {
     pub(crate) trial: u32,
     /// Lengths of the bars' byte forms, which follow this line.
     pub(crate) series_bytes: Vec<u64>,
+    /// Lengths of the records' byte forms, which follow the bars.
+    #[serde(default)]
+    pub(crate) records_bytes: Vec<u64>,
     /// Limit of the address space.
     pub(crate) memory_bytes: u64,
     /// Names worker and slot in failures.
@@ -261,21 +266,30 @@ fn prepare(text: &str, asks: &mut impl BufRead) -> io::Result<Prepared> {
     let setup: Setup = serde_json::from_str(text)?;
     limit(Resource::As, setup.memory_bytes)?;
     limit(Resource::Core, 0)?;
-    let mut series = Vec::with_capacity(setup.series_bytes.len());
+    let mut data = PinnedData::default();
     for length in &setup.series_bytes {
-        let length = usize::try_from(*length).map_err(io::Error::other)?;
-        let mut bytes = vec![0; length];
-        asks.read_exact(&mut bytes)?;
-        let bars = BarSeries::from_bytes(&bytes).map_err(io::Error::other)?;
-        series.push(Arc::new(bars));
+        let bars = BarSeries::from_bytes(&taken(asks, *length)?).map_err(io::Error::other)?;
+        data.series.push(Arc::new(bars));
+    }
+    for length in &setup.records_bytes {
+        let record = Record::from_bytes(&taken(asks, *length)?).map_err(io::Error::other)?;
+        data.records.push(Arc::new(record));
     }
     let job = Job::read(setup.kind, &setup.spec).map_err(io::Error::other)?;
-    let objective = Objective::prepare(job.subject(setup.trial), series);
+    let objective = Objective::prepare(job.subject(setup.trial), &data);
     Ok(Prepared {
         worker: setup.worker,
         job,
         objective,
     })
+}
+
+/// The next bytes of what follows the setup.
+fn taken(asks: &mut impl BufRead, length: u64) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    asks.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Lowers a limit; one that is lower already (inherited from the worker) stays.

@@ -199,19 +199,24 @@ impl<'a> Isolated<'a> {
         Err(self.cannot_start(&format!("{why}; it ended {end}")))
     }
 
-    /// What the child is told first: the line of the setup, and the bars.
+    /// What the child is told first: the line of the setup, and the bytes of the bars and records.
     fn setup(&self, trial: u32) -> (Setup, Vec<Vec<u8>>) {
         let task = &self.batch.task;
-        let series: Vec<Vec<u8>> = task.series.iter().map(|s| s.to_bytes()).collect();
+        let series = task.data.series.iter().map(|series| series.to_bytes());
+        let series: Vec<Vec<u8>> = series.collect();
+        let records = task.data.records.iter().map(|record| record.to_bytes());
+        let records: Vec<Vec<u8>> = records.collect();
+        let lengths = |of: &[Vec<u8>]| of.iter().map(|bytes| bytes.len() as u64).collect();
         let setup = Setup {
             kind: task.job.kind(),
             spec: task.stored_spec.clone(),
             trial,
-            series_bytes: series.iter().map(|bytes| bytes.len() as u64).collect(),
+            series_bytes: lengths(&series),
+            records_bytes: lengths(&records),
             memory_bytes: self.shared.options.trial_memory_bytes,
             worker: self.batch.worker.to_string(),
         };
-        (setup, series)
+        (setup, series.into_iter().chain(records).collect())
     }
 
     /// This process cannot start children now (no memory, no processes), or not for this task (its
@@ -308,11 +313,11 @@ async fn raised(unit: &HeldUnit, signal: Signal) {
 /// Gives the child its setup and reads what it says to it; nothing if it ended without a word.
 async fn set_up(
     running: &mut Running,
-    (setup, series): (Setup, Vec<Vec<u8>>),
+    (setup, data): (Setup, Vec<Vec<u8>>),
 ) -> io::Result<Option<Started>> {
     let sent = async {
         running.asks.write_all(&line(&setup)).await?;
-        for bytes in &series {
+        for bytes in &data {
             running.asks.write_all(bytes).await?;
         }
         running.asks.flush().await

@@ -16,6 +16,7 @@
 //! Limit: every unit is a run of trials, since a claim names no other kind.
 
 mod backoff;
+pub mod bars;
 pub mod child;
 pub mod config;
 mod cpu;

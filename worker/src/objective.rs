@@ -15,14 +15,13 @@ mod trouble;
 pub use breakdown::{Breakdown, SegmentFigures, Shown, SymbolFigures};
 pub use subject::Subject;
 
+use crate::bars::PinnedData;
 use crate::stop::StopSource;
 use backtest::{figures, strategy_params};
 use judge::judge;
 use panel::{Panel, Scored};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use trialmill_backtest::bars::BarSeries;
 use trialmill_backtest::engine::{Backtest, Report};
 use trialmill_backtest::result::BacktestResult;
 use trialmill_backtest::strategy::{self, Strategy};
@@ -61,7 +60,7 @@ enum Work {
 }
 
 impl Work {
-    fn prepare(subject: &Subject, series: Vec<Arc<BarSeries>>) -> Result<Self, Reason> {
+    fn prepare(subject: &Subject, data: &PinnedData) -> Result<Self, Reason> {
         if let Some(function) = TestFunction::named(&subject.strategy_name) {
             return Ok(Self::Function(function));
         }
@@ -76,10 +75,10 @@ impl Work {
         let config = subject.backtest.config();
         let config = config.map_err(|error| Reason::config(error.to_string()))?;
         if !subject.is_one_backtest() {
-            let panel = Panel::prepare(subject, strategy, series, &config)?;
+            let panel = Panel::prepare(subject, strategy, data, &config)?;
             return Ok(Self::Several(Box::new(panel)));
         }
-        let backtest = Box::new(backtest::prepare(subject, series, config)?);
+        let backtest = Box::new(backtest::prepare(subject, data, config)?);
         Ok(Self::One { strategy, backtest })
     }
 }
@@ -96,12 +95,12 @@ enum Computed {
 pub struct Interrupted;
 
 impl Objective {
-    /// Makes the evaluator ready. `series` are the pinned bars, empty for a test function.
+    /// Makes the evaluator ready. `data` is what the task has pinned, empty for a test function.
     ///
     /// Whatever is wrong with them becomes the failure of each trial, with its reason.
     #[must_use]
-    pub fn prepare(subject: Subject, series: Vec<Arc<BarSeries>>) -> Self {
-        let work = Work::prepare(&subject, series).unwrap_or_else(Work::Unusable);
+    pub fn prepare(subject: Subject, data: &PinnedData) -> Self {
+        let work = Work::prepare(&subject, data).unwrap_or_else(Work::Unusable);
         Self { subject, work }
     }
 

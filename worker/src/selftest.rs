@@ -52,6 +52,7 @@ async fn evaluate(options: &WorkerOptions) -> Result<(), String> {
         spec: probe(),
         trial: 0,
         series_bytes: Vec::new(),
+        records_bytes: Vec::new(),
         memory_bytes: options.trial_memory_bytes,
         worker: "self-test".to_owned(),
     };

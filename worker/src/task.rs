@@ -1,5 +1,6 @@
 //! What the units of a task share in this process: its study, its objective, its bars, its pace.
 
+use crate::bars::PinnedData;
 use crate::cpu::Lane;
 use crate::history::{Asked, TaskHistory};
 use crate::job::{Evaluated, Job};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use trialmill_backtest::bars::BarSeries;
+use trialmill_backtest::market::Record;
 use trialmill_common::state::TaskId;
 use trialmill_search::{History, HistoryNeed, Method, Point, Study};
 use trialmill_store::rows::{Claim, HeldLease};
@@ -24,13 +26,20 @@ pub(crate) const KEPT_IDLE: Duration = Duration::from_secs(120);
 /// Series read from the store at a time: bounds the bytes of one answer.
 const SERIES_PER_READ: usize = 64;
 
+/// Records read from the store at a time; each has at most a megabyte, and commonly a few kB, so that
+/// they are read on the runtime's threads.
+const RECORDS_PER_READ: usize = 64;
+
+/// Records kept in this process, some 10 kB each for a share with a long history of dividends.
+const MAX_RECORDS_KEPT: u64 = 1_000;
+
 /// A task made ready to run, or one window of it.
 pub(crate) struct PreparedTask {
     pub(crate) job: Job,
     pub(crate) stored_spec: serde_json::Value,
     pub(crate) objective: Objective,
-    /// The pinned bars: kept for isolated children, which get a copy.
-    pub(crate) series: Vec<Arc<BarSeries>>,
+    /// What the task has pinned: kept for isolated children, which get a copy.
+    pub(crate) data: PinnedData,
     /// The window of its trials, of a search that has several.
     pub(crate) window: Option<u16>,
     /// The number of the first trial of the study.
@@ -157,6 +166,7 @@ pub(crate) struct TaskCache {
     store: Arc<dyn Store>,
     tasks: Cache<Part, Arc<PreparedTask>>,
     series: Cache<[u8; 32], Arc<BarSeries>>,
+    records: Cache<[u8; 32], Arc<Record>>,
 }
 
 /// What is prepared by itself: a task, or one window of it.
@@ -176,15 +186,16 @@ impl TaskCache {
                 .max_capacity(half)
                 .time_to_idle(KEPT_IDLE)
                 .weigher(|_, task: &Arc<PreparedTask>| {
-                    let bars: usize = task.series.iter().map(|s| s.memory_bytes()).sum();
+                    let data = task.data.memory_bytes();
                     let study = task.study.as_ref().map_or(0, Study::memory_bytes);
-                    kib(bars + study + 4096)
+                    kib(data + study + 4096)
                 })
                 .build(),
             series: Cache::builder()
                 .max_capacity(half)
                 .weigher(|_, series: &Arc<BarSeries>| kib(series.memory_bytes()))
                 .build(),
+            records: Cache::builder().max_capacity(MAX_RECORDS_KEPT).build(),
         }
     }
 
@@ -220,7 +231,7 @@ impl TaskCache {
         let bars = if subject.needs_bars() {
             self.bars(claim, &job.symbols(), lane).await?
         } else {
-            Ok(Vec::new())
+            Ok(PinnedData::default())
         };
         let stored_spec = claim.spec.clone();
         let computed = lane.run(move || {
@@ -231,16 +242,19 @@ impl TaskCache {
                 }
                 Job::Run(_) => None,
             };
-            let (objective, series) = match bars {
-                Ok(series) => {
-                    let copy = series.clone();
-                    let prepare = |subject| Objective::prepare(subject, copy);
-                    (guarded(subject, prepare), series)
+            let (objective, data) = match bars {
+                Ok(data) => {
+                    let prepare = |subject| Objective::prepare(subject, &data);
+                    (guarded(subject, prepare), data)
                 }
                 Err(NoBars::Absent(reason)) => {
-                    (Objective::without_data(subject, reason), Vec::new())
+                    let objective = Objective::without_data(subject, reason);
+                    (objective, PinnedData::default())
                 }
-                Err(NoBars::Panicked(text)) => (Objective::panicked(subject, &text), Vec::new()),
+                Err(NoBars::Panicked(text)) => {
+                    let objective = Objective::panicked(subject, &text);
+                    (objective, PinnedData::default())
+                }
             };
             let base = match &job {
                 Job::Search(spec) => spec.search_of(first).start,
@@ -251,7 +265,7 @@ impl TaskCache {
                 job,
                 stored_spec,
                 objective,
-                series,
+                data,
                 window,
                 base,
                 study,
@@ -261,13 +275,13 @@ impl TaskCache {
         computed.await.unwrap_or(Err(PrepareError::Panicked))
     }
 
-    /// The pinned bars of the task, or the sentence that says which are not there.
+    /// The pinned bars and records of the task, or the sentence that says which are not there.
     async fn bars(
         &self,
         claim: &Claim,
         symbols: &[String],
         lane: &Lane,
-    ) -> Result<Result<Vec<Arc<BarSeries>>, NoBars>, PrepareError> {
+    ) -> Result<Result<PinnedData, NoBars>, PrepareError> {
         let stored = |error| PrepareError::Store(Arc::new(error));
         let absent_because = |reason: String| Ok(Err(NoBars::Absent(reason)));
         let Some(id) = claim.snapshot else {
@@ -279,7 +293,7 @@ impl TaskCache {
         let mut found: BTreeMap<[u8; 32], Arc<BarSeries>> = BTreeMap::new();
         let mut absent: Vec<[u8; 32]> = Vec::new();
         for symbol in symbols {
-            let Some(hash) = snapshot.get(symbol) else {
+            let Some(hash) = snapshot.series.get(symbol) else {
                 return absent_because(format!("the pinned snapshot has no bars of {symbol}"));
             };
             match self.series.get(hash).await {
@@ -312,10 +326,53 @@ impl TaskCache {
                 found.insert(*hash, series);
             }
         }
-        let hashes = symbols.iter().map(|symbol| snapshot[symbol]);
+        let hashes = symbols.iter().map(|symbol| snapshot.series[symbol]);
         let series: Option<Vec<_>> = hashes.map(|hash| found.get(&hash).cloned()).collect();
-        let missing = || NoBars::Absent("pinned bars are missing in the database".to_owned());
-        Ok(series.ok_or_else(missing))
+        let Some(series) = series else {
+            return absent_because("pinned bars are missing in the database".to_owned());
+        };
+        let hashes = symbols
+            .iter()
+            .filter_map(|symbol| snapshot.records.get(symbol));
+        let hashes: Vec<[u8; 32]> = hashes.copied().collect();
+        let records = self.records(&hashes).await?;
+        Ok(records.map(|records| PinnedData { series, records }))
+    }
+
+    /// Records by their hashes, in order.
+    async fn records(
+        &self,
+        hashes: &[[u8; 32]],
+    ) -> Result<Result<Vec<Arc<Record>>, NoBars>, PrepareError> {
+        let mut absent: Vec<[u8; 32]> = Vec::new();
+        let mut found: BTreeMap<[u8; 32], Arc<Record>> = BTreeMap::new();
+        for hash in hashes {
+            match self.records.get(hash).await {
+                Some(record) => drop(found.insert(*hash, record)),
+                None => absent.push(*hash),
+            }
+        }
+        for hashes in absent.chunks(RECORDS_PER_READ) {
+            let read = match self.store.record_bytes(hashes).await {
+                Ok(read) => read,
+                Err(error) if error.is_transient() => {
+                    return Err(PrepareError::Store(Arc::new(error)));
+                }
+                Err(error) => return Ok(Err(NoBars::Absent(error.to_string()))),
+            };
+            for (hash, bytes) in hashes.iter().zip(read) {
+                let record = match Record::from_bytes(&bytes) {
+                    Ok(record) => Arc::new(record),
+                    Err(fault) => return Ok(Err(NoBars::Absent(fault.to_string()))),
+                };
+                self.records.insert(*hash, Arc::clone(&record)).await;
+                found.insert(*hash, record);
+            }
+        }
+        Ok(Ok(hashes
+            .iter()
+            .map(|hash| Arc::clone(&found[hash]))
+            .collect()))
     }
 }
 

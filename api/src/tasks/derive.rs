@@ -17,14 +17,13 @@ use aide::transform::TransformOperation;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::Response;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use trialmill_common::draft::{Changes, changes_schema, check_changes, parse_body, with_field};
 use trialmill_common::fault::Warning;
 use trialmill_common::protocol::StopRules;
 use trialmill_common::spec::{Spec, TaskSpec};
 use trialmill_common::state::{OriginHow, StopReason, TaskId, TaskKind};
 use trialmill_search::Method;
-use trialmill_store::rows::{NewTask, Origin, TaskRow, WorkerRow};
+use trialmill_store::rows::{NewTask, Origin, Snapshot, TaskRow, WorkerRow};
 use uuid::Uuid;
 
 /// A body that may be left out, with the `Idempotency-Key` it came with.
@@ -217,7 +216,7 @@ fn new_task(
     mut spec: Spec,
     changes: Changes,
     how: OriginHow,
-    snapshot: BTreeMap<String, [u8; 32]>,
+    snapshot: Snapshot,
     workers: &[WorkerRow],
 ) -> NewTask {
     let inherited = |warning: &&Warning| !NOT_INHERITED.contains(&warning.code.as_str());

@@ -52,9 +52,9 @@ async fn missing_series(state: &AppState, task: &TaskRow) -> Result<Vec<String>,
     let Some(pinned) = state.store.snapshot(snapshot).await? else {
         return Ok(task.stock_codes.clone());
     };
-    let symbols: Vec<String> = pinned.keys().cloned().collect();
+    let symbols: Vec<String> = pinned.series.keys().cloned().collect();
     let current = state.store.series_info(&symbols).await?;
-    let replaced = pinned.iter().filter(|(symbol, hash)| {
+    let replaced = pinned.series.iter().filter(|(symbol, hash)| {
         !current
             .iter()
             .any(|info| info.symbol == **symbol && info.hash == **hash)

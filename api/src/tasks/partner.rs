@@ -13,11 +13,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use trialmill_backtest::bars::{BarBytesError, BarSeries, midnight};
+use trialmill_backtest::idle::TradedDays;
+use trialmill_backtest::market::Record;
 use trialmill_backtest::moves::impossible_moves;
 use trialmill_backtest::partner::{self, Formation};
-use trialmill_common::draft::{Accepted, Coverage, Pairing, PartnerAnswer};
+use trialmill_common::draft::{
+    Accepted, Coverage, Ground, Pairing, PartnerAnswer, SURVIVORSHIP_STOCKS,
+};
 use trialmill_store::Store;
-use trialmill_store::rows::SeriesInfo;
+use trialmill_store::rows::{RecordInfo, SeriesInfo};
 
 /// A stock, the candidates and the start: all that a choice follows from.
 type Key = [u8; 32];
@@ -97,9 +101,42 @@ impl Partners {
             let days = self.trading_days(store, &accepted).await?;
             accepted = accepted.planned_over(&days).map_err(Problem::invalid)?;
         }
-        let moves = self.impossible_moves(store, &accepted).await?;
-        accepted.warn_of_unadjusted_prices(&moves);
+        if accepted.series.is_empty() {
+            return Ok(accepted);
+        }
+        let symbols: Vec<String> = accepted.series.keys().cloned().collect();
+        let records = store.records_info(&symbols).await?;
+        if accepted.spec.backtest().market.has_rules() {
+            let pinned = records.iter().map(|info| (info.symbol.clone(), info.hash));
+            accepted.records = pinned.collect();
+        }
+        let ground = self.ground(store, &accepted, &records).await?;
+        accepted.warn_of_its_ground(&ground);
         Ok(accepted)
+    }
+
+    /// What the store knows of the pinned data.
+    async fn ground(
+        &self,
+        store: &dyn Store,
+        accepted: &Accepted,
+        records: &[RecordInfo],
+    ) -> Result<Ground, Problem> {
+        let known = records.iter().filter(|info| info.has_status());
+        let mut ground = Ground {
+            statuses: known
+                .map(|info| (info.symbol.clone(), info.delisted))
+                .collect(),
+            ..Ground::default()
+        };
+        let stocks = accepted.spec.stock_codes();
+        if stocks.len() >= SURVIVORSHIP_STOCKS {
+            let stored = store.series_info(stocks).await?;
+            ground.last_bar = stored.iter().map(|info| info.last).max();
+        }
+        self.look_at_bars(store, accepted, records, &mut ground)
+            .await?;
+        Ok(ground)
     }
 
     /// The task with its partners.
@@ -134,37 +171,60 @@ impl Partners {
             .map_err(Problem::invalid)
     }
 
-    /// How often the prices of each pinned series moved further than a session allows. For
-    /// strategies of one leg and more than [`MAX_SERIES_LOOKED_AT`] series none is looked at: that
-    /// would read all bars of a long list within one request.
-    async fn impossible_moves(
+    /// How often the prices of each pinned series moved further than a session allows, and on how
+    /// many days none of them traded. For strategies of one leg and more than
+    /// [`MAX_SERIES_LOOKED_AT`] series none is looked at: that would read all bars of a long list
+    /// within one request.
+    async fn look_at_bars(
         &self,
         store: &dyn Store,
         accepted: &Accepted,
-    ) -> Result<BTreeMap<String, usize>, Problem> {
-        let mut moves = BTreeMap::new();
-        let hashes: Vec<[u8; 32]> = accepted.series.values().copied().collect();
-        if !accepted.is_paired() && hashes.len() > MAX_SERIES_LOOKED_AT {
-            return Ok(moves);
+        records: &[RecordInfo],
+        ground: &mut Ground,
+    ) -> Result<(), Problem> {
+        let pinned: Vec<(&String, [u8; 32])> =
+            accepted.series.iter().map(|(s, hash)| (s, *hash)).collect();
+        if !accepted.is_paired() && pinned.len() > MAX_SERIES_LOOKED_AT {
+            return Ok(());
         }
-        let (first, last) = accepted.priced_days();
-        for chunk in hashes.chunks(SERIES_PER_READ) {
+        let (priced, traded) = (accepted.priced_days(), accepted.period());
+        let mut days = TradedDays::default();
+        for chunk in pinned.chunks(SERIES_PER_READ) {
             let permit = Arc::clone(&self.threads).acquire_owned().await;
             let permit = permit.expect(NEVER_CLOSED);
-            let bytes = store.series_bytes(chunk).await?;
-            let counted = on_a_thread(move || {
-                let counted = bytes.iter().map(|bytes| {
-                    let series = BarSeries::from_bytes(bytes)?;
-                    let count = impossible_moves(&series, first, last);
-                    Ok((series.symbol().to_owned(), count))
-                });
-                let counted = counted.collect::<Result<Vec<_>, _>>();
+            let hashes: Vec<[u8; 32]> = chunk.iter().map(|(_, hash)| *hash).collect();
+            let bytes = store.series_bytes(&hashes).await?;
+            // Only what the task pins is applied: plain uses prices as they are.
+            let acted = records.iter().filter(|info| info.actions > 0);
+            let acted = acted.filter(|info| accepted.records.contains_key(&info.symbol));
+            let acted = acted.filter(|info| chunk.iter().any(|(s, _)| **s == info.symbol));
+            let acted: Vec<[u8; 32]> = acted.map(|info| info.hash).collect();
+            let of_records = store.record_bytes(&acted).await?;
+            let looked = on_a_thread(move || {
+                let mut actions = BTreeMap::new();
+                for bytes in &of_records {
+                    let record = Record::from_bytes(bytes).map_err(|fault| unreadable(&fault))?;
+                    actions.insert(record.symbol().to_owned(), record);
+                }
+                let mut counted = Vec::new();
+                for bytes in &bytes {
+                    let series = BarSeries::from_bytes(bytes).map_err(|e| unreadable(&e))?;
+                    let record = actions.get(series.symbol());
+                    let known = record.map_or(&[][..], Record::actions);
+                    let count = impossible_moves(&series, known, priced.0, priced.1);
+                    days.add(&series, traded.0, traded.1);
+                    counted.push((series.symbol().to_owned(), count));
+                }
                 drop(permit);
-                counted
+                Ok::<_, Problem>((days, counted, actions))
             });
-            moves.extend(counted.await?.map_err(unreadable)?);
+            let (more, counted, actions) = looked.await??;
+            days = more;
+            ground.impossible_moves.extend(counted);
+            ground.with_actions.extend(actions.into_keys());
         }
-        Ok(moves)
+        ground.idle_days = days.idle();
+        Ok(())
     }
 
     /// The days of a task's period on which any of its symbols trades, ascending.
@@ -188,7 +248,11 @@ impl Partners {
                 drop(permit);
                 Ok(found)
             });
-            days.extend(found.await?.map_err(unreadable)?);
+            days.extend(
+                found
+                    .await?
+                    .map_err(|error: BarBytesError| unreadable(&error))?,
+            );
         }
         Ok(days.into_iter().collect())
     }
@@ -305,17 +369,13 @@ async fn read(
                 .collect::<Result<Vec<_>, _>>()
         })
         .await?;
-        series.extend(decoded.map_err(unreadable)?);
+        series.extend(decoded.map_err(|error| unreadable(&error))?);
     }
     Ok(series)
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it stands in map_err, which gives the error away"
-)]
-fn unreadable(error: BarBytesError) -> Problem {
-    tracing::error!(error = %error, "stored bars are unreadable");
+fn unreadable(error: &dyn std::error::Error) -> Problem {
+    tracing::error!(%error, "stored market data is unreadable");
     Problem::internal()
 }
 

@@ -11,13 +11,12 @@ use aide::transform::TransformOperation;
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use trialmill_common::draft::{BEST_TESTS, MAX_TASK_NAME_CHARS};
 use trialmill_common::protocol::StopRules;
 use trialmill_common::spec::{RecordedTrial, RunSpec};
 use trialmill_common::state::{Priority, TaskId, TaskKind};
 use trialmill_common::worker::DEFAULT_POOL;
-use trialmill_store::rows::{NewTask, TaskRow, TrialRow};
+use trialmill_store::rows::{NewTask, Snapshot, TaskRow, TrialRow};
 use uuid::Uuid;
 
 /// `POST .../trials/{n}/replay`.
@@ -51,13 +50,11 @@ pub(super) async fn replay(
     store(&state, &caller, new, key, everywhere).await
 }
 
-/// The series that the task pinned.
-pub(super) async fn snapshot(
-    state: &AppState,
-    task: &TaskRow,
-) -> Result<BTreeMap<String, [u8; 32]>, Problem> {
+/// The market data that the task pinned: a task that is made from it pins the same, whatever the
+/// store holds by now.
+pub(super) async fn snapshot(state: &AppState, task: &TaskRow) -> Result<Snapshot, Problem> {
     let Some(id) = task.snapshot else {
-        return Ok(BTreeMap::new());
+        return Ok(Snapshot::default());
     };
     state.store.snapshot(id).await?.ok_or_else(|| {
         let detail = format!(
@@ -73,7 +70,7 @@ async fn new_task(
     state: &AppState,
     task: &TaskRow,
     row: &TrialRow,
-    snapshot: BTreeMap<String, [u8; 32]>,
+    snapshot: Snapshot,
 ) -> Result<NewTask, Problem> {
     let spec = spec_of(task)?;
     let point = spec.space.unpack(&row.params).map_err(|error| {

@@ -31,7 +31,9 @@ use trialmill_common::key::OverQuota;
 use trialmill_common::spec::{MAX_SEED, RunSpec, Spec, TaskSpec};
 use trialmill_common::state::TaskId;
 use trialmill_common::worker::DEFAULT_POOL;
-use trialmill_store::rows::{Idempotency, NewTask, SeriesInfo, Submitted, TaskRow, WorkerRow};
+use trialmill_store::rows::{
+    Idempotency, NewTask, SeriesInfo, Snapshot, Submitted, TaskRow, WorkerRow,
+};
 use uuid::Uuid;
 
 /// Header of a request that may be repeated.
@@ -309,6 +311,7 @@ fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
         mut resolved,
         warnings,
         series,
+        records,
         pairing: _,
         unplanned: _,
     } = accepted;
@@ -352,7 +355,7 @@ fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
         timeout,
         priority,
         not_before,
-        snapshot: series,
+        snapshot: Snapshot { series, records },
         engine: ENGINE.to_owned(),
         submitted_by: None,
         rules: rules.unwrap_or_default(),
@@ -422,8 +425,10 @@ pub(super) fn describe(op: TransformOperation<'_>, schema: Value) -> TransformOp
          body gives 409. A strategy of two legs gets its partners here: they are chosen on the \
          three years before start_date among the stored symbols, or among \
          backtest_config.partners. The prices of pairs, and of strategies of one leg with at most \
-         50 stocks, are looked at for moves that no session allows (the warning \
-         unadjusted_prices); those of longer lists are not.",
+         50 stocks, are looked at for moves that no session allows and that no known corporate action \
+         explains (the warning unadjusted_prices), and for days on which nobody trades \
+         (filler_days); those of longer lists are not. Under cn_a and us the task pins what tables \
+         tell of its symbols as well as their bars.",
     ))
     .response_with::<400, (), _>(|r| r.description("What was sent is not HTTP."))
     .response_with::<408, Problem, _>(|r| {

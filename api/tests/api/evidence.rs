@@ -5,6 +5,7 @@ use crate::service::{Answer, Service, TASKS, announce, id_of, sphere};
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 use trialmill_backtest::bars::{BarSeries, Columns, Frequency};
+use trialmill_backtest::market::{CorporateAction, RecordChange, Status};
 use trialmill_backtest::synthetic::{self, GroupKind};
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::spec::TaskSpec;
@@ -343,6 +344,217 @@ async fn prices_that_move_further_than_a_session_allows_are_told_with_their_numb
         both.contains("from 2020-01-01 to 2023-12-31): 000001.SZ (2), SYN01.SZ (2)"),
         "{both}"
     );
+    service.stop().await;
+}
+
+/// A series like another one with prices for half of the shares from a row on.
+fn split_at(series: &BarSeries, symbol: &str, split: usize) -> BarSeries {
+    let change = |row, price| if row < split { price } else { price / 2.0 };
+    reshaped(series, symbol, Frequency::Daily, 0..series.rows(), change)
+}
+
+fn action(symbol: &str, ex_date: NaiveDate, cash: f64, bonus: f64) -> CorporateAction {
+    CorporateAction {
+        symbol: symbol.to_owned(),
+        ex_date,
+        cash_per_share: cash,
+        bonus_per_share: bonus,
+    }
+}
+
+fn of_actions(symbol: &str, actions: Vec<CorporateAction>) -> RecordChange {
+    RecordChange {
+        symbol: symbol.to_owned(),
+        actions: Some(actions),
+        status: None,
+    }
+}
+
+fn of_status(symbol: &str, listed: NaiveDate, delisted: Option<NaiveDate>) -> RecordChange {
+    RecordChange {
+        symbol: symbol.to_owned(),
+        actions: None,
+        status: Some(Status {
+            listed: Some(listed),
+            delisted,
+            ..Status::default()
+        }),
+    }
+}
+
+#[tokio::test]
+async fn known_actions_explain_gaps_and_are_pinned_where_the_market_has_rules() {
+    let service = Service::start().await;
+    let (first, last) = (day(2020, 1, 2), day(2023, 12, 29));
+    let whole = synthetic::series(synthetic::Kind::Trending, 7, 0, first, last).unwrap();
+    let rows = whole.rows();
+    let ex_date = |row: usize| {
+        let time = chrono::DateTime::from_timestamp(whole.time()[row], 0).unwrap();
+        time.date_naive()
+    };
+    // Halved twice within 2023; one of the two is known.
+    let once = split_at(&whole, "600000.SH", rows - 100);
+    let bars = split_at(&once, "600000.SH", rows - 50);
+    service.store.put_series(&[bars], "bars").await.unwrap();
+    let known = |rows: &[usize]| {
+        let split = |row: &usize| action("600000.SH", ex_date(*row), 0.0, 1.0);
+        of_actions("600000.SH", rows.iter().map(split).collect())
+    };
+    let body = single("600000.SH");
+    let unadjusted = |answer: &Answer| {
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        warning(answer, "unadjusted_prices").map(|(_, detail)| detail)
+    };
+    let pinned = async |answer: &Answer| {
+        let id = id_of(answer.header("location").unwrap());
+        let task = service.store.task(id).await.unwrap().unwrap();
+        let pinned = service.store.snapshot(task.snapshot.unwrap()).await;
+        (task.snapshot, pinned.unwrap().unwrap())
+    };
+    let none = submit(&service, &body).await;
+    assert_eq!(none.body["resolved"]["market"], "cn_a");
+    let detail = unadjusted(&none).unwrap();
+    assert!(
+        detail.contains("600000.SH (2).") && detail.contains("import their corporate actions"),
+        "{detail}"
+    );
+    assert!(pinned(&none).await.1.records.is_empty());
+
+    let table = [known(&[rows - 100])];
+    let one = service.store.put_records(&table, "one").await.unwrap()[0];
+    let half = submit(&service, &body).await;
+    let detail = unadjusted(&half).unwrap();
+    assert!(
+        detail.contains("600000.SH (1, beside its known actions)"),
+        "{detail}"
+    );
+    let (id, snapshot) = pinned(&half).await;
+    assert_eq!(snapshot.records["600000.SH"], one);
+    assert_ne!(id, pinned(&none).await.0, "the name covers the records");
+
+    let table = [known(&[rows - 100, rows - 50])];
+    let both = service.store.put_records(&table, "both").await.unwrap()[0];
+    let all = submit(&service, &body).await;
+    assert_eq!(unadjusted(&all), None);
+    assert_eq!(pinned(&all).await.1.records["600000.SH"], both);
+    // Plain refuses data with actions, so it pins none and sees prices as they are.
+    let plain = with(body, "backtest_config", json!({"market": "plain"}));
+    let plain = submit(&service, &plain).await;
+    let detail = unadjusted(&plain).unwrap();
+    assert!(
+        detail.contains("600000.SH (2).") && detail.contains("use a market with rules"),
+        "{detail}"
+    );
+    assert!(pinned(&plain).await.1.records.is_empty());
+
+    // What is made of a task pins what it has pinned, whatever was imported since.
+    let path = half.header("location").unwrap().to_owned();
+    complete(&service, &path, &[("sharpe_ratio", Ok(1.0))]).await;
+    for derived in ["clone", "trials/0/replay", "extend"] {
+        let body = match derived {
+            "extend" => json!({"n_trials": 2}),
+            _ => json!({}),
+        };
+        let made = post(&service, &format!("{path}/{derived}"), &body).await;
+        assert_eq!(made.status, 201, "{derived}: {}", made.text);
+        assert_eq!(pinned(&made).await, (id, snapshot.clone()), "{derived}");
+    }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn market_data_says_whether_there_is_a_record() {
+    let service = with_bars().await;
+    let path = "/api/v1/market-data/SYN01.SZ";
+    assert_eq!(service.get(path).await.body["record"], Value::Null);
+    let gift = action("SYN01.SZ", day(2020, 6, 1), 0.5, 0.0);
+    let changes = [
+        of_actions("SYN01.SZ", vec![gift]),
+        of_status("SYN01.SZ", day(2013, 1, 4), Some(day(2023, 6, 1))),
+    ];
+    let hashes = service.store.put_records(&changes, "tables.csv").await;
+    let hash = hashes.unwrap()[1];
+    let record = service.get(path).await.body["record"].clone();
+    let wanted = json!({
+        "hash": format!("b3:{}", hash.iter().map(|b| format!("{b:02x}")).collect::<String>()),
+        "listed": "2013-01-04",
+        "delisted": "2023-06-01",
+        "special_treatments": 0,
+        "actions": 1,
+        "source": "tables.csv",
+        "stored_at": record["stored_at"],
+    });
+    assert_eq!(record, wanted);
+    let list = service.get("/api/v1/market-data").await.body;
+    let of = |symbol: &str| {
+        let mut items = list["items"].as_array().unwrap().iter();
+        items.find(|item| item["symbol"] == symbol).unwrap()["record"].clone()
+    };
+    assert_eq!(of("SYN01.SZ"), record);
+    assert_eq!(of("000001.SZ"), Value::Null);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn shares_without_a_status_lists_of_survivors_and_idle_days_are_told() {
+    let service = Service::start().await;
+    let (first, last) = (day(2021, 1, 4), day(2023, 12, 29));
+    let like = synthetic::series(synthetic::Kind::Trending, 7, 0, first, last).unwrap();
+    let codes: Vec<String> = (0..20).map(|n| format!("6000{n:02}.SH")).collect();
+    // Five days before the end nobody trades: the exchange was closed.
+    let closed = like.rows() - 5;
+    let bars: Vec<BarSeries> = codes
+        .iter()
+        .map(|code| {
+            let rows = 0..like.rows();
+            let one = reshaped(&like, code, Frequency::Daily, rows, |_, price| price);
+            let mut volume = vec![1000.0; one.rows()];
+            volume[closed] = 0.0;
+            let columns = Columns {
+                time: one.time().to_vec(),
+                open: one.open().to_vec(),
+                high: one.high().to_vec(),
+                low: one.low().to_vec(),
+                close: one.close().to_vec(),
+                volume,
+            };
+            BarSeries::new(code, Frequency::Daily, columns).unwrap()
+        })
+        .collect();
+    service.store.put_series(&bars, "a test").await.unwrap();
+    let all = with(single(&codes[0]), "stock_codes", json!(codes));
+    let answer = submit(&service, &all).await;
+    let (_, detail) = warning(&answer, "no_status").unwrap();
+    assert!(
+        detail.contains("600000.SH, 600001.SH") && detail.contains("and 15 more"),
+        "{detail}"
+    );
+    let (_, detail) = warning(&answer, "survivorship").unwrap();
+    assert!(
+        detail.contains("none of these 20 stocks was delisted by 2023-12-29"),
+        "{detail}"
+    );
+    let (_, detail) = warning(&answer, "filler_days").unwrap();
+    assert!(detail.contains("on 1 day(s) from 2023-01-01"), "{detail}");
+    // Nineteen stocks are no universe, and under plain no purchase expires.
+    let few = with(single(&codes[0]), "stock_codes", json!(codes[..19]));
+    let few = with(few, "backtest_config", json!({"market": "plain"}));
+    let answer = submit(&service, &few).await;
+    for code in ["survivorship", "no_status", "filler_days"] {
+        assert_eq!(warning(&answer, code), None, "{code}");
+    }
+    // One that left after the data ends is no failure of the period; one before is.
+    let status = |n: usize, delisted| of_status(&codes[n], day(2000, 1, 4), delisted);
+    let mut changes: Vec<_> = (0..20).map(|n| status(n, None)).collect();
+    changes[3] = status(3, Some(day(2024, 3, 1)));
+    service.store.put_records(&changes, "a test").await.unwrap();
+    let answer = submit(&service, &all).await;
+    assert_eq!(warning(&answer, "no_status"), None);
+    assert!(warning(&answer, "survivorship").is_some());
+    let left = [status(3, Some(day(2023, 12, 29)))];
+    service.store.put_records(&left, "a test").await.unwrap();
+    let answer = submit(&service, &all).await;
+    assert_eq!(warning(&answer, "survivorship"), None);
     service.stop().await;
 }
 

@@ -118,7 +118,7 @@ async fn the_mission_request_gets_its_partner_in_every_form() {
             .snapshot(task.snapshot.unwrap())
             .await
             .unwrap();
-        let symbols: Vec<String> = pinned.unwrap().into_keys().collect();
+        let symbols: Vec<String> = pinned.unwrap().series.into_keys().collect();
         assert_eq!(symbols, ["000001.SZ", "SYN01.SZ"]);
     }
     service.stop().await;

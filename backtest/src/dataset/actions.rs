@@ -82,27 +82,23 @@ fn fault(action: &CorporateAction, reason: &'static str) -> DatasetError {
 
 /// The actions of a symbol, which are ordered by date, one for each ex-date.
 fn days(actions: &[&CorporateAction]) -> Result<Vec<CorporateAction>, DatasetError> {
-    let sound = |amount: f64| amount >= 0.0 && amount.is_finite();
     let mut days = Vec::with_capacity(actions.len());
     for of_day in actions.chunk_by(|a, b| a.ex_date == b.ex_date) {
-        let mut day = CorporateAction {
-            cash_per_share: 0.0,
-            bonus_per_share: 0.0,
-            ..of_day[0].clone()
-        };
         for (place, action) in of_day.iter().enumerate() {
-            if !sound(action.cash_per_share) || !sound(action.bonus_per_share) {
-                let reason = "cash and bonus must be numbers of 0 or more; correct the table";
-                return Err(fault(action, reason));
-            }
+            action
+                .check()
+                .map_err(|found| fault(action, found.reason))?;
             if of_day[..place].contains(action) {
                 let reason = "it is there twice; name each action once";
                 return Err(fault(action, reason));
             }
-            day.cash_per_share += action.cash_per_share;
-            day.bonus_per_share += action.bonus_per_share;
         }
-        days.push(day);
+        let payout = Payout::of_day(of_day.iter().copied());
+        days.push(CorporateAction {
+            cash_per_share: payout.cash,
+            bonus_per_share: payout.bonus,
+            ..of_day[0].clone()
+        });
     }
     Ok(days)
 }

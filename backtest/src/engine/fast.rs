@@ -13,7 +13,8 @@ use crate::config::{BacktestConfig, Fill};
 use crate::dataset::Dataset;
 use std::ops::Range;
 
-/// `stop` is asked before each slot's signals and before each row with orders.
+/// `stop` is asked before each slot's signals and before each row on which something is due: orders,
+/// sales that wait, dividends and bonus shares.
 pub(super) fn trade(
     data: &Dataset,
     trading: &Trading<'_>,
@@ -44,9 +45,13 @@ pub(super) fn trade(
                 }
                 continue;
             }
+            if stop() {
+                return Err(RunError::Stopped);
+            }
             equity.resize(row as usize, book.cash);
             book.carry_out([].iter(), row, &fill_prices[cells(row)]);
         }
+        Ok(())
     };
     let mut next = 0;
     for due in orders.given.chunk_by(|(a, _), (b, _)| a == b) {
@@ -54,7 +59,7 @@ pub(super) fn trade(
             return Err(RunError::Stopped);
         }
         let row = due[0].0;
-        retry(&mut book, &mut equity, next..row);
+        retry(&mut book, &mut equity, next..row)?;
         // Cash stays as it was up to this row; the positions are added below.
         equity.resize(row as usize, book.cash);
         let orders = due.iter().map(|(_, order)| order);
@@ -62,7 +67,7 @@ pub(super) fn trade(
         next = row + 1;
     }
     let end = u32::try_from(rows).expect("a calendar is shorter than 2^32");
-    retry(&mut book, &mut equity, next..end);
+    retry(&mut book, &mut equity, next..end)?;
     equity.resize(rows, book.cash);
     let mut net = vec![0.0; rows];
     let mut gross = vec![0.0; if layout.short { rows } else { 0 }];

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trialmill_backtest::bars::BarSeries;
-use trialmill_backtest::engine::{Dataset, hold};
+use trialmill_backtest::engine::hold;
+use trialmill_backtest::market::Record;
 use trialmill_backtest::metrics::evaluate_all;
 use trialmill_backtest::result::{BacktestResult, PairResult};
 use trialmill_common::spec::TaskSpec;
@@ -17,6 +18,7 @@ use trialmill_common::trial::{Evaluation, Outcome};
 use trialmill_search::Choice;
 use trialmill_store::MAX_PAGE;
 use trialmill_store::rows::{TrialFilter, TrialRow};
+use trialmill_worker::bars::PinnedData;
 use trialmill_worker::objective::{Objective, Shown, Subject};
 use trialmill_worker::{SignalCell, StopSource};
 
@@ -54,8 +56,8 @@ pub async fn check(found: &Found) -> Result<Checks, Failure> {
     let recorded = count_trials(found).await?;
     let spec = TaskSpec::from_json(&found.task.spec).map_err(|e| Failure::reason(e.to_string()))?;
     let spec = Arc::new(spec);
-    let series = pinned_bars(found).await?;
-    let objective = Objective::prepare(Subject::of_trial(&spec, found.best.number), series.clone());
+    let data = pinned_data(found).await?;
+    let objective = Objective::prepare(Subject::of_trial(&spec, found.best.number), &data);
 
     let point = spec
         .space
@@ -78,7 +80,7 @@ pub async fn check(found: &Found) -> Result<Checks, Failure> {
     Ok(Checks {
         recorded,
         default_params: (json!(named), default_metrics),
-        hold: held(&spec, series)?,
+        hold: held(&spec, &data)?,
         pair: pair.ok_or_else(|| Failure::reason("the best trial was no backtest of a pair"))?,
     })
 }
@@ -116,18 +118,25 @@ async fn count_trials(found: &Found) -> Result<u32, Failure> {
     )))
 }
 
-/// The bars that the task has pinned, as the database gives them back.
-async fn pinned_bars(found: &Found) -> Result<Vec<Arc<BarSeries>>, Failure> {
-    let gone = || Failure::reason("the bars that the task has pinned are not stored");
+/// What the task has pinned, as the database gives it back.
+async fn pinned_data(found: &Found) -> Result<PinnedData, Failure> {
+    let gone = || Failure::reason("the market data that the task has pinned is not stored");
     let id = found.task.snapshot.ok_or_else(gone)?;
-    let snapshot: BTreeMap<_, _> = found.store.snapshot(id).await?.ok_or_else(gone)?;
-    let hashes: Vec<[u8; 32]> = snapshot.into_values().collect();
-    let bytes = found.store.series_bytes(&hashes).await?;
-    let read = bytes
-        .iter()
-        .map(|bytes| BarSeries::from_bytes(bytes).map(Arc::new));
-    read.collect::<Result<_, _>>()
-        .map_err(|error| Failure::reason(error.to_string()))
+    let snapshot = found.store.snapshot(id).await?.ok_or_else(gone)?;
+    let hashes: Vec<[u8; 32]> = snapshot.series.into_values().collect();
+    let mut data = PinnedData::default();
+    for bytes in found.store.series_bytes(&hashes).await? {
+        let series = BarSeries::from_bytes(&bytes);
+        let series = series.map_err(|error| Failure::reason(error.to_string()))?;
+        data.series.push(Arc::new(series));
+    }
+    let hashes: Vec<[u8; 32]> = snapshot.records.into_values().collect();
+    for bytes in found.store.record_bytes(&hashes).await? {
+        let record = Record::from_bytes(&bytes);
+        let record = record.map_err(|fault| Failure::reason(fault.to_string()))?;
+        data.records.push(Arc::new(record));
+    }
+    Ok(data)
 }
 
 fn evaluate(
@@ -183,10 +192,9 @@ fn metrics_document(metrics: &[(String, Result<f64, String>)]) -> Value {
 }
 
 /// Holding both legs over the same period, with the costs of the task.
-fn held(spec: &TaskSpec, series: Vec<Arc<BarSeries>>) -> Result<Value, Failure> {
+fn held(spec: &TaskSpec, data: &PinnedData) -> Result<Value, Failure> {
     let told = |error: &dyn std::fmt::Display| Failure::reason(error.to_string());
-    let pairs: Vec<(String, String)> = spec.pairs.clone().into_iter().collect();
-    let data = Dataset::with_pairs(series, &pairs, spec.start_date, spec.end_date);
+    let data = data.over(Some(&spec.pairs), spec.start_date, spec.end_date);
     let data = data.map_err(|e| told(&e))?;
     let config = spec.backtest.config().map_err(|e| told(&e))?;
     let report = hold(&data, &config).map_err(|e| told(&e))?;

@@ -5,7 +5,7 @@ use super::node::Node;
 use super::partner::is_index;
 use super::request::{CONFIG, NESTED};
 use super::{Accepted, Subject};
-use crate::fault::{Fault, Warning};
+use crate::fault::Fault;
 use crate::spec::Spec;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta};
 use serde_json::Value;
@@ -270,31 +270,6 @@ impl Accepted {
             Spec::Run(spec) => &spec.pairs,
         };
         !pairs.is_empty()
-    }
-
-    /// Warns of the symbols whose prices moved further than a session allows, given how often each
-    /// did so in [`Self::priced_days`]
-    /// ([`impossible_moves`](trialmill_backtest::moves::impossible_moves)).
-    pub fn warn_of_unadjusted_prices(&mut self, moves: &BTreeMap<String, usize>) {
-        let moved = moves.iter().filter(|(_, count)| **count > 0);
-        let named: Vec<String> = moved
-            .map(|(symbol, count)| format!("{symbol} ({count})"))
-            .collect();
-        if named.is_empty() {
-            return;
-        }
-        let (first, last) = self.priced_days();
-        self.warnings.push(Warning {
-            code: "unadjusted_prices".to_owned(),
-            pointer: "/stock_codes".to_owned(),
-            detail: format!(
-                "closing prices moved further from one session to the next than any session allows \
-                 (how often from {first} to {last}): {}. They are not adjusted for splits and \
-                 dividends and are used as they are, so results are not what a holder earned; \
-                 import adjusted prices",
-                some_of(named)
-            ),
-        });
     }
 }
 

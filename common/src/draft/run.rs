@@ -141,6 +141,7 @@ pub(super) fn check(
         resolved,
         warnings,
         series,
+        records: BTreeMap::new(),
         pairing,
         unplanned: None,
     })

@@ -6,8 +6,8 @@ use super::request::Request;
 use super::{
     Accepted, DEFAULT_TRIAL, DEFAULT_TRIAL_TIMEOUT, DEFAULT_TRIALS, MAX_PARALLELISM,
     MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, Subject, Surroundings, Unplanned, aims,
-    book, market, pairing, parameters, points, read_labels, read_priority, read_time, scope, subject,
-    validation, warn_of_no_worker,
+    book, market, pairing, parameters, points, read_labels, read_priority, read_time, scope,
+    subject, validation, warn_of_no_worker,
 };
 use crate::fault::Fault;
 use crate::protocol::StopRules;
@@ -278,6 +278,7 @@ pub(super) fn check(
         resolved,
         warnings,
         series,
+        records: BTreeMap::new(),
         pairing,
         unplanned,
     })

@@ -1,17 +1,18 @@
 //! Market data: series by the hash of their bytes, symbols, snapshots.
 
-use super::PgError;
 use super::task::{count, int};
+use super::{PgError, records};
 use crate::error::StoreError;
-use crate::pack::{day_of, series_hash, unhex};
-use crate::rows::SeriesInfo;
-use deadpool_postgres::Object;
+use crate::pack::{content_hash, day_of, pinned_hashes};
+use crate::rows::{SeriesInfo, Snapshot, Stored};
+use deadpool_postgres::{Object, Transaction};
 use std::collections::{BTreeMap, HashMap};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use trialmill_backtest::bars::BarSeries;
+use trialmill_backtest::market::RecordChange;
 
-fn hash_of(row: &Row, column: usize) -> Result<[u8; 32], PgError> {
+pub(super) fn hash_of(row: &Row, column: usize) -> Result<[u8; 32], PgError> {
     let bytes: Vec<u8> = row.get(column);
     bytes.try_into().map_err(|_| {
         let what = format!("column {}", row.columns()[column].name());
@@ -23,12 +24,26 @@ fn hash_of(row: &Row, column: usize) -> Result<[u8; 32], PgError> {
     })
 }
 
-pub(super) async fn put_series(
+pub(super) async fn put(
     client: &mut Object,
+    series: &[BarSeries],
+    changes: &[RecordChange],
+    source: &str,
+) -> Result<Stored, PgError> {
+    let tx = client.transaction().await?;
+    let stored = Stored {
+        series: put_series(&tx, series, source).await?,
+        records: records::put(&tx, changes, source).await?,
+    };
+    tx.commit().await?;
+    Ok(stored)
+}
+
+async fn put_series(
+    tx: &Transaction<'_>,
     series: &[BarSeries],
     source: &str,
 ) -> Result<Vec<[u8; 32]>, PgError> {
-    let tx = client.transaction().await?;
     let insert = tx
         .prepare_cached(
             "insert into series (hash, symbol, frequency, rows, first_day, last_day, source, bytes)
@@ -46,7 +61,7 @@ pub(super) async fn put_series(
     let mut order: Vec<usize> = (0..series.len()).collect();
     order.sort_by_key(|i| series[*i].symbol());
     for one in series {
-        hashes.push(series_hash(&one.to_bytes()));
+        hashes.push(content_hash(&one.to_bytes()));
     }
     for i in order {
         let one = &series[i];
@@ -71,7 +86,6 @@ pub(super) async fn put_series(
         .await?;
         tx.execute(&point, &[&one.symbol(), &hash]).await?;
     }
-    tx.commit().await?;
     Ok(hashes)
 }
 
@@ -142,28 +156,20 @@ pub(super) async fn series_bytes(
 pub(super) async fn snapshot(
     client: &mut Object,
     id: [u8; 32],
-) -> Result<Option<BTreeMap<String, [u8; 32]>>, PgError> {
+) -> Result<Option<Snapshot>, PgError> {
     let row = client
         .query_opt(
-            "select series from snapshots where id = $1",
+            "select series, records from snapshots where id = $1",
             &[&id.as_slice()],
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let Json(series) = row.get::<_, Json<BTreeMap<String, String>>>(0);
-    let read = |(symbol, text): (String, String)| {
-        let hash = unhex(&text).ok_or_else(|| {
-            let what = format!("snapshot b3:{}", crate::pack::hex(&id));
-            StoreError::Unreadable {
-                what,
-                why: format!("the hash of {symbol} is damaged"),
-            }
-        })?;
-        Ok((symbol, hash))
+    let pinned = |column| {
+        let Json(pinned) = row.get::<_, Json<BTreeMap<String, String>>>(column);
+        pinned_hashes(&id, pinned)
     };
-    series
-        .into_iter()
-        .map(read)
-        .collect::<Result<_, PgError>>()
-        .map(Some)
+    Ok(Some(Snapshot {
+        series: pinned(0)?,
+        records: pinned(1)?,
+    }))
 }

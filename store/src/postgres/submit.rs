@@ -3,7 +3,7 @@
 use super::task::{self, int};
 use super::{PgError, derive, keys};
 use crate::keys::submitted;
-use crate::pack::{hex, snapshot_id};
+use crate::pack::{pinned_text, snapshot_id};
 use crate::rows::{Idempotency, MadeBefore, NewTask, Submitted, TaskRow};
 use deadpool_postgres::{Object, Transaction};
 use std::time::Duration;
@@ -149,14 +149,11 @@ async fn take_key(
 /// Stores the snapshot that the task pins.
 async fn pin(tx: &Transaction<'_>, new: &NewTask) -> Result<Vec<u8>, PgError> {
     let id = snapshot_id(&new.snapshot).to_vec();
-    let series: serde_json::Map<_, _> = new
-        .snapshot
-        .iter()
-        .map(|(symbol, hash)| (symbol.clone(), hex(hash).into()))
-        .collect();
+    let pinned = [&new.snapshot.series, &new.snapshot.records].map(pinned_text);
     tx.execute(
-        "insert into snapshots (id, series) values ($1, $2) on conflict (id) do nothing",
-        &[&id, &Json(series)],
+        "insert into snapshots (id, series, records) values ($1, $2, $3)
+         on conflict (id) do nothing",
+        &[&id, &Json(&pinned[0]), &Json(&pinned[1])],
     )
     .await?;
     Ok(id)

@@ -3,11 +3,10 @@
 use super::Tx;
 use super::columns::{hash, json, named, time, to_json};
 use crate::error::StoreError;
-use crate::pack::{series_hash, unhex};
-use crate::rows::SeriesInfo;
+use crate::pack::{content_hash, pinned_hashes};
+use crate::rows::{SeriesInfo, Snapshot};
 use chrono::NaiveDate;
 use rusqlite::{OptionalExtension, Row, params};
-use std::collections::BTreeMap;
 use trialmill_backtest::bars::BarSeries;
 
 /// A series as it is stored.
@@ -30,7 +29,7 @@ impl PackedSeries {
             time.expect("bars lie between 1800 and 2200").date_naive()
         };
         Self {
-            hash: series_hash(&bytes),
+            hash: content_hash(&bytes),
             symbol: series.symbol().to_owned(),
             frequency: series.frequency().name(),
             rows: u32::try_from(series.rows()).expect("four billion bars do not fit in memory"),
@@ -118,25 +117,17 @@ pub(super) fn series_bytes(tx: &Tx, hashes: &[[u8; 32]]) -> Result<Vec<Vec<u8>>,
     Ok(found)
 }
 
-/// The series that a snapshot pins.
-pub(super) fn snapshot(
-    tx: &Tx,
-    id: &[u8; 32],
-) -> Result<Option<BTreeMap<String, [u8; 32]>>, StoreError> {
+/// What a snapshot pins.
+pub(super) fn snapshot(tx: &Tx, id: &[u8; 32]) -> Result<Option<Snapshot>, StoreError> {
     let mut statement = tx
         .connection
-        .prepare_cached("select series from snapshots where id = ?1")?;
+        .prepare_cached("select series, records from snapshots where id = ?1")?;
     let mut rows = statement.query([id])?;
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    let mut pinned = BTreeMap::new();
-    for (symbol, text) in json::<BTreeMap<String, String>>(row, "series")? {
-        let hash = unhex(&text).ok_or_else(|| StoreError::Unreadable {
-            what: format!("the snapshot's series of {symbol}"),
-            why: format!("'{text}' is no hash"),
-        })?;
-        pinned.insert(symbol, hash);
-    }
-    Ok(Some(pinned))
+    Ok(Some(Snapshot {
+        series: pinned_hashes(id, json(row, "series")?)?,
+        records: pinned_hashes(id, json(row, "records")?)?,
+    }))
 }

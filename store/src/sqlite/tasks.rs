@@ -5,10 +5,10 @@ use super::{Tx, derive, keys, read, tidy, workers};
 use crate::error::StoreError;
 use crate::keep::KEY_AGE;
 use crate::keys::submitted;
-use crate::pack::{hex, snapshot_id};
+use crate::pack::{pinned_text, snapshot_id};
 use crate::rows::{ControlOutcome, Idempotency, MadeBefore, NewTask, Submitted, TaskError};
 use rusqlite::{OptionalExtension, Row, named_params, params};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use trialmill_common::key::Quota;
 use trialmill_common::protocol::{
     Best, Copied, Effects, Ledger, MAX_AHEAD, NotAllowed, Run, StopRules, WindowLedger, unit_kind,
@@ -327,17 +327,18 @@ pub(super) fn submit(
     }
     let snapshot = (!task.snapshot.is_empty()).then(|| snapshot_id(&task.snapshot));
     if let Some(snapshot) = snapshot {
-        let pinned: BTreeMap<_, _> = task
-            .snapshot
-            .iter()
-            .map(|(symbol, hash)| (symbol, hex(hash)))
-            .collect();
+        let pinned = [&task.snapshot.series, &task.snapshot.records].map(pinned_text);
         tx.connection
             .prepare_cached(
-                "insert into snapshots (id, series, created_at) values (?1, ?2, ?3)
+                "insert into snapshots (id, series, records, created_at) values (?1, ?2, ?3, ?4)
                  on conflict do nothing",
             )?
-            .execute(params![snapshot, to_json(&pinned), tx.now])?;
+            .execute(params![
+                snapshot,
+                to_json(&pinned[0]),
+                to_json(&pinned[1]),
+                tx.now
+            ])?;
     }
     let live_slots = workers::live_slots(tx, &task.pool)?;
     keys::write_events(tx, &[submitted(task)])?;

@@ -2,7 +2,6 @@
 
 use crate::database::Database;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use trialmill_common::protocol::StopRules;
@@ -13,8 +12,8 @@ use trialmill_common::trial::{EndedTrial, Evaluation, Failure, FailureKind, Outc
 use trialmill_common::worker::WorkerCard;
 use trialmill_search::{ParamValue, Point};
 use trialmill_store::rows::{
-    Claim, HeldLease, LeaseOutcome, NewTask, Priority, Submitted, TaskRow, TrialFilter, TrialRow,
-    UnitRef,
+    Claim, HeldLease, LeaseOutcome, NewTask, Priority, Snapshot, Submitted, TaskRow, TrialFilter,
+    TrialRow, UnitRef,
 };
 use trialmill_store::{Recorded, Store, Timing, UnitFlush};
 use uuid::Uuid;
@@ -152,7 +151,7 @@ pub fn task(n_trials: u32, parallelism: Option<u32>) -> NewTask {
         timeout: None,
         priority: Priority::Normal,
         not_before: None,
-        snapshot: BTreeMap::new(),
+        snapshot: Snapshot::default(),
         engine: "e1".to_owned(),
         submitted_by: None,
         rules: StopRules::default(),

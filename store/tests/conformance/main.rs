@@ -105,7 +105,11 @@ conformance! {
         trials_and_events_are_read_on_from_where_the_reader_stopped;
     market:
         a_series_reads_back_bit_for_bit,
-        a_task_keeps_its_snapshot_when_a_symbol_gets_new_bars;
+        a_task_keeps_its_snapshot_when_a_symbol_gets_new_bars,
+        a_record_reads_back_and_each_table_replaces_its_own_part,
+        bars_and_records_are_stored_together_or_not_at_all,
+        imports_of_one_symbol_at_a_time_lose_nothing_of_each_other,
+        a_task_keeps_its_records_when_other_tables_are_imported;
     concurrency:
         many_workers_record_each_trial_once,
         cancels_pauses_and_reaping_amid_many_workers_leave_nothing_wrong,

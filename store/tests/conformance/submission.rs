@@ -7,7 +7,7 @@ use std::sync::Arc;
 use trialmill_common::fault::Warning;
 use trialmill_common::protocol::Event;
 use trialmill_common::state::TaskState;
-use trialmill_store::rows::{Idempotency, Priority, Submitted};
+use trialmill_store::rows::{Idempotency, Priority, Snapshot, Submitted};
 
 fn key(body: u8) -> Option<Idempotency> {
     let (scope, key) = ("alice".to_owned(), "order-1".to_owned());
@@ -23,7 +23,10 @@ pub async fn a_submitted_task_reads_back_as_it_was_given(database: Arc<Database>
     let mut new = task(100, Some(2));
     new.timeout = Some(90.5);
     new.priority = Priority::High;
-    new.snapshot = BTreeMap::from([("SYN00.SZ".to_owned(), [7; 32])]);
+    new.snapshot = Snapshot {
+        series: BTreeMap::from([("SYN00.SZ".to_owned(), [7; 32])]),
+        records: BTreeMap::from([("SYN00.SZ".to_owned(), [9; 32])]),
+    };
     new.warnings = vec![Warning {
         code: "no_live_worker".to_owned(),
         pointer: "/pool".to_owned(),

@@ -2,10 +2,9 @@
 
 use super::Subject;
 use super::trouble::{Reason, Trouble, invalid};
+use crate::bars::PinnedData;
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use trialmill_backtest::bars::{BarSeries, Frequency};
 use trialmill_backtest::config::BacktestConfig;
 use trialmill_backtest::engine::{Backtest, Dataset, Report};
 use trialmill_backtest::metrics;
@@ -19,10 +18,10 @@ pub(super) type Figures = Vec<(&'static str, Result<f64, String>)>;
 /// The one backtest of a task's trials.
 pub(super) fn prepare(
     subject: &Subject,
-    series: Vec<Arc<BarSeries>>,
+    data: &PinnedData,
     config: BacktestConfig,
 ) -> Result<Backtest, Reason> {
-    let data = dataset(subject, series, subject.first, subject.last).map_err(Reason::data)?;
+    let data = dataset(subject, data, subject.first, subject.last).map_err(Reason::data)?;
     Backtest::new(data, config).map_err(|error| Reason::config(error.to_string()))
 }
 
@@ -30,24 +29,12 @@ pub(super) fn prepare(
 /// their partners for a strategy with two legs.
 pub(super) fn dataset(
     subject: &Subject,
-    series: Vec<Arc<BarSeries>>,
+    data: &PinnedData,
     first: NaiveDate,
     last: NaiveDate,
 ) -> Result<Dataset, String> {
-    let data = if subject.is_paired() {
-        let pairs: Vec<_> = subject.pairs.clone().into_iter().collect();
-        Dataset::with_pairs(series, &pairs, first, last)
-    } else {
-        Dataset::new(series, first, last)
-    };
-    let data = data.map_err(|error| error.to_string())?;
-    if data.frequency() == Frequency::Daily {
-        return Ok(data);
-    }
-    Err(format!(
-        "the bars are spaced {}; only daily ones (1d) can be backtested by a task",
-        data.frequency().name()
-    ))
+    let pairs = subject.is_paired().then_some(&subject.pairs);
+    data.over(pairs, first, last)
 }
 
 /// Every metric of a backtest, and what a pair strategy was beside holding.

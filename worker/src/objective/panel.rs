@@ -6,6 +6,7 @@ use super::backtest::{Figures, dataset, figures};
 use super::breakdown::{Breakdown, SegmentFigures, SymbolFigures, by_name};
 use super::pooled::{Pooled, days_of};
 use super::trouble::Reason;
+use crate::bars::PinnedData;
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -75,7 +76,7 @@ impl Panel {
     pub(super) fn prepare(
         subject: &Subject,
         strategy: &'static dyn Strategy,
-        series: Vec<Arc<BarSeries>>,
+        data: &PinnedData,
         config: &BacktestConfig,
     ) -> Result<Self, Reason> {
         let days = match subject.segments.as_slice() {
@@ -96,10 +97,10 @@ impl Panel {
             left_out: Vec::new(),
         };
         match subject.scope {
-            Scope::Portfolio => panel.add_portfolio(subject, series, config)?,
+            Scope::Portfolio => panel.add_portfolio(subject, data, config)?,
             Scope::PerSymbol(_) => {
-                for (code, subject, series) in alone(subject, &series) {
-                    panel.add_symbol(code, &subject, series, config)?;
+                for (code, subject, data) in alone(subject, data) {
+                    panel.add_symbol(code, &subject, &data, config)?;
                 }
             }
         }
@@ -122,10 +123,10 @@ impl Panel {
     fn add_portfolio(
         &mut self,
         subject: &Subject,
-        series: Vec<Arc<BarSeries>>,
+        data: &PinnedData,
         config: &BacktestConfig,
     ) -> Result<(), Reason> {
-        let whole = dataset(subject, series, subject.first, subject.last).map_err(Reason::data)?;
+        let whole = dataset(subject, data, subject.first, subject.last).map_err(Reason::data)?;
         let mut backtests = Vec::with_capacity(self.stretches.len());
         for stretch in &self.stretches {
             let data = whole.over(stretch.first, stretch.last);
@@ -143,14 +144,18 @@ impl Panel {
         &mut self,
         code: String,
         subject: &Subject,
-        series: Vec<Arc<BarSeries>>,
+        data: &PinnedData,
         config: &BacktestConfig,
     ) -> Result<(), Reason> {
         let (first, last) = (subject.first, subject.last);
-        let fewest = series.iter().map(|one| traded_days(one, first, last)).min();
+        let fewest = data
+            .series
+            .iter()
+            .map(|one| traded_days(one, first, last))
+            .min();
         let mut backtests = Vec::with_capacity(self.stretches.len());
         if fewest.unwrap_or(0) >= MIN_ROWS_ALONE {
-            let whole = dataset(subject, series, first, last)
+            let whole = dataset(subject, data, first, last)
                 .map_err(|error| Reason::data(format!("{code}: {error}")))?;
             for stretch in &self.stretches {
                 let data = whole.over(stretch.first, stretch.last).ok();
@@ -270,24 +275,30 @@ fn backtest(data: Dataset, config: &BacktestConfig) -> Result<Backtest, Reason> 
 
 /// Each stock code by itself, ascending, so that the order of a request changes nothing: with the
 /// bars of its own, and of its partner.
-fn alone(
-    subject: &Subject,
-    series: &[Arc<BarSeries>],
-) -> Vec<(String, Subject, Vec<Arc<BarSeries>>)> {
+fn alone(subject: &Subject, data: &PinnedData) -> Vec<(String, Subject, PinnedData)> {
+    let series = &data.series;
     let find = |symbol: &str| series.iter().find(|one| one.symbol() == symbol).cloned();
+    let with = |series: Vec<Arc<BarSeries>>| {
+        let records = data.records.iter();
+        let of = |symbol: &str| series.iter().any(|one| one.symbol() == symbol);
+        PinnedData {
+            records: records.filter(|r| of(r.symbol())).cloned().collect(),
+            series,
+        }
+    };
     let mut books: Vec<_> = if subject.is_paired() {
         let pairs = subject.pairs.iter();
         pairs
             .map(|(code, partner)| {
                 let legs = [find(code), find(partner)].into_iter().flatten();
-                (code.clone(), subject.with_only(code), legs.collect())
+                (code.clone(), subject.with_only(code), with(legs.collect()))
             })
             .collect()
     } else {
         let each = series.iter();
         each.map(|one| {
             let code = one.symbol().to_owned();
-            (code, subject.clone(), vec![Arc::clone(one)])
+            (code, subject.clone(), with(vec![Arc::clone(one)]))
         })
         .collect()
     };

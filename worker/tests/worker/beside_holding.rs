@@ -8,6 +8,7 @@ use trialmill_backtest::synthetic::{GroupKind, group};
 use trialmill_common::objective::{BETA, EXCESS_RETURN, HOLD_RETURN};
 use trialmill_common::spec::{BacktestSettings, RunSpec, Scope};
 use trialmill_common::trial::Outcome;
+use trialmill_worker::bars::PinnedData;
 use trialmill_worker::objective::{Objective, Shown, Subject};
 use trialmill_worker::{SignalCell, StopSource};
 
@@ -42,9 +43,13 @@ fn a_trial_of_a_pair_records_what_its_backtest_shows_beside_holding_both_legs() 
     .unwrap();
     let bars: Vec<_> = bars.into_iter().map(Arc::new).collect();
     let cell = SignalCell::default();
-    let evaluate = |run: &RunSpec, bars| {
+    let evaluate = |run: &RunSpec, series: Vec<_>| {
+        let data = PinnedData {
+            series,
+            ..PinnedData::default()
+        };
         let stop = StopSource::new(&cell, Instant::now() + Duration::from_secs(600));
-        let objective = Objective::prepare(Subject::from(run), bars);
+        let objective = Objective::prepare(Subject::from(run), &data);
         let (outcome, shown) = objective
             .evaluate_in_full(&run.params, &stop, "a test")
             .unwrap();

@@ -8,6 +8,7 @@ mod misbehaving_trials;
 mod operations;
 mod panels;
 mod quarantine;
+mod records;
 mod runs;
 mod searches;
 mod services;

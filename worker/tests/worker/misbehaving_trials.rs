@@ -1,13 +1,12 @@
 //! A bad trial fails alone, with its reason; its neighbours complete and the worker lives.
 
-use crate::support::{Mill, float, function, isolate, options};
+use crate::support::{Mill, float, function, options};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::state::{TaskId, TaskState, TrialEnd};
 use trialmill_common::trial::{Failure, FailureKind};
 use trialmill_search::Choice;
-
 use trialmill_worker::WorkerOptions;
 
 /// Trials at these points, in order; the functions misbehave from 0 on.
@@ -81,7 +80,7 @@ async fn run(spec: &TaskSpec, kind: FailureKind) -> Failure {
 async fn run_isolated(spec: &TaskSpec, kind: FailureKind) -> Failure {
     let mut mill = Mill::new();
     let id = mill.submit(spec, BTreeMap::new()).await;
-    isolate(&mill, id).await;
+    mill.isolate(id).await;
     let broker = std::sync::Arc::clone(&mill.broker);
     mill.relay(broker);
     let worker = mill.worker(quick(2)).await;
@@ -188,7 +187,7 @@ async fn a_child_gives_the_bits_of_the_worker_itself() {
     worker.drain().await;
     let mut other = Mill::new();
     let isolated = other.submit(&spec, BTreeMap::new()).await;
-    isolate(&other, isolated).await;
+    other.isolate(isolated).await;
     let broker = std::sync::Arc::clone(&other.broker);
     other.relay(broker);
     let worker = other.worker(quick(2)).await;

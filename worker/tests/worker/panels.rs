@@ -2,7 +2,7 @@
 //! against the backtests done by hand; and what a trial keeps of its returns.
 
 use crate::runs::{ended, pin, recorded, replay_of, submit};
-use crate::support::{Mill, function, int, isolate, options, with_fixed};
+use crate::support::{Mill, function, int, options, with_fixed};
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use trialmill_common::state::{Direction, TaskState};
 use trialmill_common::trial::{Evaluation, Outcome};
 use trialmill_common::validation::{Embargo, Period, Validation, plan};
 use trialmill_search::Choice;
+use trialmill_worker::bars::PinnedData;
 use trialmill_worker::objective::{Breakdown, Objective, Shown, Subject};
 use trialmill_worker::{SignalCell, StopSource};
 
@@ -80,8 +81,11 @@ fn alone(spec: TaskSpec, aggregate: Aggregate) -> TaskSpec {
     }
 }
 
-fn shared(bars: &[BarSeries]) -> Vec<Arc<BarSeries>> {
-    bars.iter().cloned().map(Arc::new).collect()
+fn shared(bars: &[BarSeries]) -> PinnedData {
+    PinnedData {
+        series: bars.iter().cloned().map(Arc::new).collect(),
+        ..PinnedData::default()
+    }
 }
 
 fn windows(short: i64, long: i64) -> BTreeMap<String, Choice> {
@@ -98,7 +102,7 @@ fn evaluate(
     bars: &[BarSeries],
     parameters: &BTreeMap<String, Choice>,
 ) -> (Evaluation, Option<Shown>) {
-    let objective = Objective::prepare(Subject::of_trial(spec, 0), shared(bars));
+    let objective = Objective::prepare(Subject::of_trial(spec, 0), &shared(bars));
     let signal = SignalCell::default();
     let stop = StopSource::new(&signal, Instant::now() + Duration::from_secs(3600));
     let (outcome, shown) = objective
@@ -116,7 +120,7 @@ fn by_name(evaluation: &Evaluation) -> Figures {
 
 /// One backtest by hand.
 fn by_hand(bars: &[BarSeries], (first, last): (NaiveDate, NaiveDate), long: u32) -> Report {
-    let data = Dataset::new(shared(bars), first, last).unwrap();
+    let data = Dataset::new(shared(bars).series, first, last).unwrap();
     let rule = strategy::find("moving_average").unwrap();
     let params = Params::new()
         .with("short_window", 5.0)
@@ -290,7 +294,7 @@ fn a_symbol_without_enough_bars_is_left_out_of_every_trial() {
         end_date: day("2021-06-30"),
         ..alone(averages(late, 10), Aggregate::Mean)
     };
-    let objective = Objective::prepare(Subject::of_trial(&none, 0), shared(late));
+    let objective = Objective::prepare(Subject::of_trial(&none, 0), &shared(late));
     let signal = SignalCell::default();
     let stop = StopSource::new(&signal, Instant::now() + Duration::from_secs(3600));
     let Ok(Outcome::Failed(failure)) = objective.evaluate(&windows(5, 21), &stop, "a test") else {
@@ -304,7 +308,7 @@ fn a_symbol_without_enough_bars_is_left_out_of_every_trial() {
 fn the_deadline_is_that_of_the_whole_trial() {
     let bars = walks(4);
     let spec = segmented(alone(averages(&bars, 10), Aggregate::Mean), &bars, 12);
-    let objective = Objective::prepare(Subject::of_trial(&spec, 0), shared(&bars));
+    let objective = Objective::prepare(Subject::of_trial(&spec, 0), &shared(&bars));
     let signal = SignalCell::default();
     // Over before it begins; 48 backtests ask often enough to be told.
     let stop = StopSource::new(&signal, Instant::now());
@@ -391,13 +395,13 @@ async fn a_trial_keeps_the_statistics_of_its_returns() {
     let bars = walks(2);
     let spec = averages(&bars, 12);
     let rule = strategy::find("moving_average").unwrap();
-    let data = Dataset::new(shared(&bars), spec.start_date, spec.end_date).unwrap();
+    let data = Dataset::new(shared(&bars).series, spec.start_date, spec.end_date).unwrap();
     for in_a_child in [false, true] {
         let mut mill = Mill::new();
         let snapshot = pin(&mill, &bars).await;
         let task = mill.submit(&spec, snapshot).await;
         if in_a_child {
-            isolate(&mill, task).await;
+            mill.isolate(task).await;
         }
         let broker = Arc::clone(&mill.broker);
         mill.relay(broker);

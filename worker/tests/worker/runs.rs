@@ -12,9 +12,9 @@ use trialmill_common::spec::{
 use trialmill_common::state::{Direction, TaskId, TaskKind, TaskState};
 use trialmill_search::Choice;
 use trialmill_store::Store;
-use trialmill_store::rows::{NewTask, Submitted, TaskRow, TrialRow};
+use trialmill_store::rows::{NewTask, Snapshot, Submitted, TaskRow, TrialRow};
 
-pub type Snapshot = BTreeMap<String, [u8; 32]>;
+pub type Series = BTreeMap<String, [u8; 32]>;
 
 /// A backtest as an API would make a run of it.
 fn run(strategy: &str, codes: &[&str], params: &[(&str, Choice)]) -> RunSpec {
@@ -38,7 +38,7 @@ fn run(strategy: &str, codes: &[&str], params: &[(&str, Choice)]) -> RunSpec {
     }
 }
 
-pub async fn submit(mill: &Mill, run: &RunSpec, snapshot: Snapshot) -> TaskId {
+pub async fn submit(mill: &Mill, run: &RunSpec, snapshot: impl Into<Snapshot>) -> TaskId {
     let like = function("sphere", 1, vec![float("x", 0.0, 1.0)]);
     let direction = match &run.replay_of {
         Some(replay) => replay.objectives[0].direction,
@@ -70,7 +70,7 @@ pub async fn ended(mill: &Mill, id: TaskId) -> (TaskRow, TrialRow, Option<Value>
     (row, trials.remove(0), document)
 }
 
-pub async fn pin(mill: &Mill, bars: &[BarSeries]) -> Snapshot {
+pub async fn pin(mill: &Mill, bars: &[BarSeries]) -> Series {
     let hashes = mill.store.put_series(bars, "test").await.unwrap();
     let symbols = bars.iter().map(|series| series.symbol().to_owned());
     symbols.zip(hashes).collect()

@@ -8,13 +8,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use trialmill_backtest::synthetic::{Kind, series};
 use trialmill_broker::Broker;
-use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::spec::{MetricNames, ResultConstraint, Target, TaskSpec};
-use trialmill_common::state::{Direction, StopReason, TaskId, TaskState, WorkerId};
+use trialmill_common::state::{Direction, StopReason, TaskState};
 use trialmill_relay::Pace;
 use trialmill_search::{Choice, Method};
 use trialmill_store::rows::ControlOutcome;
-use trialmill_store::{Store, UnitFlush};
+use trialmill_store::Store;
 use trialmill_worker::WorkerOptions;
 
 fn sphere(n_trials: u32) -> TaskSpec {
@@ -516,24 +515,6 @@ async fn an_announcement_without_an_answer_does_not_keep_leases_from_renewal() {
     worker.drain().await;
 }
 
-/// Queues every unit of the task again as one that a worker was lost with.
-async fn isolate(mill: &Mill, id: TaskId) {
-    let worker = WorkerId(uuid::Uuid::new_v4());
-    for due in mill.store.take_due("default").await.unwrap() {
-        let claim = mill.store.claim(due.unit, worker).await.unwrap().unwrap();
-        let flush = UnitFlush {
-            lease: claim.lease,
-            recorded_before: 0,
-            trials: vec![],
-            steps: 0,
-            end: UnitEnd::Isolate,
-            result: None,
-            why: None,
-        };
-        mill.store.record(id, &[flush]).await.unwrap();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn isolated_slots_at_their_bound_leave_the_runtime_free() {
     let spec = TaskSpec {
@@ -542,7 +523,7 @@ async fn isolated_slots_at_their_bound_leave_the_runtime_free() {
     };
     let mut mill = Mill::new();
     let id = mill.submit(&spec, BTreeMap::new()).await;
-    isolate(&mill, id).await;
+    mill.isolate(id).await;
     let broker = Arc::clone(&mill.broker);
     mill.relay(broker);
     // Every result fills it, so that each trial waits for the flush of the one before.
@@ -566,7 +547,7 @@ async fn a_child_that_dies_before_it_is_ready_is_no_fault_of_the_trial() {
     };
     let mut mill = Mill::new();
     let id = mill.submit(&spec, BTreeMap::new()).await;
-    isolate(&mill, id).await;
+    mill.isolate(id).await;
     let broker = Arc::clone(&mill.broker);
     mill.relay(broker);
     let childless = WorkerOptions {
@@ -595,7 +576,7 @@ async fn a_drain_does_not_wait_for_a_child_that_never_gets_ready() {
     };
     let mut mill = Mill::new();
     let id = mill.submit(&spec, BTreeMap::new()).await;
-    isolate(&mill, id).await;
+    mill.isolate(id).await;
     let broker = Arc::clone(&mill.broker);
     mill.relay(broker);
     // It reads until the end of its input and says nothing before.

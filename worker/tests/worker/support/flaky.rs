@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use trialmill_backtest::bars::BarSeries;
+use trialmill_backtest::market::RecordChange;
 use trialmill_common::key::Quota;
 use trialmill_common::protocol::board::Written;
 use trialmill_common::protocol::{Control, most_unseen};
@@ -18,8 +19,8 @@ use trialmill_common::worker::WorkerCard;
 use trialmill_store::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use trialmill_store::rows::{
     Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, Idempotency,
-    LeaseOutcome, NewTask, RunningRow, SeriesInfo, Submitted, TaskFilter, TaskPage, TaskRow,
-    TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
+    LeaseOutcome, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot, Stored, Submitted,
+    TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use trialmill_store::sqlite::SqliteStore;
 use trialmill_store::verify::Violation;
@@ -361,12 +362,13 @@ impl Store for Flaky {
         self.line()?.unit_summary(id).await
     }
 
-    async fn put_series(
+    async fn put_market_data(
         &self,
         series: &[BarSeries],
+        changes: &[RecordChange],
         source: &str,
-    ) -> Result<Vec<[u8; 32]>, StoreError> {
-        self.line()?.put_series(series, source).await
+    ) -> Result<Stored, StoreError> {
+        self.line()?.put_market_data(series, changes, source).await
     }
 
     async fn series_info(&self, symbols: &[String]) -> Result<Vec<SeriesInfo>, StoreError> {
@@ -377,10 +379,15 @@ impl Store for Flaky {
         self.line()?.series_bytes(hashes).await
     }
 
-    async fn snapshot(
-        &self,
-        id: [u8; 32],
-    ) -> Result<Option<BTreeMap<String, [u8; 32]>>, StoreError> {
+    async fn records_info(&self, symbols: &[String]) -> Result<Vec<RecordInfo>, StoreError> {
+        self.line()?.records_info(symbols).await
+    }
+
+    async fn record_bytes(&self, hashes: &[[u8; 32]]) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.line()?.record_bytes(hashes).await
+    }
+
+    async fn snapshot(&self, id: [u8; 32]) -> Result<Option<Snapshot>, StoreError> {
         self.line()?.snapshot(id).await
     }
 

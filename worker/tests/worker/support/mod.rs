@@ -18,7 +18,7 @@ use trialmill_common::state::{Direction, Priority, TaskId, TaskKind, WorkerId};
 use trialmill_relay::Pace;
 use trialmill_search::{Choice, Domain, HistoryNeed, Method, Space, Study};
 use trialmill_store::rows::{
-    HeldLease, NewTask, Submitted, TaskRow, TrialFilter, TrialRow, UnitRef,
+    HeldLease, NewTask, Snapshot, Submitted, TaskRow, TrialFilter, TrialRow, UnitRef,
 };
 use trialmill_store::sqlite::SqliteStore;
 use trialmill_store::{Store, Timing, UnitFlush};
@@ -83,7 +83,7 @@ impl Mill {
             .unwrap()
     }
 
-    pub async fn submit(&self, spec: &TaskSpec, snapshot: BTreeMap<String, [u8; 32]>) -> TaskId {
+    pub async fn submit(&self, spec: &TaskSpec, snapshot: impl Into<Snapshot>) -> TaskId {
         let task = new_task(spec, snapshot, "default");
         match self.store.submit(task, None).await.unwrap() {
             Submitted::Created(row) => row.id,
@@ -126,6 +126,25 @@ impl Mill {
             .await
             .expect("a trial is announced")
             .unwrap();
+    }
+
+    /// Queues every unit of the task again as one that a worker was lost with: its trials run in
+    /// children from the start.
+    pub async fn isolate(&self, id: TaskId) {
+        let worker = WorkerId(Uuid::new_v4());
+        for due in self.store.take_due("default").await.unwrap() {
+            let claim = self.store.claim(due.unit, worker).await.unwrap().unwrap();
+            let flush = UnitFlush {
+                lease: claim.lease,
+                recorded_before: 0,
+                trials: vec![],
+                steps: 0,
+                end: UnitEnd::Isolate,
+                result: None,
+                why: None,
+            };
+            self.store.record(id, &[flush]).await.unwrap();
+        }
     }
 
     /// Every lease of a task runs out and is reaped, as if nobody had renewed it for long.
@@ -187,7 +206,7 @@ impl Drop for Mill {
 }
 
 /// The task as an API would submit it.
-pub fn new_task(spec: &TaskSpec, snapshot: BTreeMap<String, [u8; 32]>, pool: &str) -> NewTask {
+pub fn new_task(spec: &TaskSpec, snapshot: impl Into<Snapshot>, pool: &str) -> NewTask {
     let study = Study::new(spec.space.clone(), spec.method, spec.seed).unwrap();
     NewTask {
         id: TaskId(Uuid::now_v7()),
@@ -211,31 +230,13 @@ pub fn new_task(spec: &TaskSpec, snapshot: BTreeMap<String, [u8; 32]>, pool: &st
         timeout: None,
         priority: Priority::Normal,
         not_before: None,
-        snapshot,
+        snapshot: snapshot.into(),
         engine: "test".to_owned(),
         submitted_by: None,
         rules: StopRules::default(),
         windows: Vec::new(),
         assessed: false,
         origin: None,
-    }
-}
-
-/// Queues every unit of the task again as one that a worker was lost with.
-pub async fn isolate(mill: &Mill, id: TaskId) {
-    let worker = WorkerId(Uuid::new_v4());
-    for due in mill.store.take_due("default").await.unwrap() {
-        let claim = mill.store.claim(due.unit, worker).await.unwrap().unwrap();
-        let flush = UnitFlush {
-            lease: claim.lease,
-            recorded_before: 0,
-            trials: vec![],
-            steps: 0,
-            end: UnitEnd::Isolate,
-            result: None,
-            why: None,
-        };
-        mill.store.record(id, &[flush]).await.unwrap();
     }
 }
 

@@ -1,0 +1,220 @@
+//! The assess unit: what is needed to say what a search is worth is read, and said step by step on
+//! the thread of the slot.
+//!
+//! Its trials have ended and stand. So whatever is wrong here, the task completes: with an assessment,
+//! or with the reason why there is none. The steps that were done are recorded with the lease, and
+//! the next holder goes on after them.
+
+use crate::assess::{Assessing, Case, LuckBounds, Market, Progress, metrics_read};
+use crate::backoff::Backoff;
+use crate::bars::{Records, dataset};
+use crate::job::Job;
+use crate::objective::panic_text;
+use crate::running::Shared;
+use crate::stop::Signal;
+use crate::task::PreparedTask;
+use crate::trials::Halt;
+use crate::unit::{Cannot, HeldUnit};
+use serde_json::{Value, json};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use trialmill_backtest::engine::Backtest;
+use trialmill_common::protocol::ASSESS_STEPS;
+use trialmill_common::spec::TaskSpec;
+use trialmill_common::state::TrialEnd;
+use trialmill_common::trial::{EndedTrial, Evaluation, Failure, FailureKind, Outcome};
+use trialmill_store::rows::{EarlierWork, TrialFilter, TrialRow};
+use trialmill_store::{MAX_PAGE, StoreError};
+
+/// After so many lost workers an assessment is given up: it may be what kills them.
+pub(crate) const MOST_CRASHES: u32 = 3;
+
+/// What the store says of a search that has ended.
+pub(crate) struct Found {
+    trials: Vec<EndedTrial>,
+    earlier: EarlierWork,
+    /// What an earlier holder has done.
+    kept: Option<Progress>,
+}
+
+/// The document of an assessment that could not be made.
+pub(crate) fn failed(message: &str) -> Value {
+    json!({"failed": message})
+}
+
+/// Gives the assessment up: the task completes without one.
+pub(crate) fn give_up(unit: &HeldUnit, why: &str) {
+    tracing::error!(why, "a search cannot be assessed");
+    unit.assessed(unit.count, failed(why));
+}
+
+/// Reads what is needed, however long the store is away. Nothing: the unit is to be left.
+pub(crate) async fn read(shared: &Shared, unit: &HeldUnit, spec: &TaskSpec) -> Option<Found> {
+    let mut backoff = Backoff::new();
+    loop {
+        let error = match read_once(shared, unit, spec).await {
+            Ok(found) => return Some(found),
+            Err(error) => error,
+        };
+        if error.is_transient() {
+            tracing::warn!(%error, "what is to be assessed could not be read yet");
+            tokio::select! {
+                () = tokio::time::sleep(backoff.delay()) => {}
+                () = unit.changed.notified() => {}
+            }
+        } else {
+            let why = format!("what is to be assessed cannot be read: {error}");
+            unit.cannot_run(Cannot::anywhere(shared, &why));
+        }
+        if unit.signal.get() > Signal::Run {
+            return None;
+        }
+    }
+}
+
+async fn read_once(
+    shared: &Shared,
+    unit: &HeldUnit,
+    spec: &TaskSpec,
+) -> Result<Found, StoreError> {
+    let (store, id) = (&shared.store, unit.task());
+    let wanted = metrics_read(spec);
+    let mut trials: Vec<EndedTrial> = Vec::new();
+    loop {
+        let filter = TrialFilter {
+            after: trials.last().map(|trial| trial.number),
+            end: None,
+            limit: MAX_PAGE,
+        };
+        let page = store.trials(id, filter).await?;
+        if page.is_empty() {
+            break;
+        }
+        for row in page {
+            trials.push(ended(row, spec, &wanted)?);
+        }
+    }
+    let kept = store.run_result(id).await?;
+    let kept = kept.and_then(|kept| serde_json::from_value(kept["progress"].clone()).ok());
+    let earlier = store.earlier_work(id).await?;
+    Ok(Found {
+        trials,
+        earlier,
+        kept,
+    })
+}
+
+/// A row as the trial that it was, of its metrics those that are wanted.
+fn ended(row: TrialRow, spec: &TaskSpec, wanted: &[String]) -> Result<EndedTrial, StoreError> {
+    let number = row.number;
+    let point = spec.space.unpack(&row.params);
+    let point = point.map_err(|error| StoreError::Unreadable {
+        what: format!("trial {number}"),
+        why: error.to_string(),
+    })?;
+    let metric = |name: &String| {
+        let found = row.metrics.as_ref()?.get(name)?;
+        let value = found.as_f64().ok_or_else(|| {
+            let reason = found["reason"].as_str();
+            reason.unwrap_or("it has no value").to_owned()
+        });
+        Some((name.clone(), value))
+    };
+    let evaluation = || Evaluation {
+        values: row.values.clone(),
+        metrics: wanted.iter().filter_map(metric).collect(),
+        infeasible: row.infeasible.clone(),
+        violation: row.violation,
+        stats: row.stats.clone(),
+    };
+    let outcome = match row.end {
+        TrialEnd::Completed => Outcome::Completed(evaluation()),
+        TrialEnd::Pruned => Outcome::Pruned(evaluation()),
+        TrialEnd::Failed => Outcome::Failed(row.failure.clone().unwrap_or(Failure {
+            kind: FailureKind::Panic,
+            message: String::new(),
+            causes: Vec::new(),
+            hint: String::new(),
+            worker: String::new(),
+        })),
+    };
+    Ok(EndedTrial {
+        number,
+        point,
+        outcome,
+        duration_ms: row.duration_ms,
+        window: row.window,
+    })
+}
+
+/// Does the steps that are left, on the thread of the slot.
+pub(crate) fn run(task: &PreparedTask, unit: &HeldUnit, recorded: u32, found: &Found) -> Halt {
+    let Job::Search(spec) = &task.job else {
+        give_up(unit, "only a search can be assessed");
+        return Halt::Done;
+    };
+    let steps = || step_by_step(task, spec, unit, recorded, found);
+    match catch_unwind(AssertUnwindSafe(steps)) {
+        Ok(halt) => halt,
+        Err(payload) => {
+            let text = panic_text(payload.as_ref());
+            give_up(unit, &format!("the assessment panicked: {text}"));
+            Halt::Done
+        }
+    }
+}
+
+fn step_by_step(
+    task: &PreparedTask,
+    spec: &Arc<TaskSpec>,
+    unit: &HeldUnit,
+    recorded: u32,
+    found: &Found,
+) -> Halt {
+    if let Some(reason) = task.objective.unusable() {
+        give_up(unit, reason);
+        return Halt::Done;
+    }
+    let make = |series: &[_], first, last| {
+        let data = dataset(spec, series, &task.records, first, last)?;
+        let config = spec.backtest.config().map_err(|error| error.to_string())?;
+        Backtest::new(data, config).map_err(|error| error.to_string())
+    };
+    let case = Case {
+        spec,
+        trials: &found.trials,
+        default_params: None,
+        prior_trials: u32::try_from(found.earlier.trials).unwrap_or(u32::MAX),
+        earlier_looks: found.earlier.holdout_looks,
+        market: Some(Market {
+            series: task.series.clone(),
+            backtest: &make,
+        }),
+        bounds: LuckBounds::default(),
+    };
+    let mut assessing = Assessing::new(&case, found.kept.clone());
+    let mut told = recorded;
+    let stop = || unit.signal.get() > Signal::Run;
+    loop {
+        match assessing.step(&stop) {
+            Err(_) => return Halt::Signalled,
+            Ok(Some(document)) => {
+                unit.assessed(ASSESS_STEPS - told, json!({"assessment": document}));
+                return Halt::Done;
+            }
+            Ok(None) => {
+                let (done, total) = (assessing.steps_done(), assessing.steps_total().max(1));
+                // The last percent is the document's.
+                let percent = (ASSESS_STEPS * done / total).clamp(told, ASSESS_STEPS - 1);
+                let progress = json!({"progress": assessing.progress()});
+                if !unit.assessed(percent - told, progress) {
+                    return Halt::Signalled;
+                }
+                told = percent;
+            }
+        }
+        if stop() {
+            return Halt::Signalled;
+        }
+    }
+}
