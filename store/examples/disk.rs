@@ -2,10 +2,11 @@
 //! over five floats, recorded as a worker records it, on the database of `DATABASE_URL` (whose
 //! schema must be current, and which should be used by nobody else).
 //!
-//! `cargo run --release -p trialmill-store --example disk -- [TRIALS] [PER_FLUSH] [METRICS]`
+//! `cargo run --release -p trialmill-store --example disk -- [TRIALS] [PER_FLUSH] [METRICS] [STATS]`
 //!
-//! `METRICS` is how many metrics each trial has: 1 for a test function, 24 for a backtest, which also
-//! has its 256 bytes of statistics.
+//! `METRICS` is how many metrics each trial has: 1 for a test function, 20 for a backtest (23 of a
+//! pair). `STATS` is how many doubles of statistics it has: 0 for a test function, else 35, which
+//! are 280 bytes of the 284 that a backtest keeps.
 
 #![expect(clippy::print_stdout, reason = "figures are for the person who asked")]
 
@@ -64,7 +65,7 @@ fn digits(number: u32, place: u32) -> f64 {
     fraction
 }
 
-fn ended(number: u32, metrics: u32) -> EndedTrial {
+fn ended(number: u32, metrics: u32, stats: u32) -> EndedTrial {
     let named = |place| (format!("some_metric_{place:02}"), Ok(digits(number, place)));
     let metrics: Vec<_> = match metrics {
         1 => vec![("value".to_owned(), Ok(digits(number, 9)))],
@@ -79,8 +80,8 @@ fn ended(number: u32, metrics: u32) -> EndedTrial {
         ),
         outcome: Outcome::Completed(Evaluation {
             values: vec![digits(number, 9)],
-            stats: (metrics.len() > 1).then(|| {
-                (0..32)
+            stats: (stats > 0).then(|| {
+                (0..stats)
                     .flat_map(|p| digits(number, p).to_le_bytes())
                     .collect()
             }),
@@ -109,6 +110,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => Ok(default),
     };
     let (n_trials, per_flush, metrics) = (number(0, 1_000_000)?, number(1, 2_000)?, number(2, 1)?);
+    let stats = number(3, if metrics > 1 { 35 } else { 0 })?;
     #[expect(clippy::disallowed_methods, reason = "a bench has no config.rs")]
     let url = std::env::var("DATABASE_URL")?;
     let store = PgStore::connect(&url, PgOptions::default(), Timing::default()).await?;
@@ -130,7 +132,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let flush = UnitFlush {
                 lease: claim.lease,
                 recorded_before: done,
-                trials: (first..first + count).map(|n| ended(n, metrics)).collect(),
+                trials: (first..first + count)
+                    .map(|n| ended(n, metrics, stats))
+                    .collect(),
                 steps: 0,
                 end: if done + count == claim.count {
                     UnitEnd::Close

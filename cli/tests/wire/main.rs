@@ -9,6 +9,7 @@
 mod adaptive;
 mod hostile;
 mod mission;
+mod panel;
 mod secrets;
 
 use reqwest::Method;

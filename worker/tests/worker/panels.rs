@@ -2,25 +2,33 @@
 //! against the backtests done by hand; and what a trial keeps of its returns.
 
 use crate::runs::{ended, pin, recorded, replay_of, submit};
-use crate::support::{Mill, function, int, options, with_fixed};
+use crate::support::{Mill, PATIENCE, function, int, new_task, options, with_fixed};
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 use trialmill_backtest::bars::{BarSeries, Columns};
 use trialmill_backtest::engine::{BacktestConfig, Dataset, Report, run};
 use trialmill_backtest::metrics::{evaluate_all, returns};
 use trialmill_backtest::strategy::{self, Params};
 use trialmill_backtest::synthetic::{GroupKind, Kind, group, series};
 use trialmill_backtest::trust::TrialStats;
-use trialmill_common::spec::{Aggregate, Scope, Target, TaskSpec, Validated};
+use trialmill_broker::{Broker, InProcessBroker};
+use trialmill_common::spec::{
+    Aggregate, MetricNames, ResultConstraint, Scope, Target, TaskSpec, Validated,
+};
 use trialmill_common::state::{Direction, TaskState};
 use trialmill_common::trial::{Evaluation, Outcome};
 use trialmill_common::validation::{Embargo, Period, Validation, plan};
+use trialmill_relay::Pace;
 use trialmill_search::Choice;
 use trialmill_worker::bars::PinnedData;
+use trialmill_store::postgres::{PgOptions, PgStore};
+use trialmill_store::rows::{Submitted, TrialFilter, TrialRow};
+use trialmill_store::{Store, Timing};
 use trialmill_worker::objective::{Breakdown, Objective, Shown, Subject};
-use trialmill_worker::{SignalCell, StopSource};
+use trialmill_worker::{RunningWorker, SignalCell, StopSource, WorkerOptions};
 
 type Figures = BTreeMap<String, Result<f64, String>>;
 
@@ -389,13 +397,39 @@ async fn a_trial_of_several_backtests_is_repeated_bit_for_bit() {
     worker.drain().await;
 }
 
-/// What a portfolio's trial keeps, and that it is the same through a child process.
+/// What a trial of a portfolio keeps is what its backtest by hand gives.
+fn assert_statistics(spec: &TaskSpec, bars: &[BarSeries], trials: Vec<TrialRow>) {
+    assert_eq!(trials.len(), spec.n_trials as usize);
+    let rule = strategy::find("moving_average").unwrap();
+    let data = Dataset::new(shared(bars), spec.start_date, spec.end_date).unwrap();
+    for trial in trials {
+        let point = spec.space.unpack(&trial.params).unwrap();
+        let mut params = Params::new();
+        for (name, value) in spec.named(&point) {
+            params = match value {
+                Choice::Int(value) => params.with(&name, value),
+                Choice::Float(value) => params.with(&name, value),
+                other => panic!("{name} is {other}"),
+            };
+        }
+        let config = spec.backtest.config().unwrap();
+        let report = run(&data, rule, &params, &config, &|| false).unwrap();
+        let stats = TrialStats::of(&report).unwrap();
+        let kept = TrialStats::from_bytes(&trial.stats.unwrap()).unwrap();
+        assert_eq!(kept, stats, "trial {}", trial.number);
+    }
+}
+
+/// In SQLite, and through a child process.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trial_keeps_the_statistics_of_its_returns() {
     let bars = walks(2);
-    let spec = averages(&bars, 12);
-    let rule = strategy::find("moving_average").unwrap();
-    let data = Dataset::new(shared(&bars).series, spec.start_date, spec.end_date).unwrap();
+    // Some of the trials are infeasible.
+    let constraint = ResultConstraint::parse("n_trades >= 30", MetricNames::Backtest).unwrap();
+    let spec = TaskSpec {
+        result_constraints: vec![constraint],
+        ..averages(&bars, 12)
+    };
     for in_a_child in [false, true] {
         let mut mill = Mill::new();
         let snapshot = pin(&mill, &bars).await;
@@ -409,22 +443,72 @@ async fn a_trial_keeps_the_statistics_of_its_returns() {
         mill.until_ended(task).await;
         worker.drain().await;
         let trials = mill.trials(task).await;
-        assert_eq!(trials.len(), 12);
-        for trial in trials {
-            let point = spec.space.unpack(&trial.params).unwrap();
-            let mut params = Params::new();
-            for (name, value) in spec.named(&point) {
-                params = match value {
-                    Choice::Int(value) => params.with(&name, value),
-                    Choice::Float(value) => params.with(&name, value),
-                    other => panic!("{name} is {other}"),
-                };
-            }
-            let config = spec.backtest.config().unwrap();
-            let report = run(&data, rule, &params, &config, &|| false).unwrap();
-            let stats = TrialStats::of(&report).unwrap();
-            let kept = TrialStats::from_bytes(&trial.stats.unwrap()).unwrap();
-            assert_eq!(kept, stats, "trial {}", trial.number);
-        }
+        let infeasible = trials.iter().filter(|t| t.infeasible.is_some()).count();
+        assert!((1..12).contains(&infeasible), "{infeasible}");
+        assert_statistics(&spec, &bars, trials);
     }
+}
+
+/// In PostgreSQL, if `DATABASE_URL` names one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_keeps_the_statistics_of_its_returns_in_postgresql() {
+    let Some(database) = std::env::var_os("DATABASE_URL").and_then(|url| url.into_string().ok())
+    else {
+        #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+        {
+            eprintln!("skipped: DATABASE_URL is not set");
+        }
+        return;
+    };
+    PgStore::migrate(&database).await.unwrap();
+    let store = PgStore::connect(&database, PgOptions::default(), Timing::default());
+    let store: Arc<dyn Store> = Arc::new(store.await.unwrap());
+    let broker: Arc<dyn Broker> = Arc::new(InProcessBroker::new(1_000));
+    let pool = format!("statistics-{}", uuid::Uuid::new_v4().simple());
+    let bars = walks(2);
+    let spec = averages(&bars, 12);
+    let hashes = store.put_series(&bars, "a test").await.unwrap();
+    let snapshot = spec.stock_codes.iter().cloned().zip(hashes).collect();
+    let task = new_task(&spec, snapshot, &pool);
+    let Submitted::Created(row) = store.submit(task, None).await.unwrap() else {
+        panic!("a new task is created");
+    };
+    let stop = CancellationToken::new();
+    let relay = tokio::spawn(trialmill_relay::run(
+        Arc::clone(&store),
+        Arc::clone(&broker),
+        pool.clone(),
+        Pace::for_lease(Duration::from_secs(30)),
+        stop.clone(),
+    ));
+    let of_pool = WorkerOptions { pool, ..options(2) };
+    let worker = RunningWorker::start(Arc::clone(&store), broker, of_pool);
+    let worker = worker.await.unwrap();
+    let mut changed = store.changed();
+    let ended = async {
+        while !store
+            .task(row.id)
+            .await
+            .unwrap()
+            .unwrap()
+            .ledger
+            .state
+            .is_terminal()
+        {
+            // A wake-up may be missed while the listening session reconnects.
+            let _ = tokio::time::timeout(Duration::from_millis(200), changed.changed()).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended)
+        .await
+        .expect("it ends");
+    worker.drain().await;
+    stop.cancel();
+    relay.await.unwrap();
+    let all = TrialFilter {
+        after: None,
+        end: None,
+        limit: 100,
+    };
+    assert_statistics(&spec, &bars, store.trials(row.id, all).await.unwrap());
 }
