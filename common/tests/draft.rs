@@ -1744,7 +1744,7 @@ fn a_task_has_one_book_unless_it_asks_for_one_a_symbol() {
         ),
         (alone.clone(), Scope::PerSymbol(Aggregate::Mean)),
         (
-            with(alone.clone(), "/aggregate", json!("worst")),
+            with(alone, "/aggregate", json!("worst")),
             Scope::PerSymbol(Aggregate::Worst),
         ),
     ] {
