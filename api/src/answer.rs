@@ -371,6 +371,20 @@ pub struct TaskResult {
     pub looks_ahead: bool,
     /// What it is to be compared with.
     pub baselines: Baselines,
+    /// What the picks of a walk-forward gave on days that had no say in them, joined: `from`, `to`,
+    /// `sharpe_ratio`, `sharpe_ci95`, `in_sample_mean_sharpe`. As the fields that follow, it is
+    /// `{"value": null, "reason": ...}` where there is none (docs/trust.md).
+    pub out_of_sample: Value,
+    /// The windows of a walk-forward in order: `index`, `train`, `test`, `trial_number`, `params`,
+    /// `in_sample`, `test_result`; empty for other methods.
+    pub windows: Vec<Value>,
+    /// The best trial on the stretch that no trial saw: `from`, `to`, `sharpe_ratio`,
+    /// `earlier_looks`.
+    pub holdout: Value,
+    /// How far luck explains it: `deflated_sharpe`, `pbo`, `luck`, `neighbourhood`.
+    pub trust: Value,
+    /// What became of the orders, under the rules of a market.
+    pub execution: Value,
     /// What it takes to get the same again.
     pub reproducibility: Reproducibility,
     /// How it was found.
@@ -426,10 +440,12 @@ pub struct PairAnswer {
 /// What a result is to be compared with.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Baselines {
-    /// First and last day; null for a test function.
+    /// First and last day of what judges the result: the joined test windows of a walk-forward, the
+    /// held-out stretch, or else the days of the search; null for a test function.
     pub period: Option<[NaiveDate; 2]>,
-    /// For a strategy of pairs the equal-weight hold of both legs: `total_return`, a number or
-    /// `{"value": null, "reason": ...}`; else null.
+    /// Holding all symbols for equal shares, of pairs both legs: `sharpe_ratio` on those days, and for
+    /// a strategy of pairs `total_return` on the days of the search, each a number or
+    /// `{"value": null, "reason": ...}`; null for a test function.
     pub equal_weight_hold: Option<Value>,
     /// The trial of the default parameters; null when the request gave none.
     pub default_params: Option<DefaultParams>,
@@ -438,8 +454,10 @@ pub struct Baselines {
 /// The trial of the default parameters.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct DefaultParams {
-    /// Its number.
+    /// Its number; of a walk-forward the first trial of the last window.
     pub trial_number: u32,
+    /// Annualized, on the days that judge the result.
+    pub sharpe_ratio: Value,
     /// The defaults.
     pub params: Parameters,
     /// Its objective values by metric; empty unless it has some.

@@ -1,5 +1,6 @@
 //! The routes of tasks: the same handlers under `/optimization/tasks` and `/tasks`.
 
+mod assessed;
 mod checking;
 mod control;
 mod derive;

@@ -9,13 +9,15 @@
 //!   the best of many;
 //! - [`overfit`]: how often the best of one half of the rows is below the median on the other;
 //! - [`independent`]: how many independent attempts correlated ones amount to;
-//! - [`bootstrap`]: an interval for a Sharpe ratio whose returns may depend on each other.
+//! - [`bootstrap`]: an interval for a Sharpe ratio whose returns may depend on each other;
+//! - [`luck`]: bars in which there is nothing to find, made of the real ones.
 //!
 //! A Sharpe ratio is per row here, never annualized: multiply by the root of `periods_per_year`.
 //! Everything is pure: chance is a seed.
 
 pub mod bootstrap;
 pub mod independent;
+pub mod luck;
 pub mod overfit;
 pub mod sharpe;
 mod stats;

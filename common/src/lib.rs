@@ -4,6 +4,7 @@
 //! Everything here is pure: no I/O, no clock, no runtime. The store repeats [`protocol`] in SQL,
 //! and its tests compare the two step by step.
 
+pub mod assessment;
 pub mod cursor;
 pub mod draft;
 pub mod environment;

@@ -288,11 +288,17 @@ impl TaskSpec {
         self.fixed.clone().into_iter().chain(searched).collect()
     }
 
+    /// Whether it is said what its result is worth when its trials have ended: where there are returns.
+    #[must_use]
+    pub fn is_assessed(&self) -> bool {
+        !self.stock_codes.is_empty()
+    }
+
     /// The oldest version of the form that means all of this task: the builds that read it run the
     /// task as it is meant, and older ones leave it alone.
     fn form_version(&self) -> u32 {
         let trusts = self.validation.is_some() || self.backtest.market.has_rules();
-        if trusts || !self.scope.is_portfolio() {
+        if trusts || !self.scope.is_portfolio() || self.is_assessed() {
             TRUST_FORM_VERSION
         } else if !self.stop.is_empty() || self.copies {
             RULES_FORM_VERSION
@@ -426,9 +432,9 @@ pub struct UnreadableSpec(pub String);
 /// conditions, constraints and pairs, and wrote a result constraint in three parts; it is read as
 /// well.
 pub const FORM_VERSION: u32 = TRUST_FORM_VERSION;
-/// The version of a task that is validated, trades under the rules of a market, or has a book for
-/// each symbol. An older build would trade as if there were none, let trials see the days that are to
-/// judge them, and put all symbols into one book.
+/// The version of a task that is assessed, validated, trades under the rules of a market, or has a book
+/// for each symbol. An older build would take the assessment for trials, trade as if there were no
+/// rules, let trials see the days that are to judge them, and put all symbols into one book.
 const TRUST_FORM_VERSION: u32 = 4;
 /// The version of a task with stop rules or copied trials. An older build would record beyond a rule,
 /// and end a task whose gaps it does not know.

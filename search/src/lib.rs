@@ -53,6 +53,7 @@ mod feasible;
 mod grid;
 mod history;
 mod lattice;
+mod neighbours;
 mod point;
 mod quantile;
 mod random;

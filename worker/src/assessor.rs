@@ -7,7 +7,7 @@
 
 use crate::assess::{Assessing, Case, LuckBounds, Market, Progress, metrics_read};
 use crate::backoff::Backoff;
-use crate::bars::{Records, dataset};
+use crate::bars::PinnedData;
 use crate::job::Job;
 use crate::objective::panic_text;
 use crate::running::Shared;
@@ -18,6 +18,7 @@ use crate::unit::{Cannot, HeldUnit};
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use trialmill_backtest::bars::BarSeries;
 use trialmill_backtest::engine::Backtest;
 use trialmill_common::protocol::ASSESS_STEPS;
 use trialmill_common::spec::TaskSpec;
@@ -72,11 +73,7 @@ pub(crate) async fn read(shared: &Shared, unit: &HeldUnit, spec: &TaskSpec) -> O
     }
 }
 
-async fn read_once(
-    shared: &Shared,
-    unit: &HeldUnit,
-    spec: &TaskSpec,
-) -> Result<Found, StoreError> {
+async fn read_once(shared: &Shared, unit: &HeldUnit, spec: &TaskSpec) -> Result<Found, StoreError> {
     let (store, id) = (&shared.store, unit.task());
     let wanted = metrics_read(spec);
     let mut trials: Vec<EndedTrial> = Vec::new();
@@ -175,8 +172,22 @@ fn step_by_step(
         give_up(unit, reason);
         return Halt::Done;
     }
-    let make = |series: &[_], first, last| {
-        let data = dataset(spec, series, &task.records, first, last)?;
+    let pairs = (!spec.pairs.is_empty()).then_some(&spec.pairs);
+    let make = |series: &[Arc<BarSeries>], first, last| {
+        // Dividends are of the days as they were: shuffled ones have none.
+        let pinned = series.iter().zip(&task.data.series);
+        let are_pinned = pinned
+            .into_iter()
+            .all(|(one, other)| Arc::ptr_eq(one, other));
+        let data = PinnedData {
+            series: series.to_vec(),
+            records: if are_pinned {
+                task.data.records.clone()
+            } else {
+                Vec::new()
+            },
+        };
+        let data = data.over(pairs, first, last)?;
         let config = spec.backtest.config().map_err(|error| error.to_string())?;
         Backtest::new(data, config).map_err(|error| error.to_string())
     };
@@ -187,7 +198,7 @@ fn step_by_step(
         prior_trials: u32::try_from(found.earlier.trials).unwrap_or(u32::MAX),
         earlier_looks: found.earlier.holdout_looks,
         market: Some(Market {
-            series: task.series.clone(),
+            series: task.data.series.clone(),
             backtest: &make,
         }),
         bounds: LuckBounds::default(),

@@ -11,10 +11,11 @@
 //! - a worker that fails for reasons of its own takes no units until it has tested itself
 //!   (`quarantine`);
 //! - samplers that look at history are shown it by `history`, which keeps it and bounds how much
-//!   of it may be unseen.
-//!
-//! Limit: every unit is a run of trials, since a claim names no other kind.
+//!   of it may be unseen;
+//! - when a search has ended, its assess unit says what the result is worth (`assessor`, [`assess`]).
 
+pub mod assess;
+mod assessor;
 mod backoff;
 pub mod bars;
 pub mod child;

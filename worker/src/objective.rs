@@ -142,6 +142,14 @@ impl Objective {
         }
     }
 
+    /// Why nothing can be evaluated, if so.
+    pub(crate) fn unusable(&self) -> Option<&str> {
+        match &self.work {
+            Work::Unusable(reason) => Some(&reason.message),
+            Work::Function(_) | Work::One { .. } | Work::Several(_) => None,
+        }
+    }
+
     /// Whether a child process would tell more than this one: not if nothing is evaluated at all.
     #[must_use]
     pub fn can_be_isolated(&self) -> bool {

@@ -5,6 +5,7 @@
 //! message is acknowledged in every case but one: a worker that leaves before the claim gives it
 //! back.
 
+use crate::assessor;
 use crate::backoff::Backoff;
 use crate::cpu::Lane;
 use crate::isolate::Isolated;
@@ -22,7 +23,7 @@ use tracing::Instrument;
 use trialmill_broker::{Consumer, Delivery};
 use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::board::UnitEnd;
-use trialmill_common::state::TaskId;
+use trialmill_common::state::{TaskId, UnitKind};
 use trialmill_common::trial::RunningTrial;
 use trialmill_store::StoreError;
 use trialmill_store::rows::{Claim, UnitRef};
@@ -162,14 +163,9 @@ impl Slot {
             crashes = claim.crashes,
             "claimed"
         );
-        let end = match self.prepare(claim, &unit).await {
-            Some((task, announced)) => {
-                let kept = Arc::clone(&task);
-                let end = self.work(consumer, claim, &unit, task, announced).await;
-                self.shared.tasks.keep(unit.task(), kept).await;
-                end
-            }
-            None => UnitEnd::HandBack,
+        let end = match claim.unit_kind {
+            UnitKind::Assess => self.assess(consumer, claim, &unit).await,
+            UnitKind::Trials | UnitKind::Run => self.run_trials(consumer, claim, &unit).await,
         };
         let own = unit.cannot().and_then(Cannot::own);
         match own {
@@ -195,21 +191,70 @@ impl Slot {
         );
     }
 
+    async fn run_trials(
+        &mut self,
+        consumer: &mut dyn Consumer,
+        claim: &Claim,
+        unit: &Arc<HeldUnit>,
+    ) -> UnitEnd {
+        let Some(task) = self.prepare(claim, unit).await else {
+            return UnitEnd::HandBack;
+        };
+        if let (Job::Search(spec), true) = (&task.job, task.is_adaptive()) {
+            let histories = &self.shared.histories;
+            unit.show(&histories.of(unit.task(), spec, claim.first));
+            read_history(&self.shared, &self.lane, unit, claim.first).await;
+        }
+        let announced = Arc::new(announced(claim, &task.job));
+        let kept = Arc::clone(&task);
+        let end = self.work(consumer, claim, unit, task, announced).await;
+        self.shared.tasks.keep(unit.task(), kept).await;
+        end
+    }
+
+    /// Says what the search of a task is worth.
+    async fn assess(
+        &mut self,
+        consumer: &mut dyn Consumer,
+        claim: &Claim,
+        unit: &Arc<HeldUnit>,
+    ) -> UnitEnd {
+        if claim.crashes >= assessor::MOST_CRASHES {
+            let crashes = claim.crashes;
+            assessor::give_up(unit, &format!("{crashes} workers were lost over it"));
+            return UnitEnd::Close;
+        }
+        let Some(task) = self.prepare(claim, unit).await else {
+            return UnitEnd::HandBack;
+        };
+        let Job::Search(spec) = &task.job else {
+            assessor::give_up(unit, "only a search can be assessed");
+            return UnitEnd::Close;
+        };
+        let Some(found) = assessor::read(&self.shared, unit, spec).await else {
+            return UnitEnd::HandBack;
+        };
+        let (on_thread, held, recorded) = (Arc::clone(&task), Arc::clone(unit), claim.recorded);
+        let run = move || assessor::run(&on_thread, &held, recorded, &found);
+        let mut job = std::pin::pin!(self.lane.run(run));
+        let ack_at = unit.claimed_at() + self.shared.options.ack_early;
+        let halt = tokio::select! {
+            halt = &mut job => halt,
+            () = sleep_until(ack_at.into()) => {
+                consumer.ack_early().await;
+                reach(FailPoint::AcknowledgedEarly);
+                job.await
+            }
+        };
+        halt.map_or(UnitEnd::HandBack, |halt| self.left(&halt, unit))
+    }
+
     /// Makes the task ready. `None`: hand the unit back.
-    async fn prepare(&mut self, claim: &Claim, unit: &HeldUnit) -> Option<Prepared> {
+    async fn prepare(&mut self, claim: &Claim, unit: &HeldUnit) -> Option<Arc<PreparedTask>> {
         let mut backoff = Backoff::new();
         loop {
             let error = match self.shared.tasks.get(claim, &self.lane).await {
-                Ok(task) => {
-                    if let (Job::Search(spec), true) = (&task.job, task.is_adaptive()) {
-                        let task_id = claim.lease.unit.task;
-                        let history = self.shared.histories.of(task_id, spec, claim.first);
-                        unit.show(&history);
-                        read_history(&self.shared, &self.lane, unit, claim.first).await;
-                    }
-                    let announced = Arc::new(announced(claim, &task.job));
-                    return Some((task, announced));
-                }
+                Ok(task) => return Some(task),
                 Err(error) => error,
             };
             match &error {
@@ -343,8 +388,6 @@ impl Slot {
     }
 }
 
-type Prepared = (Arc<PreparedTask>, Arc<Announced>);
-
 enum Claimed {
     Unit(Box<Claim>),
     Nothing,
@@ -471,7 +514,7 @@ async fn until_known<T, F: Future<Output = Result<T, StoreError>>>(
 mod tests {
     use super::*;
     use crate::objective::sphere_spec;
-    use trialmill_common::state::{TaskKind, UnitKind};
+    use trialmill_common::state::TaskKind;
     use trialmill_search::{History, Study};
     use trialmill_store::rows::{AnnouncedTrial, HeldLease};
 

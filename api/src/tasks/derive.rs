@@ -290,7 +290,7 @@ fn new_task(
         submitted_by: None,
         rules,
         windows,
-        assessed: false,
+        assessed: spec.as_search().is_some_and(TaskSpec::is_assessed),
         origin: Some(Origin {
             task: origin.id,
             how,

@@ -1,5 +1,6 @@
 //! Looking at tasks and trials.
 
+use super::assessed::Assessed;
 use super::{find, searching, view};
 use crate::answer::{TaskAnswer, TaskList, TaskStatus, TrialAnswer, TrialList};
 use crate::extract::{Scope, Search, TaskPath, TaskQuery, TrialPath, TrialQuery, named, page_size};
@@ -103,14 +104,23 @@ pub(super) async fn task(
         Some(number) => state.store.trial(id, number).await?,
         None => None,
     };
-    let run = match task.kind {
-        TaskKind::HyperparameterOptimization => None,
+    let stored = state.store.run_result(id).await?;
+    let (assessed, run) = match task.kind {
+        TaskKind::HyperparameterOptimization => (Assessed::of(&task, stored), None),
         TaskKind::Backtest | TaskKind::Training | TaskKind::Prediction => {
-            state.store.run_result(id).await?
+            (Assessed::of(&task, None), stored)
         }
     };
+    // Which trial is used is what judges the search, which may pick by another metric.
+    let picked = match assessed.pick() {
+        None => best.clone(),
+        Some(None) => None,
+        Some(Some(number)) => state.store.trial(id, number).await?,
+    };
     let outcome = view::Outcome {
-        best: best.as_ref(),
+        leads: best.as_ref(),
+        best: picked.as_ref(),
+        assessed,
         of_defaults: of_defaults.as_ref(),
         run,
     };

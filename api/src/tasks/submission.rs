@@ -360,7 +360,7 @@ fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
         submitted_by: None,
         rules: rules.unwrap_or_default(),
         windows,
-        assessed: false,
+        assessed: spec.as_search().is_some_and(TaskSpec::is_assessed),
         origin: None,
         spec: spec.to_json(),
     }

@@ -1,5 +1,6 @@
 //! Rows as answers. Pure: what a figure means is decided here and nowhere else.
 
+use super::assessed::Assessed;
 use crate::answer::{
     Accepted, Baselines, BestTrial, DefaultParams, ErrorAnswer, FailureAnswer, Links,
     OptimizationMetadata, OriginAnswer, PairAnswer, Parameters, Reproducibility, ResultAnswer,
@@ -13,6 +14,7 @@ use trialmill_backtest::metrics;
 use trialmill_backtest::result::pair_form;
 use trialmill_common::draft::DEFAULT_TRIAL;
 use trialmill_common::objective::{BETA, EXCESS_RETURN, HOLD_RETURN};
+use trialmill_common::protocol::ASSESS_STEPS;
 use trialmill_common::spec::{RunSpec, Spec, TaskSpec};
 use trialmill_common::state::{Direction, StopReason, TaskId, TaskKind, TaskState};
 use trialmill_store::rows::{RunningRow, TaskRow, TrialRow};
@@ -75,7 +77,11 @@ fn labels(task: &TaskRow) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// The share of the trials that have ended, and of the assessment while that runs.
 fn progress(task: &TaskRow) -> f64 {
+    if let Some(percent) = task.assessed_percent {
+        return f64::from(percent) / f64::from(ASSESS_STEPS);
+    }
     let (ended, planned) = (task.ledger.ended(), task.ledger.planned);
     if planned == 0 {
         1.0
@@ -138,7 +144,10 @@ pub(super) fn status(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskStat
         task_name: task.name.clone(),
         task_type: task.kind.name().to_owned(),
         status: ledger.state.name().to_owned(),
-        phase: (searches && ledger.state == TaskState::Running).then(|| "searching".to_owned()),
+        phase: (searches && ledger.state == TaskState::Running).then(|| {
+            let assesses = ledger.searched.is_some();
+            if assesses { "assessing" } else { "searching" }.to_owned()
+        }),
         stop_reason: stop_reason(task),
         origin: origin(task),
         progress: progress(task),
@@ -223,12 +232,16 @@ pub(super) fn accepted(task: &TaskRow, scope: Scope) -> Accepted {
 
 /// What the rows of a task say of its result.
 pub(super) struct Outcome<'a> {
-    /// The best trial, when there is one.
+    /// The best trial so far, when there is one.
+    pub leads: Option<&'a TrialRow>,
+    /// The one whose parameters are to be used, when there is one.
     pub best: Option<&'a TrialRow>,
     /// The trial of the default parameters, when there is one.
     pub of_defaults: Option<&'a TrialRow>,
     /// What the one unit of a backtest left.
     pub run: Option<Value>,
+    /// What a search is worth.
+    pub assessed: Assessed,
 }
 
 /// The number of the trial that took the default parameters.
@@ -243,7 +256,7 @@ pub(super) fn task(
     scope: Scope,
 ) -> Result<TaskAnswer, Problem> {
     let done = task.ledger.state == TaskState::Completed;
-    let status = status(task, outcome.best)?;
+    let status = status(task, outcome.leads)?;
     let result = match task.kind {
         _ if !done => None,
         TaskKind::HyperparameterOptimization => {
@@ -271,8 +284,11 @@ pub(super) fn task(
 fn in_sample(spec: &TaskSpec, row: &TrialRow) -> Value {
     let mut fields = serde_json::Map::new();
     if !spec.stock_codes.is_empty() {
-        fields.insert("from".to_owned(), json!(spec.start_date));
-        fields.insert("to".to_owned(), json!(spec.end_date));
+        let window = spec.plan().and_then(|plan| plan.window_of(row.number));
+        let days = window.map(|window| (window.train.from, window.train.to));
+        let (from, to) = days.unwrap_or((spec.start_date, spec.end_date));
+        fields.insert("from".to_owned(), json!(from));
+        fields.insert("to".to_owned(), json!(to));
     }
     if let Some(Value::Object(metrics)) = &row.metrics {
         fields.extend(metrics.clone());
@@ -284,6 +300,7 @@ fn baselines(spec: &TaskSpec, outcome: &Outcome<'_>) -> Result<Baselines, Proble
     let default_params = match outcome.of_defaults {
         Some(row) => Some(DefaultParams {
             trial_number: row.number,
+            sharpe_ratio: json!({"value": null, "reason": "it was not computed"}),
             params: parameters(spec, &row.params)?,
             values: values(spec, &row.values),
             metrics: row.metrics.clone().unwrap_or(Value::Null),
@@ -408,11 +425,21 @@ fn result(task: &TaskRow, outcome: &Outcome<'_>) -> Result<TaskResult, Problem> 
         }),
         None => None,
     };
+    let mut baselines = baselines(&spec, outcome)?;
+    let assessed = &outcome.assessed;
+    assessed.compare(&mut baselines);
     Ok(TaskResult {
-        verdict: verdict(&spec, outcome.best),
+        verdict: assessed
+            .verdict()
+            .unwrap_or_else(|| verdict(&spec, outcome.best)),
         best,
         looks_ahead: looks_ahead(&spec),
-        baselines: baselines(&spec, outcome)?,
+        baselines,
+        out_of_sample: assessed.out_of_sample(),
+        windows: assessed.windows(),
+        holdout: assessed.holdout(),
+        trust: assessed.trust(),
+        execution: assessed.execution(),
         reproducibility: Reproducibility {
             seed: task.seed,
             data_snapshot: task.snapshot.as_ref().map(snapshot_name),

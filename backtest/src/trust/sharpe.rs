@@ -91,6 +91,28 @@ pub fn spread(sharpe_ratios: &[f64]) -> Result<f64, NoFigure> {
     Ok(squares / (count as f64 - 1.0))
 }
 
+/// The part of a [`spread`] that luck can account for: all of it, but no more than the variance that
+/// the Sharpe ratio of one trial without skill has over `returns` returns,
+///
+/// `1 / (returns - 1)`.
+///
+/// Trials without skill over the same rows differ by their luck alone, which makes each vary by that,
+/// and by less where they move together (Lo 2002, "The statistics of Sharpe ratios", Financial
+/// Analysts Journal 58(4), equation (9) at a ratio of 0). What differs by more differs by what the
+/// parameters are worth; to count that as luck too would deny an edge the more, the more it depends
+/// on the parameters. The bound cannot be too low: the best of independent trials is expected higher
+/// than the best of as many that move together.
+///
+/// ```
+/// use trialmill_backtest::trust::sharpe::luck_variance;
+/// assert_eq!(luck_variance(0.000_1, 2_501), 0.000_1);
+/// assert_eq!(luck_variance(0.001, 2_501), 0.000_4);
+/// ```
+#[must_use]
+pub fn luck_variance(spread: f64, returns: u32) -> f64 {
+    spread.min(1.0 / (f64::from(returns) - 1.0).max(1.0))
+}
+
 /// The probability that the true Sharpe ratio of the best of `trials` is above what luck gives the
 /// best of so many: [`probabilistic`] with [`expected_best`] as its bar.
 ///

@@ -23,10 +23,10 @@ use trialmill_common::trial::{Evaluation, Outcome};
 use trialmill_common::validation::{Embargo, Period, Validation, plan};
 use trialmill_relay::Pace;
 use trialmill_search::Choice;
-use trialmill_worker::bars::PinnedData;
 use trialmill_store::postgres::{PgOptions, PgStore};
 use trialmill_store::rows::{Submitted, TrialFilter, TrialRow};
 use trialmill_store::{Store, Timing};
+use trialmill_worker::bars::PinnedData;
 use trialmill_worker::objective::{Breakdown, Objective, Shown, Subject};
 use trialmill_worker::{RunningWorker, SignalCell, StopSource, WorkerOptions};
 

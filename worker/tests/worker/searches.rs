@@ -12,8 +12,8 @@ use trialmill_common::spec::{MetricNames, ResultConstraint, Target, TaskSpec};
 use trialmill_common::state::{Direction, StopReason, TaskState};
 use trialmill_relay::Pace;
 use trialmill_search::{Choice, Method};
-use trialmill_store::rows::ControlOutcome;
 use trialmill_store::Store;
+use trialmill_store::rows::ControlOutcome;
 use trialmill_worker::WorkerOptions;
 
 fn sphere(n_trials: u32) -> TaskSpec {

@@ -1,0 +1,155 @@
+//! The search of a task once more, alone: one trial after the other, each seeing all before it.
+
+use super::evaluate::{Evaluator, NoReport};
+use super::{Case, MakeBacktest, Stopped};
+use std::sync::Arc;
+use trialmill_backtest::bars::BarSeries;
+use trialmill_backtest::engine::Backtest;
+use trialmill_backtest::trust::TrialStats;
+use trialmill_common::spec::TaskSpec;
+use trialmill_common::state::Direction;
+use trialmill_common::trial::{EndedTrial, Evaluation, Failure, FailureKind, Outcome};
+use trialmill_common::validation::{Stretch, Window};
+use trialmill_search::{FinishedTrial, History, HistoryNeed, Study, TrialEnd};
+
+/// The windows of a task; one of all its days where it has no plan.
+pub(super) fn windows(spec: &TaskSpec) -> Vec<Window> {
+    if let Some(validated) = &spec.validation {
+        return validated.plan.windows.clone();
+    }
+    let (from, to) = (spec.start_date, spec.end_date);
+    vec![Window {
+        index: 0,
+        train: Stretch {
+            from,
+            to,
+            first: from,
+            last: to,
+            rows: 0..0,
+        },
+        embargo: 0..0,
+        test: None,
+        trials: 0..u32::MAX,
+    }]
+}
+
+/// The trials of a window: one search from its beginning.
+///
+/// `count` trials, or fewer where the space is exhausted; their numbers begin at `first`. What is
+/// kept of each is what [`Case::trials`] needs.
+pub(super) fn search(
+    evaluator: &Evaluator<'_>,
+    spec: &TaskSpec,
+    study: &Study,
+    backtest: &Backtest,
+    window: Option<u16>,
+    (first, count): (u32, u32),
+    stop: &dyn Fn() -> bool,
+) -> Result<Vec<EndedTrial>, Stopped> {
+    let looks_back = study.history_need() != HistoryNeed::None;
+    let direction = spec.objectives.first().map(|first| first.direction);
+    let mut finished: Vec<FinishedTrial> = Vec::new();
+    let mut trials = Vec::new();
+    for place in 0..count {
+        if stop() {
+            return Err(Stopped);
+        }
+        let history = History {
+            finished: &finished,
+            running: &[],
+        };
+        let Some(point) = study.ask(&history, place) else {
+            break;
+        };
+        let (outcome, end) = match evaluator.run(backtest, &spec.named(&point), stop)? {
+            Ok(ran) => {
+                let mut evaluation = ran.evaluation;
+                evaluation.stats = TrialStats::of(&ran.report).map(|stats| stats.to_bytes());
+                let end = end(&evaluation, direction);
+                (Outcome::Completed(evaluation), end)
+            }
+            Err(NoReport::Unsuitable(reason)) => {
+                let evaluation = Evaluation {
+                    infeasible: Some(reason),
+                    ..Evaluation::default()
+                };
+                let end = end(&evaluation, direction);
+                (Outcome::Completed(evaluation), end)
+            }
+            Err(NoReport::Failed(message)) => (
+                Outcome::Failed(Failure {
+                    kind: FailureKind::InvalidParameters,
+                    message,
+                    causes: Vec::new(),
+                    hint: String::new(),
+                    worker: String::new(),
+                }),
+                TrialEnd::Failed,
+            ),
+        };
+        if looks_back {
+            finished.push(FinishedTrial {
+                number: place,
+                point: point.clone(),
+                end,
+            });
+        }
+        trials.push(EndedTrial {
+            number: first + place,
+            point,
+            outcome,
+            duration_ms: 0.0,
+            window,
+        });
+    }
+    Ok(trials)
+}
+
+/// An end in the sampler's words.
+fn end(evaluation: &Evaluation, direction: Option<Direction>) -> TrialEnd {
+    if evaluation.infeasible.is_some() {
+        let violation = evaluation.recorded_violation().unwrap_or(f64::INFINITY);
+        return TrialEnd::Infeasible { violation };
+    }
+    let sign = match direction {
+        Some(Direction::Maximize) => -1.0,
+        Some(Direction::Minimize) | None => 1.0,
+    };
+    TrialEnd::Completed(evaluation.values.iter().map(|value| sign * value).collect())
+}
+
+/// The trials of a task searched in this thread, window by window, with as many trials as it asks
+/// for: what its workers would record with `parallelism` 1, durations apart. For examples and tests
+/// of what a search is worth.
+///
+/// # Errors
+/// What keeps it from being searched at all.
+pub fn search_alone(
+    spec: &TaskSpec,
+    series: &[Arc<BarSeries>],
+    backtest: &MakeBacktest<'_>,
+) -> Result<Vec<EndedTrial>, String> {
+    let evaluator = Evaluator::new(spec)?;
+    let mut trials = Vec::new();
+    for window in windows(spec) {
+        let first = window.trials.start;
+        let study = spec.study(first).map_err(|error| error.to_string())?;
+        let count = (window.trials.end - first).min(spec.n_trials);
+        let backtest = backtest(series, window.train.first, window.train.last)?;
+        let index = spec.validation.is_some().then_some(window.index);
+        let numbers = (first, count);
+        let found = search(&evaluator, spec, &study, &backtest, index, numbers, &|| {
+            false
+        });
+        trials.extend(found.map_err(|stopped| stopped.to_string())?);
+    }
+    Ok(trials)
+}
+
+/// The ended trials of a window, by number.
+pub(super) fn trials_of<'a>(case: &Case<'a>, window: &Window) -> &'a [EndedTrial] {
+    let trials = case.trials;
+    let from = trials.partition_point(|trial| trial.number < window.trials.start);
+    let to = trials.partition_point(|trial| trial.number < window.trials.end);
+    &trials[from..to]
+}
