@@ -186,7 +186,7 @@ const EXPRESSIONS: [(&str, &str); 8] = [
     ("seed-faulty", "a = 1 && mode < trend; (((策略"),
 ];
 
-const CSVS: [(&str, &str); 9] = [
+const CSVS: [(&str, &str); 12] = [
     (
         "seed-own",
         "symbol,date,open,high,low,close,volume\n600000.SH,2023-01-03,7.2,7.3,7.0,7.1,100\n\
@@ -225,6 +225,28 @@ const CSVS: [(&str, &str); 9] = [
     (
         "seed-quoted",
         "symbol,date,open,high,low,close,volume\n\"A,\"\"B\",\"2023-01-03\",\"7.2\",7.3,7.0,7.1,1\n",
+    ),
+    (
+        "seed-actions",
+        "symbol,ex_date,cash_per_share,bonus_per_share\n\
+         600000.SH,2015-06-23,0.757,0\n\
+         sz.000001,20160616,0.153,0.2\n\
+         600000,2016-06-23,0.5,1e-1\n",
+    ),
+    (
+        "seed-statuses",
+        "symbol,listed,delisted,st_from,st_to\n\
+         000001.SZ,1991-04-03,,,\n\
+         600001.SH,1998-01-22,2009-12-29,,\n\
+         600002.SH,,,2005-01-04,2006-01-04\n\
+         600002.SH,1998-04-08,,2020-04-30,\n",
+    ),
+    (
+        "seed-factors",
+        "20140507,0.8961764,0.03571430,592.33\n\
+         20140606,0.9011818,0.03571430,645.57\n\
+         20140806,0.9011818,0.25,94.97\n\
+         20501231,1,1,0\n",
     ),
     (
         "seed-faulty",
