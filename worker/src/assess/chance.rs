@@ -169,7 +169,10 @@ impl Searched<'_> {
     fn by_chance(&self, trials: &[EndedTrial], n_trials: u32) -> Result<Vec<f64>, Stopped> {
         if !self.spec.reads_history() {
             let drawn = trials.iter().skip(self.spec.first_points.len());
-            let ratios: Vec<f64> = drawn.filter_map(stats_of).filter_map(ratio).collect();
+            let ratios: Vec<f64> = drawn
+                .filter_map(stats_of)
+                .filter_map(|stats| ratio(&stats))
+                .collect();
             if ratios.len() >= MIN_SPREAD_TRIALS {
                 return Ok(ratios);
             }
@@ -194,7 +197,7 @@ impl Searched<'_> {
                 .evaluator
                 .run(self.backtest, &self.spec.named(&point), self.stop)?;
             let stats = run.ok().and_then(|ran| TrialStats::of(&ran.report));
-            ratios.extend(stats.and_then(ratio));
+            ratios.extend(stats.as_ref().and_then(ratio));
         }
         Ok(ratios)
     }
@@ -264,7 +267,7 @@ impl Searched<'_> {
     }
 }
 
-fn ratio(stats: TrialStats) -> Option<f64> {
+fn ratio(stats: &TrialStats) -> Option<f64> {
     Some(stats.moments?.sharpe)
 }
 
