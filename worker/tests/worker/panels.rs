@@ -401,7 +401,7 @@ async fn a_trial_of_several_backtests_is_repeated_bit_for_bit() {
 fn assert_statistics(spec: &TaskSpec, bars: &[BarSeries], trials: Vec<TrialRow>) {
     assert_eq!(trials.len(), spec.n_trials as usize);
     let rule = strategy::find("moving_average").unwrap();
-    let data = Dataset::new(shared(bars), spec.start_date, spec.end_date).unwrap();
+    let data = Dataset::new(shared(bars).series, spec.start_date, spec.end_date).unwrap();
     for trial in trials {
         let point = spec.space.unpack(&trial.params).unwrap();
         let mut params = Params::new();
@@ -468,7 +468,7 @@ async fn a_trial_keeps_the_statistics_of_its_returns_in_postgresql() {
     let bars = walks(2);
     let spec = averages(&bars, 12);
     let hashes = store.put_series(&bars, "a test").await.unwrap();
-    let snapshot = spec.stock_codes.iter().cloned().zip(hashes).collect();
+    let snapshot: BTreeMap<_, _> = spec.stock_codes.iter().cloned().zip(hashes).collect();
     let task = new_task(&spec, snapshot, &pool);
     let Submitted::Created(row) = store.submit(task, None).await.unwrap() else {
         panic!("a new task is created");
