@@ -11,7 +11,9 @@ use trialmill_backtest::trust::TrialStats;
 use trialmill_backtest::trust::sharpe::{deflated, luck_variance, spread};
 use trialmill_common::assessment::VerdictCode;
 use trialmill_common::protocol::StopRules;
-use trialmill_common::spec::{BacktestSettings, MetricNames, ResultConstraint, Target, Validated};
+use trialmill_common::spec::{
+    BacktestSettings, MetricNames, ResultConstraint, Scope, Target, Validated,
+};
 use trialmill_common::state::Direction;
 use trialmill_common::trial::Outcome;
 use trialmill_common::validation::{Period, plan};
@@ -63,6 +65,7 @@ fn spec(method: Method, n_trials: u32) -> TaskSpec {
         backtest: BacktestSettings::default(),
         pairs: BTreeMap::new(),
         stop: StopRules::default(),
+        scope: Scope::default(),
         copies: false,
         validation: None,
     }
