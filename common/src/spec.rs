@@ -865,8 +865,9 @@ mod tests {
             ["n_trades >= 1", "max_drawdown < 0.30000000000000004"]
         );
         assert_eq!(spec.backtest.fill, "next_close");
+        // Written anew, it is assessed.
         let again = spec.to_json();
-        assert_eq!(again["version"], 2);
+        assert_eq!(again["version"], 4);
         assert_eq!(TaskSpec::from_json(&again).unwrap(), spec);
     }
 }

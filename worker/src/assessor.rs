@@ -18,6 +18,7 @@ use crate::unit::{Cannot, HeldUnit};
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 use trialmill_backtest::bars::BarSeries;
 use trialmill_backtest::engine::Backtest;
 use trialmill_common::protocol::ASSESS_STEPS;
@@ -145,12 +146,18 @@ fn ended(row: TrialRow, spec: &TaskSpec, wanted: &[String]) -> Result<EndedTrial
 }
 
 /// Does the steps that are left, on the thread of the slot.
-pub(crate) fn run(task: &PreparedTask, unit: &HeldUnit, recorded: u32, found: &Found) -> Halt {
+pub(crate) fn run(
+    task: &PreparedTask,
+    unit: &HeldUnit,
+    recorded: u32,
+    found: &Found,
+    luck: Duration,
+) -> Halt {
     let Job::Search(spec) = &task.job else {
         give_up(unit, "only a search can be assessed");
         return Halt::Done;
     };
-    let steps = || step_by_step(task, spec, unit, recorded, found);
+    let steps = || step_by_step(task, spec, unit, recorded, found, luck);
     match catch_unwind(AssertUnwindSafe(steps)) {
         Ok(halt) => halt,
         Err(payload) => {
@@ -161,12 +168,23 @@ pub(crate) fn run(task: &PreparedTask, unit: &HeldUnit, recorded: u32, found: &F
     }
 }
 
+/// What the luck test may take.
+fn bounds(luck: Duration) -> LuckBounds {
+    let most = LuckBounds::default();
+    LuckBounds {
+        permutations: if luck.is_zero() { 0 } else { most.permutations },
+        seconds: luck.as_secs_f64(),
+        easy_seconds: most.easy_seconds.min(luck.as_secs_f64()),
+    }
+}
+
 fn step_by_step(
     task: &PreparedTask,
     spec: &Arc<TaskSpec>,
     unit: &HeldUnit,
     recorded: u32,
     found: &Found,
+    luck: Duration,
 ) -> Halt {
     if let Some(reason) = task.objective.unusable() {
         give_up(unit, reason);
@@ -201,7 +219,7 @@ fn step_by_step(
             series: task.data.series.clone(),
             backtest: &make,
         }),
-        bounds: LuckBounds::default(),
+        bounds: bounds(luck),
     };
     let mut assessing = Assessing::new(&case, found.kept.clone());
     let mut told = recorded;

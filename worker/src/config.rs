@@ -83,6 +83,9 @@ pub struct Settings {
     /// MiB of recorded trials kept for adaptive samplers; default: 256.
     #[arg(long, global = true, env = "TRIALMILL_HISTORY_MB")]
     pub history_mb: Option<String>,
+    /// Most seconds of a processor for the luck test of a search, 0 for none; default: 600.
+    #[arg(long, global = true, env = "TRIALMILL_LUCK_SECONDS")]
+    pub luck_seconds: Option<String>,
     /// MiB of address space of an isolated trial; default: 2048.
     #[arg(long, global = true, env = "TRIALMILL_TRIAL_MEMORY_MB")]
     pub trial_memory_mb: Option<String>,
@@ -269,6 +272,14 @@ impl Settings {
         worker.cache_bytes = number(c, "TRIALMILL_CACHE_MB", &self.cache_mb, 256, 1, 1 << 20) << 20;
         worker.history_bytes =
             number(c, "TRIALMILL_HISTORY_MB", &self.history_mb, 256, 1, 1 << 20) << 20;
+        worker.luck = second(number(
+            c,
+            "TRIALMILL_LUCK_SECONDS",
+            &self.luck_seconds,
+            600,
+            0,
+            86_400,
+        ));
         worker.trial_memory_bytes = number(
             c,
             "TRIALMILL_TRIAL_MEMORY_MB",

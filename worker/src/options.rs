@@ -39,6 +39,9 @@ pub struct WorkerOptions {
     pub unrecorded_bytes: usize,
     /// Limit of the address space of an isolated child, in bytes. 2 GiB.
     pub trial_memory_bytes: u64,
+    /// Most time of one processor that the luck test of a search may be expected to take with its fewest
+    /// shuffled markets; none: no luck test. 600 s.
+    pub luck: Duration,
     /// How long after a run of failures of its own a worker tests itself for the first time; later
     /// pauses are longer. 5 s.
     pub quarantine: Duration,
@@ -65,6 +68,7 @@ impl WorkerOptions {
             history_bytes: 256 << 20,
             unrecorded_bytes: 4 << 20,
             trial_memory_bytes: 2 << 30,
+            luck: Duration::from_secs(600),
             quarantine: Duration::from_secs(5),
             child_program: None,
         }

@@ -235,7 +235,8 @@ impl Slot {
             return UnitEnd::HandBack;
         };
         let (on_thread, held, recorded) = (Arc::clone(&task), Arc::clone(unit), claim.recorded);
-        let run = move || assessor::run(&on_thread, &held, recorded, &found);
+        let luck = self.shared.options.luck;
+        let run = move || assessor::run(&on_thread, &held, recorded, &found, luck);
         let mut job = std::pin::pin!(self.lane.run(run));
         let ack_at = unit.claimed_at() + self.shared.options.ack_early;
         let halt = tokio::select! {

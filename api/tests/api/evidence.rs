@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use trialmill_backtest::bars::{BarSeries, Columns, Frequency};
 use trialmill_backtest::market::{CorporateAction, RecordChange, Status};
 use trialmill_backtest::synthetic::{self, GroupKind};
+use trialmill_common::protocol::ASSESS_STEPS;
 use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::trial::{EndedTrial, Evaluation, Outcome};
@@ -135,6 +136,18 @@ async fn complete(service: &Service, path: &str, metrics: &[(&str, Result<f64, &
         steps: 0,
         end: UnitEnd::Close,
         result: None,
+        why: None,
+    };
+    service.store.record(unit.task, &[flush]).await.unwrap();
+    let unit = UnitRef { unit: 1, ..unit };
+    let claim = service.store.claim(unit, worker).await.unwrap().unwrap();
+    let flush = UnitFlush {
+        lease: claim.lease,
+        recorded_before: 0,
+        trials: vec![],
+        steps: ASSESS_STEPS,
+        end: UnitEnd::Close,
+        result: Some(json!({"failed": "nobody looked at it"})),
         why: None,
     };
     service.store.record(unit.task, &[flush]).await.unwrap();

@@ -303,6 +303,7 @@ async fn a_search_on_real_bars_gives_what_its_best_parameters_give_again() {
         },
         "objective_config": {"objective_metric": "sharpe_ratio"},
         "optimization_method": "random", "n_trials": 1000, "seed": 7,
+        "backtest_config": {"market": "plain"},
     });
     let path = cluster.file("task.json", &request.to_string());
     let watched = cluster.cli(&["submit", &path, "--watch", "--json"]);
