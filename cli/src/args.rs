@@ -133,7 +133,10 @@ pub struct Demo {
     /// Seed of the invented prices and of the search [default: 7 for the prices, 42 for the search]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=example::MAX_SEED))]
     pub seed: Option<u64>,
-    /// Trials
+    /// How many of the three acts are played
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3))]
+    pub acts: u32,
+    /// Trials of the first act
     #[arg(long, value_name = "N", default_value_t = example::DEMO_TRIALS,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub trials: u32,

@@ -14,9 +14,10 @@ use crate::database::{self, SQLITE_FILE};
 use crate::example;
 use crate::failure::Failure;
 use crate::output;
+use search::Mill;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use trialmill_store::Timing;
+use trialmill_store::{Store, Timing};
 
 /// What the demo runs.
 pub struct Plan {
@@ -28,6 +29,8 @@ pub struct Plan {
     pub trials: u32,
     /// Trials run at a time.
     pub slots: u32,
+    /// Acts played, 1 to 3.
+    pub acts: u32,
 }
 
 /// Runs the demo and prints what it found.
@@ -50,24 +53,56 @@ pub async fn run(options: &Demo, settings: &Settings) -> Result<(), Failure> {
         price_seed: options.seed.unwrap_or(example::PRICE_SEED),
         search_seed: options.seed.unwrap_or(example::SEARCH_SEED),
         trials: options.trials,
+        acts: options.acts,
         slots: settings.slots.unwrap_or_else(available_slots),
     };
     let store = database::embedded(folder, &Timing::default())?;
     // Dropped at an interruption: the folder is removed, the worker's units are nobody's.
-    let found = tokio::select! {
-        found = search::run(Arc::new(store), &plan) => found?,
-        _ = tokio::signal::ctrl_c() => return Err(Failure::reason("interrupted")),
-    };
-    let checks = checks::check(&found).await?;
-    if options.json {
-        output::document(&report::document(&found, &checks))?;
-    } else {
-        let kept: Option<PathBuf> = options.data_dir.as_ref().map(|dir| dir.join(SQLITE_FILE));
-        for line in report::lines(&plan, &found, &checks, kept.as_deref()) {
-            output::say(line)?;
-        }
+    tokio::select! {
+        played = play(Arc::new(store), &plan, options) => played,
+        _ = tokio::signal::ctrl_c() => Err(Failure::reason("interrupted")),
     }
-    Ok(())
+}
+
+/// The acts, each printed when it has ended.
+async fn play(store: Arc<dyn Store>, plan: &Plan, options: &Demo) -> Result<(), Failure> {
+    let say = |lines: Vec<String>| -> Result<(), Failure> {
+        if !options.json {
+            lines.into_iter().try_for_each(output::say)?;
+        }
+        Ok(())
+    };
+    let mut mill = Mill::start(store, plan).await?;
+    mill.stock(&example::invent_all(plan.price_seed)?, plan.price_seed)
+        .await?;
+    let first = mill
+        .search(&example::demo_request(plan.trials, plan.search_seed))
+        .await?;
+    let checks = checks::check(&first).await?;
+    say(report::lines(plan, &first, &checks))?;
+    let mut later = Vec::new();
+    for act in report::LATER.iter().take((plan.acts - 1) as usize) {
+        if act.is_random_walk {
+            let walks = example::invent_walks(plan.price_seed)?;
+            mill.stock(&walks, plan.price_seed).await?;
+        }
+        say(report::heading(plan, act))?;
+        let found = mill
+            .search(&example::walk_forward_request(plan.search_seed))
+            .await?;
+        say(report::judged(act, &found))?;
+        later.push((act, found));
+    }
+    mill.drain().await;
+    // Once more, over all that was recorded.
+    let recorded = checks::recorded_once(&first, later.iter().map(|(_, found)| found)).await?;
+    if options.json {
+        return Ok(output::document(&report::document(
+            &first, &checks, recorded, &later,
+        ))?);
+    }
+    let kept: Option<PathBuf> = options.data_dir.as_ref().map(|dir| dir.join(SQLITE_FILE));
+    say(report::end(recorded, kept.as_deref()))
 }
 
 /// One slot for each processor.

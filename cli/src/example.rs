@@ -19,6 +19,8 @@ pub const SEARCH_SEED: u64 = 42;
 pub const MAX_SEED: u64 = spec::MAX_SEED;
 /// The strategy of the example of `init`.
 pub const STRATEGY: &str = "moving_average";
+/// Trials of a walk-forward of the demo.
+pub const WALK_TRIALS: u32 = 1_800;
 /// Trials of the demo when nobody says how many.
 pub const DEMO_TRIALS: u32 = 10;
 
@@ -65,6 +67,24 @@ pub fn invent(
         )));
     }
     synthetic::group(GroupKind::Cointegrated, seed, count as usize, from, to)
+        .map_err(|error| Failure::reason(error.to_string()))
+}
+
+/// The bars of the demo: a pair with an edge built in, and others.
+///
+/// # Errors
+/// As [`invent`].
+pub fn invent_all(seed: u64) -> Result<Vec<BarSeries>, Failure> {
+    invent(SERIES, first_day(), last_day(), seed)
+}
+
+/// The symbols of the demo with prices that walk at random: nothing to find.
+///
+/// # Errors
+/// As [`invent`].
+pub fn invent_walks(seed: u64) -> Result<Vec<BarSeries>, Failure> {
+    let (first, last) = (first_day(), last_day());
+    synthetic::group(GroupKind::RandomWalk, seed, SERIES as usize, first, last)
         .map_err(|error| Failure::reason(error.to_string()))
 }
 
@@ -179,6 +199,22 @@ pub fn demo_request(n_trials: u32, seed: u64) -> Value {
         "parallelism": 1,
         "seed": seed,
     })
+}
+
+/// The rule of [`demo_request`] over ten years, walk-forward: what later acts of the demo search. The
+/// partner is named, so that it is the same on all prices.
+pub fn walk_forward_request(seed: u64) -> Value {
+    let mut request = demo_request(WALK_TRIALS, seed);
+    request["task_name"] = "ten years, walk-forward".into();
+    request["start_date"] = "2014-01-01".into();
+    request["end_date"] = "2023-12-31".into();
+    request["validation"] = json!({
+        "method": "walk_forward", "train": "36mo", "test": "12mo", "embargo": "5d",
+        "holdout": "12mo",
+    });
+    request["backtest_config"] = json!({"partners": [synthetic::symbol(1)], "market": "plain"});
+    request["optimization_method"] = "tpe".into();
+    request
 }
 
 #[cfg(test)]

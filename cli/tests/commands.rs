@@ -123,7 +123,9 @@ impl Drop for Up {
 fn the_demo_gives_the_same_result_twice_for_one_seed_and_another_for_another() {
     let folder = tempfile::tempdir().unwrap();
     let demo = |seed: &str| -> Value {
-        let arguments = ["demo", "--json", "--seed", seed, "--trials", "60"];
+        let arguments = [
+            "demo", "--json", "--seed", seed, "--trials", "60", "--acts", "1",
+        ];
         serde_json::from_str(&succeed(&arguments, folder.path())).expect("one JSON document")
     };
     let (one, again, other) = (demo("5"), demo("5"), demo("6"));
@@ -164,7 +166,15 @@ fn the_demo_gives_the_same_result_twice_for_one_seed_and_another_for_another() {
 fn the_demo_says_what_it_is_and_how_far_to_trust_it() {
     let folder = tempfile::tempdir().unwrap();
     let text = succeed(
-        &["demo", "--trials", "40", "--data-dir", "kept"],
+        &[
+            "demo",
+            "--trials",
+            "40",
+            "--data-dir",
+            "kept",
+            "--acts",
+            "1",
+        ],
         folder.path(),
     );
     for promised in [
@@ -183,7 +193,7 @@ fn the_demo_says_what_it_is_and_how_far_to_trust_it() {
         "leg rotation: beta ",
         "in-sample only: not validated",
         "Checked  40 trials recorded once each (verify silent)",
-        "best run again: identical bits",
+        "best of [1] run again: identical bits",
         "Next ",
     ] {
         assert!(text.contains(promised), "{promised:?} in\n{text}");
@@ -203,7 +213,7 @@ fn the_demo_says_what_it_is_and_how_far_to_trust_it() {
 #[test]
 fn every_command_that_the_demo_names_exists() {
     let folder = tempfile::tempdir().unwrap();
-    let text = succeed(&["demo", "--trials", "10"], folder.path());
+    let text = succeed(&["demo", "--trials", "10", "--acts", "1"], folder.path());
     let named = text
         .lines()
         .filter_map(|line| line.split_once("trialmill "));

@@ -27,8 +27,6 @@ const ONE_TRIAL: Duration = Duration::from_secs(60);
 
 /// What was found in order.
 pub struct Checks {
-    /// Trials that are recorded, each once.
-    pub recorded: u32,
     /// Parameters and metrics of the strategy as it comes.
     pub default_params: (Value, Value),
     /// Metrics of holding both legs.
@@ -42,18 +40,6 @@ pub struct Checks {
 /// # Errors
 /// The first claim that does not hold, in a sentence.
 pub async fn check(found: &Found) -> Result<Checks, Failure> {
-    let violations = found.store.verify().await?;
-    if !violations.is_empty() {
-        let told: Vec<String> = violations
-            .iter()
-            .map(|v| format!("{}: task {}: {}", v.rule, v.task_id, v.detail))
-            .collect();
-        return Err(Failure::reason(format!(
-            "verify found: {}",
-            told.join("; ")
-        )));
-    }
-    let recorded = count_trials(found).await?;
     let spec = TaskSpec::from_json(&found.task.spec).map_err(|e| Failure::reason(e.to_string()))?;
     let spec = Arc::new(spec);
     let data = pinned_data(found).await?;
@@ -78,11 +64,37 @@ pub async fn check(found: &Found) -> Result<Checks, Failure> {
     let default_metrics = metrics_document(&evaluate(&objective, &named)?.0.metrics);
     let pair = result.and_then(|result| result.pair);
     Ok(Checks {
-        recorded,
         default_params: (json!(named), default_metrics),
         hold: held(&spec, &data)?,
         pair: pair.ok_or_else(|| Failure::reason("the best trial was no backtest of a pair"))?,
     })
+}
+
+/// No promise is broken in the database, and every trial of the searches is recorded once; how many
+/// there are.
+///
+/// # Errors
+/// The first claim that does not hold, in a sentence.
+pub async fn recorded_once<'a>(
+    first: &'a Found,
+    later: impl Iterator<Item = &'a Found>,
+) -> Result<u32, Failure> {
+    let violations = first.store.verify().await?;
+    if !violations.is_empty() {
+        let told: Vec<String> = violations
+            .iter()
+            .map(|v| format!("{}: task {}: {}", v.rule, v.task_id, v.detail))
+            .collect();
+        return Err(Failure::reason(format!(
+            "verify found: {}",
+            told.join("; ")
+        )));
+    }
+    let mut recorded = 0;
+    for found in std::iter::once(first).chain(later) {
+        recorded += count_trials(found).await?;
+    }
+    Ok(recorded)
 }
 
 /// Reads every trial back: the numbers must be 0 to n - 1, each once.

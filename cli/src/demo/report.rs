@@ -16,8 +16,36 @@ use trialmill_backtest::result::{Figure, PairResult};
 const TRUST: &str = "in-sample only: not validated; it is the best of several tries on these very \
                      prices, into which the pair was built";
 
-/// The document of `--json`: act 1 at top level, with the fields of a task's status.
-pub fn document(found: &Found, checks: &Checks) -> Value {
+/// An act after the first.
+pub struct Act {
+    /// Its name in the document.
+    name: &'static str,
+    title: &'static str,
+    /// What was built into its prices.
+    built_in: &'static str,
+    /// Whether its prices walk at random.
+    pub is_random_walk: bool,
+}
+
+/// The acts after the first, in order.
+pub const LATER: [Act; 2] = [
+    Act {
+        name: "walk_forward",
+        title: "The same rule, ten years, 1,800 trials, walk-forward",
+        built_in: "An edge was built into these prices.",
+        is_random_walk: false,
+    },
+    Act {
+        name: "random_walk",
+        title: "The same search on a random walk",
+        built_in: "There is nothing in these prices.",
+        is_random_walk: true,
+    },
+];
+
+/// The document of `--json`: act 1 at top level, with the fields of a task's status; the later ones
+/// under `checks`.
+pub fn document(found: &Found, checks: &Checks, recorded: u32, later: &[(&Act, Found)]) -> Value {
     let mut document = found.status.clone();
     let (params, metrics) = &checks.default_params;
     document["best_metrics"] = found.best.metrics.clone().unwrap_or_default();
@@ -25,12 +53,19 @@ pub fn document(found: &Found, checks: &Checks) -> Value {
     document["elapsed_seconds"] = json!(found.elapsed.as_secs_f64());
     document["partner"] = found.task.resolved["partner"].clone();
     document["checks"] = json!({
-        "verify": {"violations": 0, "trials_recorded_once": checks.recorded},
+        "verify": {"violations": 0, "trials_recorded_once": recorded},
         "replay": {"trial_number": found.best.number, "identical_bits": true},
         "default_params": {"params": params, "metrics": metrics},
         "hold": {"metrics": checks.hold},
         "pair": checks.pair,
     });
+    for (act, found) in later {
+        let mut of_act = found.status.clone();
+        of_act["trials_per_second"] = json!(rate(found));
+        of_act["elapsed_seconds"] = json!(found.elapsed.as_secs_f64());
+        of_act["result"] = found.result.clone();
+        document["checks"][act.name] = of_act;
+    }
     document
 }
 
@@ -38,8 +73,8 @@ fn rate(found: &Found) -> f64 {
     f64::from(found.task.ledger.ended()) / found.elapsed.as_secs_f64()
 }
 
-/// The lines for people.
-pub fn lines(plan: &Plan, found: &Found, checks: &Checks, kept: Option<&Path>) -> Vec<String> {
+/// The lines of the first act.
+pub fn lines(plan: &Plan, found: &Found, checks: &Checks) -> Vec<String> {
     let (first, last) = (example::first_day(), example::last_day());
     let partner = &found.task.resolved["partner"];
     let sampler = found.task.resolved["sampler"].as_str().unwrap_or("auto");
@@ -52,7 +87,7 @@ pub fn lines(plan: &Plan, found: &Found, checks: &Checks, kept: Option<&Path>) -
     };
     let metrics = found.best.metrics.clone().unwrap_or_default();
     let (_, default_metrics) = &checks.default_params;
-    let mut lines = vec![
+    vec![
         format!(
             "Trialmill {}   embedded: SQLite + in-process queue, {} slots, no network",
             env!("CARGO_PKG_VERSION"),
@@ -66,7 +101,8 @@ pub fn lines(plan: &Plan, found: &Found, checks: &Checks, kept: Option<&Path>) -
         ),
         String::new(),
         format!(
-            "[1/1] {}   {} · {} · 2023 · auto ({sampler}), seed {}",
+            "[1/{}] {}   {} · {} · 2023 · auto ({sampler}), seed {}",
+            plan.acts,
             found.task.name,
             found.task.strategy,
             found.task.stock_codes.join(", "),
@@ -89,14 +125,104 @@ pub fn lines(plan: &Plan, found: &Found, checks: &Checks, kept: Option<&Path>) -
         format!("      hold      {}   (both legs)", headline(&checks.hold)),
         format!("      pair      {}", beside_holding(&checks.pair)),
         format!("      trust     {TRUST}"),
+        format!("                {}", not_deflated(&found.result)),
         String::new(),
-        format!(
-            "Checked  {} trials recorded once each (verify silent) · best run again: identical bits",
-            count(u64::from(checks.recorded))
+    ]
+}
+
+/// The deflated Sharpe ratio, or why it was not computed.
+fn not_deflated(result: &Value) -> String {
+    let deflated = &result["trust"]["deflated_sharpe"];
+    match deflated["value"].as_f64() {
+        Some(value) => format!("deflated sharpe {value:.2}"),
+        None => format!(
+            "deflated sharpe not computed: {}",
+            deflated["reason"].as_str().unwrap_or("no reason is known")
         ),
-    ];
-    lines.extend(next_steps(kept));
-    lines
+    }
+}
+
+/// The first line of a later act, before it is played.
+pub fn heading(plan: &Plan, act: &Act) -> Vec<String> {
+    let place = LATER.iter().position(|other| other.name == act.name);
+    let number = place.map_or(0, |place| place + 2);
+    vec![format!("[{number}/{}] {}", plan.acts, act.title)]
+}
+
+/// What a later act gave: whatever that is.
+pub fn judged(act: &Act, found: &Found) -> Vec<String> {
+    let result = &found.result;
+    let out_of_sample = &result["out_of_sample"];
+    let trust = &result["trust"];
+    let of = |part: &Value, name: &str| number(part, name, figure_2);
+    let interval = match out_of_sample["sharpe_ci95"].as_array().map(Vec::as_slice) {
+        Some([low, high]) => format!(
+            " [{:.2}, {:.2}]",
+            low.as_f64().unwrap_or(f64::NAN),
+            high.as_f64().unwrap_or(f64::NAN)
+        ),
+        _ => String::new(),
+    };
+    let share = |part: &Value, name: &str| match part[name].as_f64() {
+        Some(value) => format!("{value:.2}"),
+        None => format!("none ({})", part["reason"].as_str().unwrap_or("no reason")),
+    };
+    let p_value = match trust["luck"]["p_value"].as_f64() {
+        Some(value) => format!("{value:.3}"),
+        None => format!(
+            "none ({})",
+            trust["luck"]["reason"].as_str().unwrap_or("no reason")
+        ),
+    };
+    let neighbours = match trust["neighbourhood"]["median_ratio"].as_f64() {
+        Some(ratio) => format!("neighbours keep {:.0} %", 100.0 * ratio),
+        None => format!(
+            "neighbours: {}",
+            trust["neighbourhood"]["reason"]
+                .as_str()
+                .unwrap_or("no reason")
+        ),
+    };
+    let bar = if output::is_terminal() {
+        full_bar() + " "
+    } else {
+        String::new()
+    };
+    vec![
+        format!(
+            "      {bar}{}/{}   {:.0} trials/s",
+            count(u64::from(found.task.ledger.ended())),
+            count(u64::from(found.task.ledger.planned)),
+            rate(found)
+        ),
+        format!(
+            "      in-sample sharpe {}  ->  out of sample {}{interval}  ->  held-out year {}",
+            of(out_of_sample, "in_sample_mean_sharpe"),
+            of(out_of_sample, "sharpe_ratio"),
+            of(&result["holdout"], "sharpe_ratio")
+        ),
+        format!(
+            "      deflated sharpe {}   overfit probability {}   luck p {p_value}   {neighbours}",
+            share(&trust["deflated_sharpe"], "value"),
+            share(&trust["pbo"], "value"),
+        ),
+        format!(
+            "      verdict  {}: {} ({})",
+            result["verdict"]["code"].as_str().unwrap_or("none"),
+            result["verdict"]["text"].as_str().unwrap_or_default(),
+            act.built_in
+        ),
+        String::new(),
+    ]
+}
+
+/// What was checked, and where to go from here.
+pub fn end(recorded: u32, kept: Option<&Path>) -> Vec<String> {
+    let checked = format!(
+        "Checked  {} trials recorded once each (verify silent) · best of [1] run again: identical bits",
+        count(u64::from(recorded))
+    );
+    std::iter::once(checked).chain(next_steps(kept)).collect()
 }
 
 /// The partner, and how it was found.

@@ -1,4 +1,4 @@
-//! The search of the demo: submitted to the API's own routes (in this process, without a socket),
+//! The searches of the demo: submitted to the API's own routes (in this process, without a socket),
 //! relayed, queued and run by a worker.
 
 use super::Plan;
@@ -12,10 +12,12 @@ use axum::http::{Method, Request, header};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use trialmill_api::AppState;
+use trialmill_backtest::bars::BarSeries;
 use trialmill_broker::{Broker, InProcessBroker};
 use trialmill_common::state::{TaskId, TaskState};
 use trialmill_common::worker::DEFAULT_POOL;
@@ -30,10 +32,12 @@ const TASKS: &str = "/api/v1/optimization/tasks";
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// Messages the in-process queue holds; what does not fit stays due in the database.
 pub const QUEUE_BOUND: usize = 1024;
+/// A luck test of the demo takes about this long.
+const LUCK: Duration = Duration::from_secs(8);
 /// A lost wake-up costs this much.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What the search gave.
+/// What a search gave.
 pub struct Found {
     /// The database, still open.
     pub store: Arc<dyn Store>,
@@ -43,77 +47,115 @@ pub struct Found {
     pub best: TrialRow,
     /// The answer of the API: `GET .../status`.
     pub status: Value,
+    /// The answer of the API to `GET` of the task: its result.
+    pub result: Value,
     /// From the submission to the last recorded trial.
     pub elapsed: Duration,
 }
 
-/// Runs the search to its end.
-///
-/// # Errors
-/// When it is refused, does not complete, or the worker cannot go on.
-pub async fn run(store: Arc<dyn Store>, plan: &Plan) -> Result<Found, Failure> {
-    let (first, last) = (example::first_day(), example::last_day());
-    let series = example::invent(example::SERIES, first, last, plan.price_seed)?;
-    store
-        .put_series(&series, &example::source(plan.price_seed))
-        .await?;
-    let request = example::demo_request(plan.trials, plan.search_seed).to_string();
+/// Everything that a search goes through, in this process.
+pub struct Mill {
+    store: Arc<dyn Store>,
+    worker: RunningWorker,
+    api: Router,
+    relay: JoinHandle<()>,
+    shutdown: CancellationToken,
+}
 
-    let broker: Arc<dyn Broker> = Arc::new(InProcessBroker::new(QUEUE_BOUND));
-    let options = WorkerOptions::new(plan.slots);
-    let mut worker = RunningWorker::start(Arc::clone(&store), Arc::clone(&broker), options)
-        .await
-        .map_err(|error| Failure::reason(error.to_string()))?;
-    let shutdown = CancellationToken::new();
-    let relay = tokio::spawn(trialmill_relay::run(
-        Arc::clone(&store),
-        Arc::clone(&broker),
-        DEFAULT_POOL.to_owned(),
-        Pace::for_lease(Timing::default().lease),
-        shutdown.clone(),
-    ));
-    let api = trialmill_api::router(AppState::new(Arc::clone(&store), broker).trusting());
-
-    let begin = Instant::now();
-    let accepted = call(&api, Method::POST, TASKS, Some(request)).await?;
-    let id = accepted["task_id"]
-        .as_str()
-        .and_then(|id| id.parse().ok())
-        .map(TaskId);
-    let id = id.ok_or_else(|| Failure::reason(format!("the API accepted no task: {accepted}")))?;
-    let task = tokio::select! {
-        task = ended(&*store, id, begin) => task?,
-        fault = worker.failed() => return Err(Failure::reason(fault.to_string())),
-    };
-    let elapsed = begin.elapsed();
-    worker.drain().await;
-    shutdown.cancel();
-    // It ends because it was told to; a panic of it would have stopped the search before.
-    drop(relay.await);
-
-    if task.ledger.state != TaskState::Completed {
-        let error = task
-            .error
-            .as_ref()
-            .map_or("without a reason", |error| error.message.as_str());
-        let state = task.ledger.state;
-        return Err(Failure::reason(format!(
-            "the search ended as {state}: {error}"
-        )));
+impl Mill {
+    /// Starts worker, relay and routes.
+    ///
+    /// # Errors
+    /// When the worker cannot start.
+    pub async fn start(store: Arc<dyn Store>, plan: &Plan) -> Result<Self, Failure> {
+        let broker: Arc<dyn Broker> = Arc::new(InProcessBroker::new(QUEUE_BOUND));
+        let options = WorkerOptions {
+            luck: LUCK,
+            ..WorkerOptions::new(plan.slots)
+        };
+        let worker = RunningWorker::start(Arc::clone(&store), Arc::clone(&broker), options)
+            .await
+            .map_err(|error| Failure::reason(error.to_string()))?;
+        let shutdown = CancellationToken::new();
+        let relay = tokio::spawn(trialmill_relay::run(
+            Arc::clone(&store),
+            Arc::clone(&broker),
+            DEFAULT_POOL.to_owned(),
+            Pace::for_lease(Timing::default().lease),
+            shutdown.clone(),
+        ));
+        let api = trialmill_api::router(AppState::new(Arc::clone(&store), broker).trusting());
+        Ok(Self {
+            store,
+            worker,
+            api,
+            relay,
+            shutdown,
+        })
     }
-    let number = task.ledger.best.map(|best| best.number).ok_or_else(|| {
-        Failure::reason("no trial was feasible: none of the rules tried made a trade")
-    })?;
-    let best = store.trial(id, number).await?;
-    let best = best.ok_or_else(|| Failure::reason(format!("trial {number} is not stored")))?;
-    let status = call(&api, Method::GET, &format!("{TASKS}/{id}/status"), None).await?;
-    Ok(Found {
-        store,
-        task,
-        best,
-        status,
-        elapsed,
-    })
+
+    /// Stores bars; later searches are on these.
+    ///
+    /// # Errors
+    /// When the database does not take them.
+    pub async fn stock(&self, bars: &[BarSeries], seed: u64) -> Result<(), Failure> {
+        self.store.put_series(bars, &example::source(seed)).await?;
+        Ok(())
+    }
+
+    /// Runs a search to its end.
+    ///
+    /// # Errors
+    /// When it is refused, does not complete, or the worker cannot go on.
+    pub async fn search(&mut self, request: &Value) -> Result<Found, Failure> {
+        let begin = Instant::now();
+        let request = Some(request.to_string());
+        let accepted = call(&self.api, Method::POST, TASKS, request).await?;
+        let id = accepted["task_id"]
+            .as_str()
+            .and_then(|id| id.parse().ok())
+            .map(TaskId);
+        let id =
+            id.ok_or_else(|| Failure::reason(format!("the API accepted no task: {accepted}")))?;
+        let (task, elapsed) = tokio::select! {
+            ended = ended(&*self.store, id, begin) => ended?,
+            fault = self.worker.failed() => return Err(Failure::reason(fault.to_string())),
+        };
+        if task.ledger.state != TaskState::Completed {
+            let error = task
+                .error
+                .as_ref()
+                .map_or("without a reason", |error| error.message.as_str());
+            let state = task.ledger.state;
+            return Err(Failure::reason(format!(
+                "the search ended as {state}: {error}"
+            )));
+        }
+        let number = task.ledger.best.map(|best| best.number).ok_or_else(|| {
+            Failure::reason("no trial was feasible: none of the rules tried made a trade")
+        })?;
+        let best = self.store.trial(id, number).await?;
+        let best = best.ok_or_else(|| Failure::reason(format!("trial {number} is not stored")))?;
+        let path = format!("{TASKS}/{id}");
+        let status = call(&self.api, Method::GET, &format!("{path}/status"), None).await?;
+        let mut answer = call(&self.api, Method::GET, &path, None).await?;
+        Ok(Found {
+            store: Arc::clone(&self.store),
+            task,
+            best,
+            status,
+            result: answer["result"].take(),
+            elapsed,
+        })
+    }
+
+    /// Ends it all; nothing of a search is left running.
+    pub async fn drain(self) {
+        self.worker.drain().await;
+        self.shutdown.cancel();
+        // It ends because it was told to; a panic of it would have stopped the search before.
+        drop(self.relay.await);
+    }
 }
 
 /// One request to the routes of the API.
@@ -148,18 +190,28 @@ async fn call(
     Ok(answer)
 }
 
-/// Draws the progress until the task has ended.
-async fn ended(store: &dyn Store, id: TaskId, begin: Instant) -> Result<TaskRow, Failure> {
+/// Draws the progress until the task has ended; the task, and when its last trial was recorded.
+async fn ended(
+    store: &dyn Store,
+    id: TaskId,
+    begin: Instant,
+) -> Result<(TaskRow, Duration), Failure> {
+    let mut searched = None;
     let progress = Progress::new();
     let mut changed = store.changed();
     loop {
         changed.mark_unchanged();
         let task = store.task(id).await?;
         let task = task.ok_or_else(|| Failure::reason(format!("task {id} is not stored")))?;
-        progress.show(&standing(&task, begin.elapsed()));
+        let over = task.ledger.searched.is_some() || task.ledger.state.is_terminal();
+        if over && searched.is_none() {
+            searched = Some(begin.elapsed());
+        }
+        let elapsed = searched.unwrap_or_else(|| begin.elapsed());
+        progress.show(&standing(&task, elapsed));
         if task.ledger.state.is_terminal() {
             progress.clear();
-            return Ok(task);
+            return Ok((task, elapsed));
         }
         // Whichever comes first; that nothing changed in time is as good a reason to look.
         drop(timeout(LOOK_AGAIN, changed.changed()).await);
@@ -178,6 +230,8 @@ fn standing(task: &TaskRow, elapsed: Duration) -> Standing {
             .best
             .map(|best| (u64::from(best.number), best.value)),
         left: rate.map(|rate| f64::from(planned.saturating_sub(ended)) / rate),
-        remark: None,
+        remark: task
+            .assessed_percent
+            .map(|percent| format!("assessing, {percent} %")),
     }
 }
