@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 use trialmill_api::RateLimit;
 use trialmill_api::limits::{DEFAULT_RATE_BURST, DEFAULT_RATE_PER_SECOND, MAX_RATE};
 use trialmill_common::key::{
@@ -71,6 +72,8 @@ pub const FULL_HELP: &str = "Environment:
   TRIALMILL_LISTEN        where `up` listens [default: 127.0.0.1:8080]
   TRIALMILL_SLOTS         trials that `up` runs at a time [default: one per processor]
   TRIALMILL_LEASE_SECONDS how long a lease of `up` lasts, the same in every process [default: 30]
+  TRIALMILL_LUCK_SECONDS  most seconds of a processor for the luck test of a search of `up`, 0 for
+                          none [default: 600]
   TRIALMILL_KEEP_EVENTS_DAYS
                           days that `up` keeps the events of a task after its end [default: 30]
   TRIALMILL_KEEP_TASKS_DAYS
@@ -82,7 +85,7 @@ pub const FULL_HELP: &str = "Environment:
   NO_COLOR                no colours";
 
 /// Variables that this program reads; those of secrets also as `*_FILE`.
-const OWN: [&str; 19] = [
+const OWN: [&str; 20] = [
     "TRIALMILL_API_KEY",
     "TRIALMILL_API_KEY_FILE",
     "TRIALMILL_RATE_PER_SECOND",
@@ -97,6 +100,7 @@ const OWN: [&str; 19] = [
     "TRIALMILL_LISTEN",
     "TRIALMILL_SLOTS",
     "TRIALMILL_LEASE_SECONDS",
+    "TRIALMILL_LUCK_SECONDS",
     "TRIALMILL_KEEP_EVENTS_DAYS",
     "TRIALMILL_KEEP_TASKS_DAYS",
     "TRIALMILL_URL",
@@ -133,6 +137,8 @@ pub struct Settings {
     pub slots: Option<u32>,
     /// Seconds that a lease of `up` lasts.
     pub lease_seconds: Option<u32>,
+    /// Most time that the luck test of a search may take.
+    pub luck: Option<Duration>,
     /// How long `up` keeps what ended.
     pub keep: Keep,
     /// The address of the API.
@@ -215,6 +221,7 @@ impl Settings {
         };
         let slots = number("TRIALMILL_SLOTS", 1, 256);
         let lease_seconds = number("TRIALMILL_LEASE_SECONDS", 1, 3600);
+        let luck_seconds = number("TRIALMILL_LUCK_SECONDS", 0, 86_400);
         let rate = number("TRIALMILL_RATE_PER_SECOND", 0, MAX_RATE);
         let burst = number("TRIALMILL_RATE_BURST", 0, MAX_RATE);
         let most = u32::try_from(MAX_QUOTA).unwrap_or(u32::MAX);
@@ -255,6 +262,7 @@ impl Settings {
             listen: plain("TRIALMILL_LISTEN"),
             slots,
             lease_seconds,
+            luck: luck_seconds.map(|seconds| Duration::from_secs(seconds.into())),
             keep,
             url: plain("TRIALMILL_URL"),
             data_dir: path("TRIALMILL_DATA_DIR"),

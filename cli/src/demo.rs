@@ -17,7 +17,11 @@ use crate::output;
 use search::Mill;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use trialmill_store::{Store, Timing};
+
+/// What a luck test of the demo may take.
+const LUCK: Duration = Duration::from_secs(20);
 
 /// What the demo runs.
 pub struct Plan {
@@ -29,6 +33,8 @@ pub struct Plan {
     pub trials: u32,
     /// Trials run at a time.
     pub slots: u32,
+    /// What a luck test may take.
+    pub luck: Duration,
     /// Acts played, 1 to 3.
     pub acts: u32,
 }
@@ -55,6 +61,7 @@ pub async fn run(options: &Demo, settings: &Settings) -> Result<(), Failure> {
         trials: options.trials,
         acts: options.acts,
         slots: settings.slots.unwrap_or_else(available_slots),
+        luck: settings.luck.map_or(LUCK, |luck| luck.min(LUCK)),
     };
     let store = database::embedded(folder, &Timing::default())?;
     // Dropped at an interruption: the folder is removed, the worker's units are nobody's.

@@ -75,6 +75,10 @@ pub async fn run(options: &Up, settings: &Settings) -> Result<(), Failure> {
         lease: plan.timing.lease,
         ..WorkerOptions::new(plan.slots)
     };
+    let worker_options = WorkerOptions {
+        luck: settings.luck.unwrap_or(worker_options.luck),
+        ..worker_options
+    };
     let mut worker = RunningWorker::start(Arc::clone(&store), Arc::clone(&broker), worker_options)
         .await
         .map_err(|error| Failure::reason(error.to_string()))?;

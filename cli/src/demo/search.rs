@@ -32,8 +32,6 @@ const TASKS: &str = "/api/v1/optimization/tasks";
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// Messages the in-process queue holds; what does not fit stays due in the database.
 pub const QUEUE_BOUND: usize = 1024;
-/// A luck test of the demo takes about this long.
-const LUCK: Duration = Duration::from_secs(8);
 /// A lost wake-up costs this much.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -70,7 +68,7 @@ impl Mill {
     pub async fn start(store: Arc<dyn Store>, plan: &Plan) -> Result<Self, Failure> {
         let broker: Arc<dyn Broker> = Arc::new(InProcessBroker::new(QUEUE_BOUND));
         let options = WorkerOptions {
-            luck: LUCK,
+            luck: plan.luck,
             ..WorkerOptions::new(plan.slots)
         };
         let worker = RunningWorker::start(Arc::clone(&store), Arc::clone(&broker), options)

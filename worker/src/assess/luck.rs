@@ -26,9 +26,11 @@ pub const EASY_LUCK_SECONDS: f64 = 60.0;
 /// much, and no more are searched. Their p is valid all the same: Besag, Clifford (1991),
 /// "Sequential Monte Carlo p-values", Biometrika 78(2).
 const ENOUGH_AS_GOOD: u32 = 20;
-/// What asking an adaptive sampler for a point costs in seconds, roughly, for each trial before it
-/// and each parameter: it is no part of a trial's duration.
-const ASK_SECONDS: f64 = 1.5e-6;
+/// What asking an adaptive sampler for a point costs in seconds, roughly (docs/benchmarks/search.md):
+/// it is no part of a trial's duration.
+const ASK_SECONDS: f64 = 4e-5;
+/// And besides for each trial before it and each parameter.
+const ASK_SECONDS_PER_TRIAL: f64 = 1.5e-7;
 /// Fewest blocks of days that are shuffled: of fewer, the other orders are few and alike.
 const MIN_BLOCKS: usize = 20;
 
@@ -127,7 +129,8 @@ fn seconds_of_search(case: &Case<'_>) -> f64 {
             .iter()
             .map(|window| {
                 let count = trials_of(case, window).len() as f64;
-                count * count / 2.0 * parameters * ASK_SECONDS
+                let models = count * count / 2.0 * parameters * ASK_SECONDS_PER_TRIAL;
+                count * ASK_SECONDS + models
             })
             .sum()
     } else {
