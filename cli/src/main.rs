@@ -14,6 +14,7 @@ mod doctor;
 mod example;
 mod failure;
 mod figures;
+mod judged;
 mod keys;
 mod output;
 mod progress;

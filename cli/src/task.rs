@@ -6,6 +6,7 @@ use crate::config::Settings;
 use crate::example;
 use crate::failure::Failure;
 use crate::figures::{self, count, duration, figure, named};
+use crate::judged;
 use crate::output;
 use crate::watch;
 use chrono::NaiveDate;
@@ -273,6 +274,8 @@ fn lines(task: &Value) -> Vec<String> {
     }
     if let Some(verdict) = task["result"]["verdict"]["text"].as_str() {
         lines.push(format!("verdict   {verdict}"));
+        let judged = judged::lines(&task["result"]).into_iter();
+        lines.extend(judged.map(|line| format!("          {line}")));
     }
     if let Some(error) = task["error"]["message"].as_str() {
         lines.push(format!("error     {error}"));

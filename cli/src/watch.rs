@@ -194,7 +194,6 @@ impl Watcher<'_> {
 fn standing(status: &Value) -> Standing {
     let number = |name: &str| status[name].as_u64().unwrap_or_default();
     let ended = number("completed_trials") + number("pruned_trials") + number("failed_trials");
-    let state = status["status"].as_str().unwrap_or_default();
     Standing {
         ended,
         planned: number("n_trials"),
@@ -203,7 +202,19 @@ fn standing(status: &Value) -> Standing {
             .as_u64()
             .zip(status["best_score"].as_f64()),
         left: status["eta_seconds"].as_f64(),
-        remark: (state != "running").then(|| state.to_owned()),
+        remark: remark(status),
+    }
+}
+
+/// What there is to say beside the bar: a state other than running, or how far the assessment is.
+fn remark(status: &Value) -> Option<String> {
+    match status["status"].as_str().unwrap_or_default() {
+        "running" if status["phase"] == "assessing" => {
+            let share = status["progress"].as_f64().unwrap_or_default();
+            Some(format!("assessing, {:.0} %", 100.0 * share))
+        }
+        "running" => None,
+        state => Some(state.to_owned()),
     }
 }
 
@@ -227,5 +238,11 @@ mod tests {
     fn a_task_that_waits_says_so() {
         let standing = standing(&json!({"status": "queued", "n_trials": 50}));
         assert_eq!(standing.remark.as_deref(), Some("queued"));
+    }
+
+    #[test]
+    fn an_assessment_says_how_far_it_is() {
+        let status = json!({"status": "running", "phase": "assessing", "progress": 0.35});
+        assert_eq!(standing(&status).remark.as_deref(), Some("assessing, 35 %"));
     }
 }

@@ -136,6 +136,15 @@ fn reasons(now: &Situation<'_>) -> Vec<Reason> {
                 .to_owned(),
         ));
     }
+    if let Some(percent) = task.assessed_percent {
+        found.push(reason(
+            "assessing",
+            format!(
+                "its trials have ended; what the result is worth is being assessed: {percent} %"
+            ),
+            None,
+        ));
+    }
     let working = units.leased.saturating_sub(units.expired);
     if working > 0 {
         let rate = view::rate(task).map_or_else(

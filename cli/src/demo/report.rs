@@ -6,6 +6,7 @@ use super::search::Found;
 use crate::database::SQLITE_FILE;
 use crate::example;
 use crate::figures::{count, figure, named, percent};
+use crate::judged;
 use crate::output;
 use crate::progress::full_bar;
 use serde_json::{Value, json};
@@ -152,60 +153,20 @@ pub fn heading(plan: &Plan, act: &Act) -> Vec<String> {
 /// What a later act gave: whatever that is.
 pub fn judged(act: &Act, found: &Found) -> Vec<String> {
     let result = &found.result;
-    let out_of_sample = &result["out_of_sample"];
-    let trust = &result["trust"];
-    let of = |part: &Value, name: &str| number(part, name, figure_2);
-    let interval = match out_of_sample["sharpe_ci95"].as_array().map(Vec::as_slice) {
-        Some([low, high]) => format!(
-            " [{:.2}, {:.2}]",
-            low.as_f64().unwrap_or(f64::NAN),
-            high.as_f64().unwrap_or(f64::NAN)
-        ),
-        _ => String::new(),
-    };
-    let share = |part: &Value, name: &str| match part[name].as_f64() {
-        Some(value) => format!("{value:.2}"),
-        None => format!("none ({})", part["reason"].as_str().unwrap_or("no reason")),
-    };
-    let p_value = match trust["luck"]["p_value"].as_f64() {
-        Some(value) => format!("{value:.3}"),
-        None => format!(
-            "none ({})",
-            trust["luck"]["reason"].as_str().unwrap_or("no reason")
-        ),
-    };
-    let neighbours = match trust["neighbourhood"]["median_ratio"].as_f64() {
-        Some(ratio) => format!("neighbours keep {:.0} %", 100.0 * ratio),
-        None => format!(
-            "neighbours: {}",
-            trust["neighbourhood"]["reason"]
-                .as_str()
-                .unwrap_or("no reason")
-        ),
-    };
     let bar = if output::is_terminal() {
         full_bar() + " "
     } else {
         String::new()
     };
-    vec![
-        format!(
-            "      {bar}{}/{}   {:.0} trials/s",
-            count(u64::from(found.task.ledger.ended())),
-            count(u64::from(found.task.ledger.planned)),
-            rate(found)
-        ),
-        format!(
-            "      in-sample sharpe {}  ->  out of sample {}{interval}  ->  held-out year {}",
-            of(out_of_sample, "in_sample_mean_sharpe"),
-            of(out_of_sample, "sharpe_ratio"),
-            of(&result["holdout"], "sharpe_ratio")
-        ),
-        format!(
-            "      deflated sharpe {}   overfit probability {}   luck p {p_value}   {neighbours}",
-            share(&trust["deflated_sharpe"], "value"),
-            share(&trust["pbo"], "value"),
-        ),
+    let head = format!(
+        "      {bar}{}/{}   {:.0} trials/s",
+        count(u64::from(found.task.ledger.ended())),
+        count(u64::from(found.task.ledger.planned)),
+        rate(found)
+    );
+    let judged = judged::lines(result).into_iter();
+    let judged = judged.map(|line| format!("      {line}"));
+    let verdict = [
         format!(
             "      verdict  {}: {} ({})",
             result["verdict"]["code"].as_str().unwrap_or("none"),
@@ -213,7 +174,8 @@ pub fn judged(act: &Act, found: &Found) -> Vec<String> {
             act.built_in
         ),
         String::new(),
-    ]
+    ];
+    std::iter::once(head).chain(judged).chain(verdict).collect()
 }
 
 /// What was checked, and where to go from here.
