@@ -306,8 +306,8 @@ pub struct TaskStatus {
     pub best_params: Option<Parameters>,
     /// Window of a walk-forward search; null without one.
     pub window: Option<u16>,
-    /// Ended trials, without copied ones, per unpaused second since the first claim; null before the
-    /// first.
+    /// Ended trials, without copied ones, per second during which trials were run: without pauses and the
+    /// assessment; null before the first.
     pub trials_per_second: Option<f64>,
     /// Expected seconds to the end at this rate, never beyond the task's timeout; null when
     /// nothing runs or nothing has ended yet.
@@ -490,7 +490,7 @@ pub struct Reproducibility {
 pub struct OptimizationMetadata {
     /// The sampler.
     pub method: String,
-    /// Unpaused seconds from the first claim to the end.
+    /// Seconds during which its trials were run: without pauses, and without the assessment.
     pub duration_seconds: f64,
 }
 

@@ -371,6 +371,13 @@ impl Ledger {
             && self.stop_requested.is_none()
     }
 
+    /// Whether its trials are being run: its clock (`timeout`, trials a second) goes while they are, and
+    /// neither before, nor while it is paused or its result is assessed.
+    #[must_use]
+    pub fn searches(&self) -> bool {
+        self.state == TaskState::Running && self.searched.is_none()
+    }
+
     /// Whether a unit of this kind is over when it is handed back: the task is ending, or the search
     /// has ended that the unit was for.
     #[must_use]
@@ -1195,7 +1202,7 @@ mod tests {
                     [8, 8, 8]
                 );
             }
-            let mut seen = vec![false; 70];
+            let mut seen = [false; 70];
             while let Some(unit) = open.pop_front() {
                 let end = unit.first + unit.count;
                 let within = |w: &WindowLedger| w.first <= unit.first && end <= w.end();

@@ -204,7 +204,7 @@ pub struct TaskRow {
     pub assessed_percent: Option<u32>,
     /// Units leased now: each runs one trial at a time.
     pub leased_units: u32,
-    /// Unpaused seconds, for `timeout`.
+    /// Seconds during which its trials were run ([`Ledger::searches`]), for `timeout`.
     pub active_seconds: f64,
     /// Limit of the unpaused seconds.
     pub timeout: Option<f64>,

@@ -102,7 +102,7 @@ pub(super) fn rate(task: &TaskRow) -> Option<f64> {
 }
 
 fn eta(task: &TaskRow) -> Option<f64> {
-    if task.ledger.state != TaskState::Running {
+    if !task.ledger.searches() {
         return None;
     }
     let left = f64::from(task.ledger.planned.saturating_sub(task.ledger.ended()));

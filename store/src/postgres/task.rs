@@ -291,7 +291,7 @@ impl Locked {
                 &l.seq,
                 &running,
                 &ends,
-                &running,
+                &l.searches(),
                 &l.gave_up,
                 &int(l.since_best),
                 &int(l.copied.passed_units),

@@ -178,7 +178,7 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
     let running = ledger.state == TaskState::Running;
     let ended = ledger.state.is_terminal() && !head.was.is_terminal();
     let started_at = head.started_at.or(running.then_some(tx.now));
-    let (active_seconds, active_since) = if running {
+    let (active_seconds, active_since) = if ledger.searches() {
         (head.active_seconds, head.active_since.or(Some(tx.now)))
     } else {
         let since = head

@@ -43,6 +43,7 @@ pub async fn an_assessment_goes_on_where_its_last_holder_left_it(database: Arc<D
         (row.ledger.state, row.assessed_percent),
         (TaskState::Running, Some(0))
     );
+    let searched_for = row.active_seconds;
     for _ in 0..2 {
         // The second time as after an unknown commit.
         let written = given.record(steps(&lost, 30, UnitEnd::Keep)).await.written;
@@ -62,6 +63,8 @@ pub async fn an_assessment_goes_on_where_its_last_holder_left_it(database: Arc<D
     assert_eq!(row.ledger.state, TaskState::Completed);
     assert_eq!(row.ledger.stop_reason, Some(StopReason::NTrials));
     assert_eq!((row.ledger.searched, row.assessed_percent), (None, None));
+    // Its clock stood still: what is left of it counts trials a second and the timeout.
+    assert_eq!(row.active_seconds, searched_for);
     let done = given.store.run_result(id).await.unwrap();
     assert_eq!(done, Some(json!({"done": 100})));
     given.verify().await;
