@@ -90,7 +90,7 @@ mod tests {
                  0.110   neighbours keep 81 %",
             ]
         );
-        let mut in_sample = result.clone();
+        let mut in_sample = result;
         in_sample["out_of_sample"] = none("no validation");
         in_sample["holdout"] = none("nothing was held out");
         assert_eq!(lines(&in_sample)[0], "in-sample sharpe 1.50");

@@ -89,7 +89,7 @@ async fn read_once(shared: &Shared, unit: &HeldUnit, spec: &TaskSpec) -> Result<
             break;
         }
         for row in page {
-            trials.push(ended(row, spec, &wanted)?);
+            trials.push(ended(&row, spec, &wanted)?);
         }
     }
     let kept = store.run_result(id).await?;
@@ -103,7 +103,7 @@ async fn read_once(shared: &Shared, unit: &HeldUnit, spec: &TaskSpec) -> Result<
 }
 
 /// A row as the trial that it was, of its metrics those that are wanted.
-fn ended(row: TrialRow, spec: &TaskSpec, wanted: &[String]) -> Result<EndedTrial, StoreError> {
+fn ended(row: &TrialRow, spec: &TaskSpec, wanted: &[String]) -> Result<EndedTrial, StoreError> {
     let number = row.number;
     let point = spec.space.unpack(&row.params);
     let point = point.map_err(|error| StoreError::Unreadable {

@@ -439,7 +439,7 @@ fn a_cross_validation_has_nothing_out_of_sample_and_no_luck_test() {
 fn the_deflated_ratio_is_that_of_its_parts() {
     let spec = spec(Method::Random, 60);
     let series = bars(Kind::RandomWalk, 1);
-    let (trials, document) = assess(&spec, series.clone(), NO_LUCK, |_| {});
+    let (trials, document) = assess(&spec, series, NO_LUCK, |_| {});
     let stats = |trial: &EndedTrial| match &trial.outcome {
         Outcome::Completed(evaluation) => {
             TrialStats::from_bytes(evaluation.stats.as_ref().unwrap()).unwrap()
