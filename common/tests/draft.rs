@@ -780,6 +780,20 @@ fn many_faults_of_one_request_are_told_at_once() {
 }
 
 #[test]
+fn a_field_of_the_backtest_at_the_top_is_told_where_it_goes() {
+    let faults = faults(&with(on_bars(), "/market", json!("cn_a")));
+    assert_eq!(
+        told(&faults),
+        expected(&[("/market", "unknown_field")]),
+        "{faults:?}"
+    );
+    assert_eq!(
+        faults[0].detail,
+        "market is not a field; it goes into backtest_config"
+    );
+}
+
+#[test]
 fn a_megabyte_of_unknown_fields_is_counted_without_advice_for_each() {
     // Found by hand with the fuzzer's target: advice for each took seconds.
     let mut body = on_sphere();

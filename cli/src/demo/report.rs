@@ -168,8 +168,7 @@ pub fn judged(act: &Act, found: &Found) -> Vec<String> {
     let judged = judged.map(|line| format!("      {line}"));
     let verdict = [
         format!(
-            "      verdict  {}: {} ({})",
-            result["verdict"]["code"].as_str().unwrap_or("none"),
+            "      verdict  {} ({})",
             result["verdict"]["text"].as_str().unwrap_or_default(),
             act.built_in
         ),

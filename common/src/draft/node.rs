@@ -1,5 +1,6 @@
 //! A place in the request, read as the type it should have.
 
+use super::book::BACKTEST_FIELDS;
 use super::findings::{Findings, advice, shown};
 use crate::fault::{Fault, pointer_segment};
 use serde_json::{Map, Value};
@@ -293,7 +294,13 @@ impl<'a> Object<'a> {
     pub(super) fn only(&self, known: &[&str], findings: &mut Findings) {
         for (name, value) in self.fields {
             if !known.contains(&name.as_str()) && !findings.only_counts() {
-                let advice = advice(name, known, &[]);
+                let advice = if known.contains(&"backtest_config")
+                    && BACKTEST_FIELDS.contains(&name.as_str())
+                {
+                    "it goes into backtest_config".to_owned()
+                } else {
+                    advice(name, known, &[])
+                };
                 let detail = format!("{} is not a field; {advice}", shown(name));
                 let fault = Fault::new(member(&self.pointer, name), "unknown_field", detail);
                 findings.fault(fault.value(value).allowed(known.iter().copied()));
