@@ -71,14 +71,11 @@ pub async fn run(options: &Up, settings: &Settings) -> Result<(), Failure> {
             Arc::new(rabbit(amqp.clone(), trust.clone(), "trialmill-up"))
         }
     };
-    let worker_options = WorkerOptions {
-        lease: plan.timing.lease,
-        ..WorkerOptions::new(plan.slots)
-    };
-    let worker_options = WorkerOptions {
-        luck: settings.luck.unwrap_or(worker_options.luck),
-        ..worker_options
-    };
+    let mut worker_options = WorkerOptions::new(plan.slots);
+    worker_options.lease = plan.timing.lease;
+    if let Some(luck) = settings.luck {
+        worker_options.luck = luck;
+    }
     let mut worker = RunningWorker::start(Arc::clone(&store), Arc::clone(&broker), worker_options)
         .await
         .map_err(|error| Failure::reason(error.to_string()))?;

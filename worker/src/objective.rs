@@ -17,7 +17,7 @@ pub use subject::Subject;
 
 use crate::bars::PinnedData;
 use crate::stop::StopSource;
-use backtest::{figures, strategy_params};
+use backtest::{Figures, figures, metric_figures, strategy_params};
 use judge::judge;
 use panel::{Panel, Scored};
 use std::collections::BTreeMap;
@@ -27,11 +27,11 @@ use trialmill_backtest::result::BacktestResult;
 use trialmill_backtest::strategy::{self, Strategy};
 use trialmill_backtest::trust::TrialStats;
 use trialmill_common::objective::{FUNCTION_METRIC, TestFunction};
-#[cfg(test)]
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::trial::{Evaluation, Failure, FailureKind, Outcome};
 use trialmill_search::Choice;
-use trouble::{Reason, Trouble};
+use trouble::Reason;
+pub(crate) use trouble::Trouble;
 
 /// Every objective of this build: what a worker announces.
 #[must_use]
@@ -270,25 +270,46 @@ impl Objective {
             Work::Function(function) => {
                 let value = function::call(*function, parameters, stop)?;
                 let figures = vec![(FUNCTION_METRIC, Ok(value))];
-                Ok((judge(&self.subject, figures)?, Computed::Value))
+                Ok((self.judge(figures)?, Computed::Value))
             }
             Work::One { strategy, backtest } => {
                 let params = strategy_params(parameters)?;
                 let report = backtest.trial(*strategy, &params, &|| stop.asked())?;
-                let evaluation = judge(&self.subject, figures(&report))?;
+                let evaluation = self.judge(figures(&report))?;
                 let stats = TrialStats::of(&report);
                 Ok((keeping(evaluation, stats), Computed::One(report)))
             }
             Work::Several(panel) => {
                 let params = strategy_params(parameters)?;
                 let scored = panel.trial(&params, &|| stop.asked())?;
-                let evaluation = judge(&self.subject, scored.figures.clone())?;
+                let evaluation = self.judge(scored.figures.clone())?;
                 let stats = scored.stats.clone();
                 Ok((keeping(evaluation, stats), Computed::Several(scored)))
             }
             Work::Unusable(reason) => Err(Trouble::Fails(reason.clone())),
         }
     }
+
+    fn judge(&self, figures: Figures) -> Result<Evaluation, Trouble> {
+        let subject = &self.subject;
+        judge(&subject.objectives, &subject.result_constraints, figures)
+    }
+}
+
+/// One backtest of a task's parameters on other days or bars than its trials had, judged as they were;
+/// without what a pair was beside holding, which no objective can ask for.
+pub(crate) fn again(
+    spec: &TaskSpec,
+    strategy: &dyn Strategy,
+    backtest: &Backtest,
+    parameters: &BTreeMap<String, Choice>,
+    stop: &dyn Fn() -> bool,
+) -> Result<(Report, Evaluation), Trouble> {
+    let params = strategy_params(parameters)?;
+    let report = backtest.trial(strategy, &params, stop)?;
+    let figures = metric_figures(&report);
+    let evaluation = judge(&spec.objectives, &spec.result_constraints, figures)?;
+    Ok((report, evaluation))
 }
 
 /// The evaluation with what is kept of its returns.

@@ -89,19 +89,21 @@ async fn put_series(
     Ok(hashes)
 }
 
+/// The symbols that a column can hold: a text with a NUL is in none, PostgreSQL refuses even to compare
+/// it. Nothing if that leaves none of them.
+pub(super) fn storable(symbols: &[String]) -> Option<Vec<&str>> {
+    let known = symbols.iter().map(String::as_str);
+    let known: Vec<&str> = known.filter(|symbol| !symbol.contains('\0')).collect();
+    (!known.is_empty() || symbols.is_empty()).then_some(known)
+}
+
 pub(super) async fn series_info(
     client: &mut Object,
     symbols: &[String],
 ) -> Result<Vec<SeriesInfo>, PgError> {
-    // A text with a NUL is in no column: PostgreSQL refuses even to compare it.
-    let known: Vec<&str> = symbols
-        .iter()
-        .map(String::as_str)
-        .filter(|symbol| !symbol.contains('\0'))
-        .collect();
-    if known.is_empty() && !symbols.is_empty() {
+    let Some(known) = storable(symbols) else {
         return Ok(Vec::new());
-    }
+    };
     let rows = client
         .query(
             "select y.symbol, s.hash, s.frequency, s.rows, s.first_day, s.last_day, s.source,
@@ -132,21 +134,29 @@ pub(super) async fn series_bytes(
     client: &mut Object,
     hashes: &[[u8; 32]],
 ) -> Result<Vec<Vec<u8>>, PgError> {
+    let query = "select hash, bytes from series where hash = any($1)";
+    by_hash(client, query, hashes, "series", "import its file again").await
+}
+
+/// The bytes that `query` gives for hashes, in their order; of what is not there, an error that says
+/// what it is and how it comes back.
+pub(super) async fn by_hash(
+    client: &mut Object,
+    query: &str,
+    hashes: &[[u8; 32]],
+    what: &str,
+    remedy: &str,
+) -> Result<Vec<Vec<u8>>, PgError> {
     let wanted: Vec<&[u8]> = hashes.iter().map(<[u8; 32]>::as_slice).collect();
-    let rows = client
-        .query(
-            "select hash, bytes from series where hash = any($1)",
-            &[&wanted],
-        )
-        .await?;
+    let rows = client.query(query, &[&wanted]).await?;
     let found: HashMap<Vec<u8>, Vec<u8>> =
         rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     hashes
         .iter()
         .map(|hash| {
             found.get(hash.as_slice()).cloned().ok_or_else(|| {
-                let what = format!("series b3:{}", crate::pack::hex(hash));
-                let why = "it is not in the database; import its file again".to_owned();
+                let what = format!("{what} b3:{}", crate::pack::hex(hash));
+                let why = format!("it is not in the database; {remedy}");
                 StoreError::Unreadable { what, why }.into()
             })
         })

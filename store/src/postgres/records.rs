@@ -1,13 +1,11 @@
 //! Records: what is known of symbols beside their bars.
 
 use super::PgError;
-use super::market::hash_of;
+use super::market::{by_hash, hash_of, storable};
 use super::task::{count, int};
-use crate::error::StoreError;
 use crate::pack::{changed_record, content_hash, count_of};
 use crate::rows::RecordInfo;
 use deadpool_postgres::{Object, Transaction};
-use std::collections::HashMap;
 use trialmill_backtest::market::RecordChange;
 
 /// Changes the current records of symbols.
@@ -81,15 +79,9 @@ pub(super) async fn info(
     client: &mut Object,
     symbols: &[String],
 ) -> Result<Vec<RecordInfo>, PgError> {
-    // A text with a NUL is in no column: PostgreSQL refuses even to compare it.
-    let known: Vec<&str> = symbols
-        .iter()
-        .map(String::as_str)
-        .filter(|symbol| !symbol.contains('\0'))
-        .collect();
-    if known.is_empty() && !symbols.is_empty() {
+    let Some(known) = storable(symbols) else {
         return Ok(Vec::new());
-    }
+    };
     let rows = client
         .query(
             "select y.symbol, r.hash, r.listed, r.delisted, r.treatments, r.actions, r.source,
@@ -121,23 +113,6 @@ pub(super) async fn bytes(
     client: &mut Object,
     hashes: &[[u8; 32]],
 ) -> Result<Vec<Vec<u8>>, PgError> {
-    let wanted: Vec<&[u8]> = hashes.iter().map(<[u8; 32]>::as_slice).collect();
-    let rows = client
-        .query(
-            "select hash, bytes from records where hash = any($1)",
-            &[&wanted],
-        )
-        .await?;
-    let found: HashMap<Vec<u8>, Vec<u8>> =
-        rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    hashes
-        .iter()
-        .map(|hash| {
-            found.get(hash.as_slice()).cloned().ok_or_else(|| {
-                let what = format!("record b3:{}", crate::pack::hex(hash));
-                let why = "it is not in the database; import its tables again".to_owned();
-                StoreError::Unreadable { what, why }.into()
-            })
-        })
-        .collect()
+    let query = "select hash, bytes from records where hash = any($1)";
+    by_hash(client, query, hashes, "record", "import its tables again").await
 }

@@ -39,10 +39,16 @@ pub(super) fn dataset(
 
 /// Every metric of a backtest, and what a pair strategy was beside holding.
 pub(super) fn figures(report: &Report) -> Figures {
+    let mut figures = metric_figures(report);
+    figures.extend(beside_holding(report));
+    figures
+}
+
+/// Every metric of a backtest.
+pub(super) fn metric_figures(report: &Report) -> Figures {
     metrics::evaluate_all(report)
         .into_iter()
         .map(|(m, value)| (m.name(), value.map_err(|u| u.reason.to_owned())))
-        .chain(beside_holding(report))
         .collect()
 }
 

@@ -1,13 +1,16 @@
 //! From the figures of a trial to what is recorded of it.
 
-use super::Subject;
 use super::backtest::Figures;
 use super::trouble::{Reason, Trouble};
-use trialmill_common::spec::Broken;
+use trialmill_common::spec::{Broken, ResultConstraint, Target};
 use trialmill_common::trial::{Evaluation, FailureKind};
 
 /// Takes the objectives out of the metrics and holds the result constraints against them.
-pub(super) fn judge(subject: &Subject, figures: Figures) -> Result<Evaluation, Trouble> {
+pub(super) fn judge(
+    objectives: &[Target],
+    constraints: &[ResultConstraint],
+    figures: Figures,
+) -> Result<Evaluation, Trouble> {
     // The one place that every number passes: -0 + 0 is 0, so that no store has to keep a sign of
     // zero and all give the same bits.
     let unsigned_zero = |value: Result<f64, String>| value.map(|value| value + 0.0);
@@ -32,10 +35,8 @@ pub(super) fn judge(subject: &Subject, figures: Figures) -> Result<Evaluation, T
             "{wanted} is undefined: the objective gives no such metric"
         )),
     };
-    let values: Result<Vec<f64>, String> =
-        subject.objectives.iter().map(|o| find(&o.metric)).collect();
-    let broken: Vec<Broken> = subject
-        .result_constraints
+    let values: Result<Vec<f64>, String> = objectives.iter().map(|o| find(&o.metric)).collect();
+    let broken: Vec<Broken> = constraints
         .iter()
         .filter_map(|constraint| constraint.judge(&find))
         .collect();
@@ -67,7 +68,7 @@ mod tests {
             ("other", Ok(-0.0)),
             ("third", Ok(-1.5)),
         ];
-        let Ok(evaluation) = judge(&Subject::of_trial(&sphere_spec(), 0), figures) else {
+        let Ok(evaluation) = judge(&sphere_spec().objectives, &[], figures) else {
             panic!("finite metrics are an evaluation");
         };
         let bits = |value: f64| value.to_bits();

@@ -5,7 +5,7 @@ use trialmill_backtest::strategy::ParamFault;
 use trialmill_common::trial::FailureKind;
 
 /// Why there is no evaluation.
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     Stopped,
     Infeasible(String),
     Fails(Reason),
@@ -13,9 +13,9 @@ pub(super) enum Trouble {
 
 /// Why a trial fails, or each of a task's, but for who ran it.
 #[derive(Clone)]
-pub(super) struct Reason {
+pub(crate) struct Reason {
     pub(super) kind: FailureKind,
-    pub(super) message: String,
+    pub(crate) message: String,
     pub(super) hint: &'static str,
 }
 
