@@ -191,7 +191,8 @@ pub struct Accepted {
     pub status: String,
     /// The task that it was made from by retry, clone or extend; null for any other.
     pub origin: Option<OriginAnswer>,
-    /// Ended trials as a part of the planned ones, 0 to 1.
+    /// Ended trials as a part of the planned ones, 0 to 1; while the result is assessed, how much of the
+    /// assessment is done: it begins again at 0.
     pub progress: f64,
     /// Symbols.
     pub stock_codes: Vec<String>,
@@ -278,7 +279,8 @@ pub struct TaskStatus {
     pub task_type: String,
     /// State: queued, running, paused, completed, failed or cancelled.
     pub status: String,
-    /// `searching` while the task runs, else null.
+    /// `searching` while trials of a search run, `assessing` while its result is assessed; null when it
+    /// does not run or is no search.
     pub phase: Option<String>,
     /// Why it ended (completed), or why it was asked to end (before that).
     pub stop_reason: Option<String>,
@@ -290,7 +292,7 @@ pub struct TaskStatus {
     pub n_trials: u32,
     /// Trials that have values, infeasible ones included.
     pub completed_trials: u32,
-    /// Units leased now; each runs one trial at a time.
+    /// Units leased now, each of which runs one trial at a time; 0 while the result is assessed.
     pub running_trials: u32,
     /// Trials stopped by a pruner.
     pub pruned_trials: u32,
@@ -309,8 +311,9 @@ pub struct TaskStatus {
     /// Ended trials, without copied ones, per second during which trials were run: without pauses and the
     /// assessment; null before the first.
     pub trials_per_second: Option<f64>,
-    /// Expected seconds to the end at this rate, never beyond the task's timeout; null when
-    /// nothing runs or nothing has ended yet.
+    /// Expected seconds until the last trial has ended at this rate, never beyond the task's timeout; the
+    /// assessment is not in it. Null while nothing runs, while the result is assessed, and before a
+    /// trial has ended.
     pub eta_seconds: Option<f64>,
     /// When it was accepted.
     pub created_at: DateTime<Utc>,

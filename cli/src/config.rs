@@ -72,8 +72,8 @@ pub const FULL_HELP: &str = "Environment:
   TRIALMILL_LISTEN        where `up` listens [default: 127.0.0.1:8080]
   TRIALMILL_SLOTS         trials that `up` runs at a time [default: one per processor]
   TRIALMILL_LEASE_SECONDS how long a lease of `up` lasts, the same in every process [default: 30]
-  TRIALMILL_LUCK_SECONDS  most seconds of a processor for the luck test of a search of `up`, 0 for
-                          none [default: 600]
+  TRIALMILL_LUCK_SECONDS  most seconds of a processor for the luck test of a search of `up` or
+                          `demo`, 0 for none [default: 600; of `demo` 20]
   TRIALMILL_KEEP_EVENTS_DAYS
                           days that `up` keeps the events of a task after its end [default: 30]
   TRIALMILL_KEEP_TASKS_DAYS

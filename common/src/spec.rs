@@ -53,7 +53,7 @@ pub struct TaskSpec {
     pub n_trials: u32,
     /// Most units open at a time.
     pub parallelism: Option<u32>,
-    /// Unpaused seconds after which the task ends.
+    /// Seconds during which trials run (no pauses, no assessment), after which the task ends.
     pub timeout: Option<f64>,
     /// Seconds after which one trial fails.
     pub trial_timeout: f64,

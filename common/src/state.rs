@@ -123,7 +123,7 @@ named! {
     "stop reason" StopReason {
         /// All trials ended.
         NTrials = "n_trials",
-        /// The unpaused time of the task ran out.
+        /// The time for the trials of the task ran out.
         Timeout = "timeout",
         /// The best value reached the target.
         TargetReached = "target_reached",

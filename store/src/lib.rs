@@ -196,8 +196,9 @@ pub trait Store: Send + Sync + 'static {
     /// The result document of a task: of one run, or of an assessment as far as it has come.
     async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError>;
 
-    /// What earlier tasks looked at of the symbols and days of this one. Of its origin nothing counts,
-    /// and of others no trial that they took over; at most the [`EARLIER_TASKS`] latest tasks with a
+    /// What tasks that were submitted earlier looked at of the symbols and days of this one. Trials that
+    /// were taken over from another task do not count, neither its own (they are among its trials) nor
+    /// those of others; at most the [`EARLIER_TASKS`] latest tasks with a
     /// common symbol are looked at.
     async fn earlier_work(&self, id: TaskId) -> Result<EarlierWork, StoreError>;
 

@@ -206,7 +206,7 @@ pub struct TaskRow {
     pub leased_units: u32,
     /// Seconds during which its trials were run ([`Ledger::searches`]), for `timeout`.
     pub active_seconds: f64,
-    /// Limit of the unpaused seconds.
+    /// Limit of these seconds.
     pub timeout: Option<f64>,
     /// Order between tasks.
     pub priority: Priority,

@@ -16,15 +16,18 @@ use crate::task::PreparedTask;
 use crate::trials::Halt;
 use crate::unit::{Cannot, HeldUnit};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use trialmill_backtest::bars::BarSeries;
 use trialmill_backtest::engine::Backtest;
+use trialmill_common::draft::DEFAULT_TRIAL;
 use trialmill_common::protocol::ASSESS_STEPS;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::state::TrialEnd;
 use trialmill_common::trial::{EndedTrial, Evaluation, Failure, FailureKind, Outcome};
+use trialmill_search::Choice;
 use trialmill_store::rows::{EarlierWork, TrialFilter, TrialRow};
 use trialmill_store::{MAX_PAGE, StoreError};
 
@@ -35,6 +38,8 @@ pub(crate) const MOST_CRASHES: u32 = 3;
 pub(crate) struct Found {
     trials: Vec<EndedTrial>,
     earlier: EarlierWork,
+    /// The default parameters of the request, if it gave all of them.
+    default_params: Option<BTreeMap<String, Choice>>,
     /// What an earlier holder has done.
     kept: Option<Progress>,
 }
@@ -47,7 +52,7 @@ pub(crate) fn failed(message: &str) -> Value {
 /// Gives the assessment up: the task completes without one.
 pub(crate) fn give_up(unit: &HeldUnit, why: &str) {
     tracing::error!(why, "a search cannot be assessed");
-    unit.assessed(unit.count, failed(why));
+    unit.assessed_whole(failed(why));
 }
 
 /// Reads what is needed, however long the store is away. Nothing: the unit is to be left.
@@ -95,9 +100,13 @@ async fn read_once(shared: &Shared, unit: &HeldUnit, spec: &TaskSpec) -> Result<
     let kept = store.run_result(id).await?;
     let kept = kept.and_then(|kept| serde_json::from_value(kept["progress"].clone()).ok());
     let earlier = store.earlier_work(id).await?;
+    let resolved = store.task(id).await?.map(|row| row.resolved);
+    let took_defaults = resolved.is_some_and(|resolved| resolved[DEFAULT_TRIAL].is_u64());
+    let first = took_defaults.then(|| spec.first_points.first()).flatten();
     Ok(Found {
         trials,
         earlier,
+        default_params: first.map(|point| spec.named(point)),
         kept,
     })
 }
@@ -212,7 +221,7 @@ fn step_by_step(
     let case = Case {
         spec,
         trials: &found.trials,
-        default_params: None,
+        default_params: found.default_params.clone(),
         prior_trials: u32::try_from(found.earlier.trials).unwrap_or(u32::MAX),
         earlier_looks: found.earlier.holdout_looks,
         market: Some(Market {
@@ -228,7 +237,7 @@ fn step_by_step(
         match assessing.step(&stop) {
             Err(_) => return Halt::Signalled,
             Ok(Some(document)) => {
-                unit.assessed(ASSESS_STEPS - told, json!({"assessment": document}));
+                unit.assessed_whole(json!({"assessment": document}));
                 return Halt::Done;
             }
             Ok(None) => {

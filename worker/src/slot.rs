@@ -170,7 +170,7 @@ impl Slot {
         let own = unit.cannot().and_then(Cannot::own);
         match own {
             Some(why) => count_own_failure(&self.shared, why),
-            None if unit.has_ended_trials() => self.shared.health.worked(),
+            None if unit.has_brought_something() => self.shared.health.worked(),
             None => {}
         }
         if unit.signal.get() == Signal::Lost {
@@ -219,6 +219,11 @@ impl Slot {
         claim: &Claim,
         unit: &Arc<HeldUnit>,
     ) -> UnitEnd {
+        if claim.count == 0 {
+            // An earlier holder was lost between its last step and the end of the unit: what it found
+            // is written.
+            return UnitEnd::Close;
+        }
         if claim.crashes >= assessor::MOST_CRASHES {
             let crashes = claim.crashes;
             assessor::give_up(unit, &format!("{crashes} workers were lost over it"));

@@ -58,6 +58,8 @@ struct Results {
     waiting: Vec<EndedTrial>,
     /// Steps of an assessment that are done and not in a flush.
     steps: u32,
+    /// Steps of an assessment that were done since the claim: waiting, in a flush, or recorded.
+    done: u32,
     /// The result document of a run, which is written with its trial, or that of an assessment, which
     /// is written with its steps.
     document: Option<serde_json::Value>,
@@ -78,6 +80,12 @@ struct Results {
 }
 
 impl Results {
+    fn step(&mut self, steps: u32, document: serde_json::Value) {
+        self.steps += steps;
+        self.done += steps;
+        self.document = Some(document);
+    }
+
     fn is_full(&self, bound: usize, share: u32) -> bool {
         self.bytes >= bound || self.unrecorded >= share
     }
@@ -329,9 +337,17 @@ impl HeldUnit {
         if results.abandoned {
             return false;
         }
-        results.steps += steps;
-        results.document = Some(document);
+        results.step(steps, document);
         true
+    }
+
+    /// All of an assessment that was left at the claim is done, whatever was told of it since.
+    pub(crate) fn assessed_whole(&self, document: serde_json::Value) {
+        let mut results = self.results();
+        if !results.abandoned {
+            let left = self.count - results.done;
+            results.step(left, document);
+        }
     }
 
     // ---- the slot's side ---------------------------------------------------------------------
@@ -370,9 +386,10 @@ impl HeldUnit {
         self.cannot.get()
     }
 
-    /// Whether a trial has ended since the claim.
-    pub(crate) fn has_ended_trials(&self) -> bool {
-        self.results().ended > 0
+    /// Whether a trial has ended, or a step of an assessment, since the claim.
+    pub(crate) fn has_brought_something(&self) -> bool {
+        let results = self.results();
+        results.ended > 0 || results.done > 0
     }
 
     /// Sets how the unit is left: handed back as told by [`Self::cannot_run`], if it was. The

@@ -98,15 +98,24 @@ impl Assessed {
     /// Adds to the baselines what holding and the default parameters gave on the days that judge the
     /// result.
     pub(super) fn compare(&self, baselines: &mut Baselines) {
-        let found = self.found().map(|found| &found.baselines);
-        let Some(Computed::Found(lines)) = found else {
-            return;
+        // A search on a test function holds nothing.
+        let Some(_) = baselines.period else { return };
+        let none = |reason: &str| json!({"value": null, "reason": reason});
+        let (hold, default) = match self {
+            Self::Missing(reason) => (none(reason), none(reason)),
+            Self::Found(found) => match &found.baselines {
+                Computed::Missing { reason, .. } => (none(reason), none(reason)),
+                Computed::Found(lines) => {
+                    baselines.period = Some(lines.period);
+                    let (hold, default) = (&lines.equal_weight_hold, &lines.default_params);
+                    (json!(hold.sharpe_ratio), json!(default.sharpe_ratio))
+                }
+            },
         };
-        baselines.period = Some(lines.period);
-        let hold = baselines.equal_weight_hold.get_or_insert_with(|| json!({}));
-        hold["sharpe_ratio"] = json!(lines.equal_weight_hold.sharpe_ratio);
+        let held = baselines.equal_weight_hold.get_or_insert_with(|| json!({}));
+        held["sharpe_ratio"] = hold;
         if let Some(of_defaults) = &mut baselines.default_params {
-            of_defaults.sharpe_ratio = json!(lines.default_params.sharpe_ratio);
+            of_defaults.sharpe_ratio = default;
         }
     }
 }

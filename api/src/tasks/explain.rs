@@ -146,7 +146,7 @@ fn reasons(now: &Situation<'_>) -> Vec<Reason> {
         ));
     }
     let working = units.leased.saturating_sub(units.expired);
-    if working > 0 {
+    if working > 0 && task.assessed_percent.is_none() {
         let rate = view::rate(task).map_or_else(
             || "none has ended yet".to_owned(),
             |rate| format!("{rate:.1} trials per second so far"),

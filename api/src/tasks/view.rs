@@ -95,7 +95,7 @@ fn stop_reason(task: &TaskRow) -> Option<String> {
     reason.map(|reason| reason.name().to_owned())
 }
 
-/// Ended trials per unpaused second; copied ones took none.
+/// Ended trials per second in which trials ran; copied ones took none.
 pub(super) fn rate(task: &TaskRow) -> Option<f64> {
     let ended = task.ledger.ended() - task.ledger.copied.trials;
     (ended > 0 && task.active_seconds > 0.0).then(|| f64::from(ended) / task.active_seconds)
@@ -153,7 +153,12 @@ pub(super) fn status(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskStat
         progress: progress(task),
         n_trials: ledger.n_trials,
         completed_trials: ledger.completed,
-        running_trials: task.leased_units,
+        // The one unit that is leased while a result is assessed runs none.
+        running_trials: if ledger.searched.is_some() {
+            0
+        } else {
+            task.leased_units
+        },
         pruned_trials: ledger.pruned,
         failed_trials: ledger.failed,
         infeasible_trials: ledger.infeasible,

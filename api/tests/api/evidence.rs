@@ -622,7 +622,12 @@ async fn the_result_of_a_pair_stands_beside_holding_both_legs() {
     assert_eq!(pair["beta"]["value"], Value::Null);
     assert_eq!(pair["beta"]["reason"], "holding both legs has no variance");
     let hold = &result["baselines"]["equal_weight_hold"];
-    assert_eq!(*hold, json!({"total_return": 0.05}));
+    let reason = "it could not be assessed: nobody looked at it";
+    let missing = json!({"value": null, "reason": reason});
+    assert_eq!(
+        *hold,
+        json!({"total_return": 0.05, "sharpe_ratio": missing})
+    );
     let text = result["verdict"]["text"].as_str().unwrap();
     assert!(text.contains("it loses 3.21 % of the cash"), "{text}");
     assert!(text.contains("its sharpe_ratio is -0.4000"), "{text}");

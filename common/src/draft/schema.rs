@@ -265,7 +265,7 @@ fn property(name: &str) -> Value {
         }),
         "timeout" => json!({
             "type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT,
-            "default": null, "description": "unpaused seconds after which the task ends",
+            "default": null, "description": "seconds after which the task ends, counted while its trials run: not while it is paused or its result is assessed",
         }),
         "trial_timeout" => json!({
             "type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_TRIAL_TIMEOUT,

@@ -175,20 +175,21 @@ pub(super) async fn earlier_work(client: &mut Object, id: TaskId) -> Result<Earl
     let row = client
         .query_one(
             "with mine as (
-                select id, kind, stock_codes, origin_task, spec ->> 'start_date' as first,
+                select id, kind, stock_codes, spec ->> 'start_date' as first,
+                    case when origin_how <> 'clone' then origin_task end as taken_over,
                     spec ->> 'end_date' as last,
                     spec #>> '{validation,plan,holdout,from}' as held_from,
                     spec #>> '{validation,plan,holdout,to}' as held_to
                 from tasks where id = $1),
              others as (
-                select o.completed + o.pruned - o.copied_trials as trials,
+                select case when o.id is not distinct from mine.taken_over then 0
+                        else o.completed + o.pruned - o.copied_trials end as trials,
                     o.state = 'completed' and o.assessed as looked,
                     o.spec ->> 'start_date' as first, o.spec ->> 'end_date' as last,
                     o.spec #>> '{validation,plan,holdout,from}' as held_from,
                     o.spec #>> '{validation,plan,holdout,to}' as held_to
                 from mine join tasks o on o.id < mine.id and o.kind = mine.kind
                     and o.stock_codes && mine.stock_codes
-                    and o.id is distinct from mine.origin_task
                 order by o.id desc limit $2)
              select coalesce(sum(greatest(o.trials, 0)) filter (
                     where o.first <= mine.last and o.last >= mine.first), 0)::int8,

@@ -217,7 +217,7 @@ async fn withdraw(tx: &Transaction<'_>, id: TaskId) -> Result<u32, PgError> {
     Ok(u32::try_from(withdrawn).expect("units of one task are few"))
 }
 
-/// Asks tasks to end whose unpaused seconds are used up.
+/// Asks tasks to end whose time for trials is used up.
 async fn timeouts(client: &mut Object) -> Result<Vec<TaskId>, PgError> {
     let rows = client
         .query(

@@ -209,19 +209,20 @@ pub(super) fn earlier_work(tx: &Tx, id: TaskId) -> Result<EarlierWork, StoreErro
         .connection
         .prepare_cached(
             "with mine as (
-                select id, kind, stock_codes, origin_task, spec ->> '$.start_date' as first,
+                select id, kind, stock_codes, spec ->> '$.start_date' as first,
+                    case when origin_how <> 'clone' then origin_task end as taken_over,
                     spec ->> '$.end_date' as last,
                     spec ->> '$.validation.plan.holdout.from' as held_from,
                     spec ->> '$.validation.plan.holdout.to' as held_to
                 from tasks where id = ?1),
              others as (
-                select o.completed + o.pruned - o.copied_trials as trials,
+                select iif(o.id is mine.taken_over, 0,
+                        o.completed + o.pruned - o.copied_trials) as trials,
                     o.state = 'completed' and o.assessed as looked,
                     o.spec ->> '$.start_date' as first, o.spec ->> '$.end_date' as last,
                     o.spec ->> '$.validation.plan.holdout.from' as held_from,
                     o.spec ->> '$.validation.plan.holdout.to' as held_to
                 from mine join tasks o on o.id < mine.id and o.kind = mine.kind
-                    and o.id is not mine.origin_task
                     and exists (select 1 from json_each(o.stock_codes) a
                         join json_each(mine.stock_codes) b on a.value = b.value)
                 order by o.id desc limit ?2)

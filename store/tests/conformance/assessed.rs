@@ -70,6 +70,24 @@ pub async fn an_assessment_goes_on_where_its_last_holder_left_it(database: Arc<D
     given.verify().await;
 }
 
+pub async fn an_assessment_that_is_done_and_not_closed_keeps_what_it_found(
+    database: Arc<Database>,
+) {
+    let given = Given::new(database).await;
+    let (id, lost) = assessing(&given).await;
+    given
+        .record(steps(&lost, ASSESS_STEPS, UnitEnd::Keep))
+        .await;
+    given.lose(&lost).await;
+    let claim = given.claim(id, 1).await;
+    assert_eq!((claim.recorded, claim.count), (ASSESS_STEPS, 0));
+    given.record(flush(&claim, 0, UnitEnd::Close)).await;
+    assert_eq!(given.task(id).await.ledger.state, TaskState::Completed);
+    let done = given.store.run_result(id).await.unwrap();
+    assert_eq!(done, Some(json!({"done": ASSESS_STEPS})));
+    given.verify().await;
+}
+
 pub async fn an_assessment_is_paused_and_cancelled_like_a_search(database: Arc<Database>) {
     let given = Given::new(database).await;
     let (id, claim) = assessing(&given).await;
@@ -205,12 +223,13 @@ pub async fn earlier_work_on_the_same_symbols_and_days_is_counted(database: Arc<
     assessed(&given, over(&["A"], years, last)).await;
     let found = given.store.earlier_work(mine).await.unwrap();
     assert_eq!((found.trials, found.holdout_looks), (3, 1));
-    let mut retry = over(&["A"], years, Some(["2018-06-01", "2019-01-01"]));
-    retry.origin = Some(Origin {
-        task: origin,
-        how: OriginHow::Clone,
-    });
-    let retry = given.submit(retry).await;
-    let found = given.store.earlier_work(retry).await.unwrap();
-    assert_eq!((found.trials, found.holdout_looks), (3, 1));
+    // A retry has the origin's trials among its own; a clone runs them again, beside those.
+    for (how, trials) in [(OriginHow::Retry, 3), (OriginHow::Clone, 4)] {
+        let mut new = over(&["A"], years, Some(["2018-06-01", "2019-01-01"]));
+        new.origin = Some(Origin { task: origin, how });
+        let id = given.submit(new).await;
+        let found = given.store.earlier_work(id).await.unwrap();
+        // Either way the origin's result on the held-out days was seen.
+        assert_eq!((found.trials, found.holdout_looks), (trials, 2), "{how:?}");
+    }
 }

@@ -141,6 +141,7 @@ conformance! {
         several_that_tidy_at_once_do_no_harm;
     assessed:
         an_assessment_goes_on_where_its_last_holder_left_it,
+        an_assessment_that_is_done_and_not_closed_keeps_what_it_found,
         an_assessment_is_paused_and_cancelled_like_a_search,
         a_queued_assessment_keeps_its_task_from_timing_out,
         windows_are_searched_side_by_side_each_with_its_own_history,

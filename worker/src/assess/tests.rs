@@ -317,9 +317,7 @@ fn a_walk_forward_joins_the_runs_of_its_picks() {
 
 #[test]
 fn what_the_test_windows_hold_changes_no_pick() {
-    let spec = walk_forward(100, "");
     let real = bars(Kind::Trending, 1);
-    let (_, document) = assess(&spec, real.clone(), NO_LUCK, |_| {});
     // The first training window ends before 2016-07; noise from there on.
     let noise = &bars(Kind::RandomWalk, 1)[0];
     let row = real[0]
@@ -340,15 +338,17 @@ fn what_the_test_windows_hold_changes_no_pick() {
     };
     let frequency = real[0].frequency();
     let other = Arc::new(BarSeries::new("SYN00.SZ", frequency, columns).unwrap());
-    let (_, noisy) = assess(&spec, vec![other], NO_LUCK, |_| {});
-    assert_eq!(
-        noisy.windows[0].trial_number,
-        document.windows[0].trial_number
-    );
-    assert_ne!(
-        noisy.windows[0].test_result,
-        document.windows[0].test_result
-    );
+    // What is random looks at no price; TPE follows them.
+    for method in [Method::Random, Method::Tpe] {
+        let mut spec = walk_forward(100, "");
+        spec.method = method;
+        let (_, document) = assess(&spec, real.clone(), NO_LUCK, |_| {});
+        let (_, noisy) = assess(&spec, vec![Arc::clone(&other)], NO_LUCK, |_| {});
+        let (noisy, first) = (&noisy.windows[0], &document.windows[0]);
+        assert_eq!(noisy.trial_number, first.trial_number, "{method:?}");
+        assert_eq!(noisy.params, first.params, "{method:?}");
+        assert_ne!(noisy.test_result, first.test_result, "{method:?}");
+    }
 }
 
 #[test]
@@ -718,6 +718,34 @@ fn orders_are_summed_over_the_runs_that_judge() {
     let told = document.execution.found().unwrap();
     assert_eq!((told.orders, told.filled), (orders, filled));
     assert!(orders > 2, "{orders}");
+}
+
+#[test]
+fn the_defaults_of_a_request_are_the_baseline_where_it_gave_them() {
+    let spec = spec(Method::Random, 20);
+    let series = bars(Kind::Trending, 1);
+    let make = make(&spec);
+    let trials = search_alone(&spec, &series, &make).unwrap();
+    let asked = spec.named(&trials[3].point);
+    let case = Case {
+        spec: &spec,
+        trials: &trials,
+        default_params: Some(asked.clone()),
+        prior_trials: 0,
+        earlier_looks: 0,
+        market: Some(Market {
+            series: series.clone(),
+            backtest: &make,
+        }),
+        bounds: NO_LUCK,
+    };
+    let document = finish(&mut Assessing::new(&case, None));
+    let whole = (spec.start_date, spec.end_date);
+    let wanted = |given| Metric::SharpeRatio.value(&run(&spec, &series, whole, &params(given)));
+    let told = document.baselines.found().unwrap();
+    let told = value_of(&told.default_params.sharpe_ratio).unwrap();
+    near(told, wanted(&asked).unwrap());
+    assert!((told - wanted(&spec.fixed).unwrap()).abs() > 1e-6);
 }
 
 #[test]
