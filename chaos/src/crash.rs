@@ -1,6 +1,7 @@
 //! The crash points: one process dies at one step, is started again as a supervisor would, and
 //! afterwards nothing is lost, doubled or stuck.
 
+use crate::assessed;
 use crate::chance::Chance;
 use crate::client::Client;
 use crate::cluster::Cluster;
@@ -185,18 +186,23 @@ struct Stage {
     cluster: Cluster,
     observer: Observer,
     lease: Duration,
+    /// Tasks whose assessments were looked at.
+    assessed: BTreeSet<String>,
 }
 
 impl Stage {
     async fn open(job: usize, lease_seconds: u32) -> anyhow::Result<Self> {
         let mut cluster = Cluster::with_servers(&format!("crash-{job}")).await?;
         cluster.set("TRIALMILL_LEASE_SECONDS", &lease_seconds.to_string());
+        cluster.set("TRIALMILL_LUCK_SECONDS", assessed::LUCK_SECONDS);
+        assessed::import(&cluster).await?;
         let database = cluster.env("DATABASE_URL").to_owned();
         let management = cluster.env("TRIALMILL_RABBITMQ_MANAGEMENT_URL").to_owned();
         Ok(Self {
             cluster,
             observer: Observer::new(&database, &management)?,
             lease: Duration::from_secs(lease_seconds.into()),
+            assessed: BTreeSet::new(),
         })
     }
 
@@ -271,6 +277,11 @@ impl Stage {
         }
         self.reach(&mut play).await?;
         self.settle(&mut play).await?;
+        let assessed = assessed::check(&self.observer, &mut self.assessed, false, findings).await?;
+        ensure!(
+            assessed >= 2 || point.arrange != Arrange::Assess,
+            "{assessed} assessments were there to be looked at, of two in each round"
+        );
         rest::check(&self.cluster, &self.observer, &BTreeSet::new(), findings).await
     }
 
@@ -423,7 +434,7 @@ struct Play {
 }
 
 impl Play {
-    /// A round: a task of fast trials and one of slow ones.
+    /// A round: a task of fast trials and one of slow ones, or two that are assessed.
     fn submit(&mut self) {
         let (fast, slow) = TRIALS;
         let mut works = vec![
@@ -442,6 +453,12 @@ impl Play {
                 works[0].n_trials = 2_000;
                 works[0].seconds = 0.1;
                 works[0].timeout = Some(1.0);
+            }
+            Arrange::Assess => {
+                works = vec![
+                    Work::assessed(&mut self.chance),
+                    Work::walk_forward(&mut self.chance),
+                ];
             }
             Arrange::AckEarly => {
                 works = works.into_iter().map(Work::in_order).collect();

@@ -214,12 +214,8 @@ impl Customers {
                 wrong(format!("a trial did not complete: {trial}"));
             }
         }
-        let best = listed
-            .iter()
-            .filter(|trial| trial["state"] == "completed")
-            .filter_map(|t| Some((t["values"]["value"].as_f64()?, t["number"].as_u64()?)))
-            .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        if ended.status["best_trial_number"].as_u64() != best.map(|(_, number)| number) {
+        let best = work.best(listed);
+        if ended.status["best_trial_number"].as_u64() != best {
             let told = &ended.status["best_trial_number"];
             wrong(format!(
                 "the best trial is {told}, by the rows it is {best:?}"
@@ -345,20 +341,22 @@ impl Watch<'_> {
                     }
                 }
             }
-            for field in [
-                "progress",
-                "completed_trials",
-                "pruned_trials",
-                "failed_trials",
-            ] {
+            // That of the assessment begins again at 0.
+            let progress = (before["phase"] == now["phase"]).then_some("progress");
+            for field in
+                progress
+                    .into_iter()
+                    .chain(["completed_trials", "pruned_trials", "failed_trials"])
+            {
                 if now[field].as_f64() < before[field].as_f64() {
                     let (old, new) = (&before[field], &now[field]);
                     self.wrong(&format!("{field} fell from {old} to {new}"));
                 }
             }
-            // It minimizes.
             if let Some(old) = before["best_score"].as_f64()
-                && now["best_score"].as_f64().is_none_or(|new| new > old)
+                && now["best_score"]
+                    .as_f64()
+                    .is_none_or(|new| self.work.is_better(old, new))
             {
                 let new = &now["best_score"];
                 self.wrong(&format!("the best value was {old} and is {new} now"));

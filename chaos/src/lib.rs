@@ -6,6 +6,7 @@
 //! random under a stream of tasks. Both judge by [`customer`] (what a client was told), by [`work`]
 //! (what an undisturbed run gives), by `trialmill verify` and by [`rest`] (what must hold at rest).
 
+pub mod assessed;
 pub mod chance;
 pub mod client;
 pub mod cluster;

@@ -7,11 +7,13 @@ mod recovery;
 mod scene;
 mod stream;
 
+use crate::assessed;
 use crate::chance::Chance;
 use crate::findings::{Findings, percentile, say};
 use crate::rest;
 use fault::{Deck, Fault};
 use scene::Scene;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use stream::Stream;
 
@@ -102,6 +104,7 @@ async fn play(plan: &Plan, scene: &mut Scene, findings: &Findings) -> anyhow::Re
         "all tasks have ended after the last fault",
         waiting.elapsed().as_secs_f64(),
     );
+    assessed::check(&scene.observer, &mut BTreeSet::new(), true, findings).await?;
     rest::check(&scene.cluster, &scene.observer, &scene.planted, findings).await?;
     scene.leave_in_order().await;
     Ok(())

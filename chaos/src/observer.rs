@@ -1,6 +1,7 @@
 //! What an operator could see: questions to the database and to the broker's management, past every
 //! process of the product and past every fault between them.
 
+use crate::assessed::Stored;
 use anyhow::{Context, bail, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -165,6 +166,30 @@ impl Observer {
         self.ask(async |client| {
             let rows = client.query(query, &[&most]).await?;
             Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+        })
+        .await
+    }
+
+    /// The completed searches on bars, with their assessments.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn assessments(&self) -> anyhow::Result<Vec<Stored>> {
+        let query = "select t.id::text, t.spec::text, coalesce(r.result::text, 'null')
+            from tasks t left join runs r on r.task_id = t.id
+            where t.state = 'completed' and t.kind = 'hyperparameter_optimization'
+                and cardinality(t.stock_codes) > 0";
+        self.ask(async |client| {
+            let rows = client.query(query, &[]).await?;
+            rows.iter()
+                .map(|row| {
+                    Ok(Stored {
+                        id: row.get(0),
+                        spec: serde_json::from_str(row.get(1))?,
+                        document: serde_json::from_str(row.get(2))?,
+                    })
+                })
+                .collect()
         })
         .await
     }

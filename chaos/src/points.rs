@@ -30,6 +30,8 @@ pub enum Arrange {
     Reap,
     /// Units run longer than the time after which their message is acknowledged.
     AckEarly,
+    /// The results of searches on bars are assessed.
+    Assess,
 }
 
 /// A fail point with its arrangement.
@@ -52,7 +54,7 @@ pub struct Point {
 ///
 /// A new point does not compile before it has its row here.
 fn arranged(point: FailPoint) -> (Arrange, (u64, u64)) {
-    use Arrange::{AckEarly, Cancel, Drain, Pause, Reap, Timeout, Unroutable, Work};
+    use Arrange::{AckEarly, Assess, Cancel, Drain, Pause, Reap, Timeout, Unroutable, Work};
     use FailPoint as P;
     match point {
         P::SubmitChecked | P::SubmitCommitting | P::SubmitCommitted => (Work, (0, 1)),
@@ -76,6 +78,9 @@ fn arranged(point: FailPoint) -> (Arrange, (u64, u64)) {
         | P::SlotAcknowledged => (Work, (0, 5)),
         P::TrialAnnouncing | P::TrialAnnounced => (Work, (0, 1)),
         P::TaskEnding | P::TaskEnded => (Work, (0, 0)),
+        P::AssessRead | P::AssessDone => (Assess, (0, 0)),
+        P::AssessStepped => (Assess, (0, 20)),
+        P::AssessCommitting | P::AssessCommitted => (Assess, (0, 1)),
         P::RenewBegun | P::RenewAnswered => (Work, (0, 2)),
         P::AcknowledgedEarly => (AckEarly, (0, 0)),
         P::DrainBegun | P::HandingBack | P::HandedBack => (Drain, (0, 0)),

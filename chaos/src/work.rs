@@ -1,11 +1,14 @@
-//! The tasks of the clients, and what an undisturbed run of each gives, computed by `search` alone.
+//! The tasks of the clients, and what an undisturbed run of each gives, computed by `search` alone; for
+//! those on bars [`crate::assessed`] knows it.
 
+use crate::assessed;
 use crate::chance::Chance;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use trialmill_search::{Choice, Domain, FinishedTrial, History, Method, Space, Study, TrialEnd};
 
-/// A task on the test function `sleep`, whose value is the sum of the squares of its parameters.
+/// A task: on the test function `sleep`, whose value is the sum of the squares of its parameters, or a
+/// strategy on bars.
 #[derive(Debug, Clone)]
 pub struct Work {
     /// For people: what kind of task it is.
@@ -16,13 +19,27 @@ pub struct Work {
     pub sequential: bool,
     /// Trials.
     pub n_trials: u32,
-    /// How long a trial takes; above 1 s it is announced before it starts.
+    /// How long a trial of the test function takes; above 1 s it is announced before it starts.
     pub seconds: f64,
     /// Seed of the search.
     pub seed: u64,
     /// Unpaused seconds after which the task ends, with the trials it has then.
     pub timeout: Option<f64>,
+    /// Moving averages on bars, whose result is assessed; none for the test function.
+    pub bars: Option<Bars>,
 }
+
+/// The bars of a task, and how it is validated.
+#[derive(Debug, Clone)]
+pub struct Bars {
+    /// Which symbol.
+    pub symbol: String,
+    /// As a walk-forward; else days are only held out.
+    pub walks_forward: bool,
+}
+
+/// Trials of a search on bars: the fewest that a window may have.
+const TRIALS_ON_BARS: u32 = 20;
 
 /// Parameters by name, and the value.
 pub type Expected = (BTreeMap<String, f64>, f64);
@@ -42,7 +59,74 @@ impl Work {
             seconds: 0.02,
             seed,
             timeout: None,
+            bars: None,
         }
+    }
+
+    /// A search on bars, some of which are held out.
+    pub fn assessed(chance: &mut Chance) -> Self {
+        Self {
+            name: "assessed",
+            bars: Some(Bars {
+                symbol: assessed::name(chance.below(assessed::SYMBOLS)),
+                walks_forward: false,
+            }),
+            ..Self::fast(TRIALS_ON_BARS, chance.below(1 << 32))
+        }
+    }
+
+    /// A search in each window of a walk-forward, and a holdout after them.
+    pub fn walk_forward(chance: &mut Chance) -> Self {
+        let mut work = Self {
+            name: "walk-forward",
+            n_trials: 2 * TRIALS_ON_BARS,
+            ..Self::assessed(chance)
+        };
+        if let Some(bars) = &mut work.bars {
+            bars.walks_forward = true;
+        }
+        work
+    }
+
+    /// The metric that it optimizes.
+    #[must_use]
+    pub fn metric(&self) -> &'static str {
+        match self.bars {
+            None => "value",
+            Some(_) => "sharpe_ratio",
+        }
+    }
+
+    /// Whether the first value of its metric is better than the second. The test function is minimized.
+    #[must_use]
+    pub fn is_better(&self, one: f64, other: f64) -> bool {
+        match self.bars {
+            None => one < other,
+            Some(_) => one > other,
+        }
+    }
+
+    /// The number of its best trial among those that are listed: of a walk-forward, of its last window.
+    #[must_use]
+    pub fn best(&self, trials: &[Value]) -> Option<u64> {
+        let last_window = trials
+            .iter()
+            .filter_map(|trial| trial["window"].as_u64())
+            .max();
+        let mut best: Option<(f64, u64)> = None;
+        for trial in trials {
+            let is_candidate = trial["state"] == "completed"
+                && trial["infeasible"].is_null()
+                && trial["window"].as_u64() == last_window;
+            let value = trial["values"][self.metric()].as_f64();
+            if let (true, Some(value), Some(number)) =
+                (is_candidate, value, trial["number"].as_u64())
+                && best.is_none_or(|(least, _)| self.is_better(value, least))
+            {
+                best = Some((value, number));
+            }
+        }
+        best.map(|(_, number)| number)
     }
 
     /// Few trials that are announced before they start.
@@ -78,7 +162,7 @@ impl Work {
             method,
             ..fast.clone()
         };
-        match chance.weighted(&[4, 2, 1, 2, 2, 1, 2]) {
+        match chance.weighted(&[4, 2, 1, 2, 2, 1, 2, 1, 1]) {
             0 => fast,
             1 => method("grid", Method::Grid),
             2 => method("sobol", Method::Sobol),
@@ -88,7 +172,9 @@ impl Work {
                 name: "random in order",
                 ..fast.in_order()
             },
-            _ => Self::slow(u32::try_from(2 + chance.below(6)).unwrap_or(2), seed),
+            6 => Self::slow(u32::try_from(2 + chance.below(6)).unwrap_or(2), seed),
+            7 => Self::assessed(chance),
+            _ => Self::walk_forward(chance),
         }
     }
 
@@ -133,6 +219,9 @@ impl Work {
     /// The body of the request.
     #[must_use]
     pub fn request(&self) -> Value {
+        if let Some(bars) = &self.bars {
+            return self.request_on(bars);
+        }
         let mut space: Map<String, Value> = self
             .domains()
             .into_iter()
@@ -165,13 +254,36 @@ impl Work {
         body
     }
 
-    /// What an undisturbed run gives, trial by trial; nothing where that depends on who is faster.
+    fn request_on(&self, bars: &Bars) -> Value {
+        let [first, last] = assessed::DAYS;
+        // Two windows in the days that there are: one that is tested, and the last.
+        let validation = match bars.walks_forward {
+            true => json!({"method": "walk_forward", "window": "rolling", "train": "12mo",
+                "test": "12mo", "holdout": "6mo"}),
+            false => json!({"method": "holdout", "length": "6mo"}),
+        };
+        json!({
+            "task_name": self.name, "strategy_name": "moving_average",
+            "stock_codes": [bars.symbol], "start_date": first, "end_date": last,
+            "param_space": {
+                "short_window": {"type": "int", "low": 2, "high": 10},
+                "long_window": {"type": "int", "low": 12, "high": 60},
+            },
+            "objective_config": {"objective_metric": self.metric()},
+            "result_constraints": [], "backtest_config": {"market": "plain"},
+            "optimization_method": self.method.name(), "validation": validation,
+            "n_trials": self.n_trials, "seed": self.seed,
+        })
+    }
+
+    /// What an undisturbed run gives, trial by trial; nothing where that depends on who is faster, or on
+    /// bars.
     ///
     /// # Panics
     /// When `search` refuses a space of ours: a fault of this file.
     #[must_use]
     pub fn undisturbed(&self) -> Option<Vec<Expected>> {
-        if self.method == Method::Tpe && !self.sequential {
+        if self.method == Method::Tpe && !self.sequential || self.bars.is_some() {
             return None;
         }
         let space = Space::new(self.domains()).expect("the bounds above are in order");

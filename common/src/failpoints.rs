@@ -79,6 +79,11 @@ points! {
     UnitClosing = "unit.closing", Worker, "the end of a unit is written and not committed";
     UnitSettled = "unit.settled", Worker, "a unit is closed, its message is not acknowledged";
     SlotAcknowledged = "slot.acknowledged", Worker, "the message of a closed unit is acknowledged";
+    AssessRead = "assess.read", Worker, "what is to be assessed is read, no step of it is done";
+    AssessStepped = "assess.stepped", Worker, "a step of an assessment is done, which only this process knows";
+    AssessCommitting = "assess.committing", Worker, "steps of an assessment are written and not committed";
+    AssessCommitted = "assess.committed", Worker, "steps of an assessment are committed, the holder does not know";
+    AssessDone = "assess.done", Worker, "an assessment has its document, which only this process knows";
     TaskEnding = "task.ending", Worker, "the end of a task is written and not committed";
     TaskEnded = "task.ended", Worker, "the end of a task is committed, its last holder does not know";
     RenewBegun = "renew.begun", Worker, "leases are about to be renewed";

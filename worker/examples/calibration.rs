@@ -162,7 +162,7 @@ fn one(arguments: &Arguments, seed: u64) -> Result<Found, Box<dyn Error>> {
     let began = Instant::now();
     let mut assessing = Assessing::new(&case, None);
     let (document, p_value) = loop {
-        if let Some(document) = assessing.step(&|| false)? {
+        if let Some(document) = assessing.step(1, &|| false)? {
             let p_value = document.trust.luck.found().map(|luck| luck.p_value);
             break (document, p_value);
         }

@@ -25,6 +25,8 @@ use luck::{Bounds, Plan as LuckPlan};
 use pick::Picks;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use trialmill_backtest::bars::BarSeries;
 use trialmill_backtest::engine::Backtest;
@@ -43,7 +45,11 @@ pub use luck::{EASY_LUCK_SECONDS, MIN_PERMUTATIONS, MOST_LUCK_SECONDS, MOST_PERM
 /// Makes the backtest of some bars from a first to a last day, both included; earlier rows stay
 /// readable to indicators. Shuffled bars come through it too.
 pub type MakeBacktest<'a> = dyn Fn(&[Arc<BarSeries>], chrono::NaiveDate, chrono::NaiveDate) -> Result<Backtest, String>
+    + Sync
     + 'a;
+
+/// Says whether to stop; asked from every thread that computes.
+pub type StopAsked<'a> = dyn Fn() -> bool + Sync + 'a;
 
 /// The bars of a task and how they are backtested.
 pub struct Market<'a> {
@@ -152,24 +158,42 @@ impl<'a> Assessing<'a> {
         u32::from(self.progress.ground.is_some()) + self.progress.searched
     }
 
-    /// Does the next step; gives the document after the last one.
+    /// Does the next step or, in the luck test, up to `at_once` of them side by side, each beyond the
+    /// first on a thread of its own; gives the document after the last one. The document does not
+    /// depend on `at_once`.
     ///
     /// # Errors
     /// [`Stopped`] after `stop` gave true, which is asked as often as a backtest asks it.
-    pub fn step(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Assessment>, Stopped> {
+    pub fn step(
+        &mut self,
+        at_once: u32,
+        stop: &StopAsked<'_>,
+    ) -> Result<Option<Assessment>, Stopped> {
         if self.progress.ground.is_none() {
             let (ground, luck) = ground(self.case, stop)?;
             self.progress.luck = Some(luck);
             self.progress.ground = Some(Box::new(ground));
-        } else if let Some(Computed::Found(plan)) = &self.progress.luck
-            && !self.is_over(plan)
+        } else if let Some(Computed::Found(plan)) = self.progress.luck.clone()
+            && !self.is_over(&plan)
         {
-            match luck::search_shuffled(self.case, plan, self.progress.searched, stop)? {
-                Ok(as_good) => {
-                    self.progress.searched += 1;
-                    self.progress.as_good += u32::from(as_good);
+            let first = self.progress.searched;
+            let last = plan.permutations.min(first + at_once.max(1));
+            let search = |index| luck::search_shuffled(self.case, &plan, index, stop);
+            let found = side_by_side(first..last, search);
+            for as_good in found.into_iter().collect::<Result<Vec<_>, _>>()? {
+                match as_good {
+                    // One after the other it would have ended here: what was searched beyond is
+                    // not counted.
+                    _ if self.is_over(&plan) => break,
+                    Ok(as_good) => {
+                        self.progress.searched += 1;
+                        self.progress.as_good += u32::from(as_good);
+                    }
+                    Err(reason) => {
+                        self.progress.luck = Some(Computed::missing(reason));
+                        break;
+                    }
                 }
-                Err(reason) => self.progress.luck = Some(Computed::missing(reason)),
             }
         }
         Ok(self.document())
@@ -212,6 +236,23 @@ impl<'a> Assessing<'a> {
         document.verdict = verdict(&evidence(self.case.spec, &document));
         Some(document)
     }
+}
+
+/// Does the work of each index at the same time, the first on this thread; what came of each, in order.
+fn side_by_side<T: Send>(indices: Range<u32>, work: impl Fn(u32) -> T + Sync) -> Vec<T> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let mut indices = indices;
+        let here = indices.next();
+        let others: Vec<_> = indices
+            .map(|index| scope.spawn(move || work(index)))
+            .collect();
+        let mut done: Vec<T> = here.map(work).into_iter().collect();
+        for other in others {
+            done.push(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        done
+    })
 }
 
 /// All but the luck test, and how that is to be done.

@@ -1,5 +1,5 @@
 //! The assess unit: what is needed to say what a search is worth is read, and said step by step on
-//! the thread of the slot.
+//! the thread of the slot. The luck test uses the processors of idle slots as well.
 //!
 //! Its trials have ended and stand. So whatever is wrong here, the task completes: with an assessment,
 //! or with the reason why there is none. The steps that were done are recorded with the lease, and
@@ -23,6 +23,7 @@ use std::time::Duration;
 use trialmill_backtest::bars::BarSeries;
 use trialmill_backtest::engine::Backtest;
 use trialmill_common::draft::DEFAULT_TRIAL;
+use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::ASSESS_STEPS;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::state::TrialEnd;
@@ -154,19 +155,19 @@ fn ended(row: &TrialRow, spec: &TaskSpec, wanted: &[String]) -> Result<EndedTria
     })
 }
 
-/// Does the steps that are left, on the thread of the slot.
+/// Does the steps that are left: on the thread of the slot, and beside it for the slots that are idle.
 pub(crate) fn run(
+    shared: &Shared,
     task: &PreparedTask,
     unit: &HeldUnit,
     recorded: u32,
     found: &Found,
-    luck: Duration,
 ) -> Halt {
     let Job::Search(spec) = &task.job else {
         give_up(unit, "only a search can be assessed");
         return Halt::Done;
     };
-    let steps = || step_by_step(task, spec, unit, recorded, found, luck);
+    let steps = || step_by_step(shared, task, spec, unit, recorded, found);
     match catch_unwind(AssertUnwindSafe(steps)) {
         Ok(halt) => halt,
         Err(payload) => {
@@ -187,13 +188,19 @@ fn bounds(luck: Duration) -> LuckBounds {
     }
 }
 
+/// How many shuffled markets, each a copy of the bars, are held at a time.
+fn most_at_once(cache_bytes: u64, bars: usize) -> u32 {
+    let fit = cache_bytes / u64::try_from(bars.max(1)).unwrap_or(u64::MAX);
+    u32::try_from(fit).unwrap_or(u32::MAX).max(1)
+}
+
 fn step_by_step(
+    shared: &Shared,
     task: &PreparedTask,
     spec: &Arc<TaskSpec>,
     unit: &HeldUnit,
     recorded: u32,
     found: &Found,
-    luck: Duration,
 ) -> Halt {
     if let Some(reason) = task.objective.unusable() {
         give_up(unit, reason);
@@ -228,16 +235,21 @@ fn step_by_step(
             series: task.data.series.clone(),
             backtest: &make,
         }),
-        bounds: bounds(luck),
+        bounds: bounds(shared.options.luck),
     };
     let mut assessing = Assessing::new(&case, found.kept.clone());
     let mut told = recorded;
     let stop = || unit.signal.get() > Signal::Run;
+    let most = most_at_once(shared.options.cache_bytes, task.data.memory_bytes());
     loop {
-        match assessing.step(&stop) {
+        let lent = shared.borrow_idle_slots(most - 1);
+        let stepped = assessing.step(1 + lent.count(), &stop);
+        drop(lent);
+        match stepped {
             Err(_) => return Halt::Signalled,
             Ok(Some(document)) => {
                 unit.assessed_whole(json!({"assessment": document}));
+                reach(FailPoint::AssessDone);
                 return Halt::Done;
             }
             Ok(None) => {
@@ -248,6 +260,7 @@ fn step_by_step(
                 if !unit.assessed(percent - told, progress) {
                     return Halt::Signalled;
                 }
+                reach(FailPoint::AssessStepped);
                 told = percent;
             }
         }

@@ -23,6 +23,7 @@ pub mod config;
 mod cpu;
 mod flush;
 mod history;
+mod idle;
 mod isolate;
 mod job;
 pub mod objective;

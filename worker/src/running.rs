@@ -3,6 +3,7 @@
 use crate::child;
 use crate::flush::{self, FlushNow};
 use crate::history::Histories;
+use crate::idle::{BorrowedSlots, IdleSlots};
 use crate::objective;
 use crate::options::WorkerOptions;
 use crate::quarantine::{self, Health};
@@ -101,9 +102,18 @@ pub(crate) struct Shared {
     pub(crate) beat: watch::Sender<Beat>,
     fault: watch::Sender<Option<WorkerFault>>,
     abandoned: AtomicU32,
+    idle: IdleSlots,
 }
 
 impl Shared {
+    /// At most `most` slots that hold no unit, as far as no other assessment has borrowed them: for one
+    /// step, at the end of which a unit that came to one of them has its processor alone again.
+    pub(crate) fn borrow_idle_slots(&self, most: u32) -> BorrowedSlots<'_> {
+        let held = u32::try_from(self.held.all().len()).unwrap_or(u32::MAX);
+        self.idle
+            .borrow(self.options.slots.saturating_sub(held).min(most))
+    }
+
     /// The first fault stands.
     pub(crate) fn fail(&self, fault: WorkerFault) {
         self.fault.send_if_modified(|now| {
@@ -193,6 +203,7 @@ impl RunningWorker {
             }),
             fault: watch::Sender::new(None),
             abandoned: AtomicU32::new(0),
+            idle: IdleSlots::default(),
         });
         let short = &id.simple().to_string()[..4];
         let mut slots = JoinSet::new();

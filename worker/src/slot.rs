@@ -239,9 +239,11 @@ impl Slot {
         let Some(found) = assessor::read(&self.shared, unit, spec).await else {
             return UnitEnd::HandBack;
         };
+        reach(FailPoint::AssessRead);
+        reach(FailPoint::AssessRead);
         let (on_thread, held, recorded) = (Arc::clone(&task), Arc::clone(unit), claim.recorded);
-        let luck = self.shared.options.luck;
-        let run = move || assessor::run(&on_thread, &held, recorded, &found, luck);
+        let shared = Arc::clone(&self.shared);
+        let run = move || assessor::run(&shared, &on_thread, &held, recorded, &found);
         let mut job = std::pin::pin!(self.lane.run(run));
         let ack_at = unit.claimed_at() + self.shared.options.ack_early;
         let halt = tokio::select! {

@@ -3,6 +3,7 @@
 
 use super::Plan;
 use super::stream::Stream;
+use crate::assessed;
 use crate::chance::Chance;
 use crate::client::{Client, TASKS};
 use crate::cluster::Cluster;
@@ -83,6 +84,8 @@ impl Scene {
         let mut cluster = Cluster::with_servers("mixed").await?;
         cluster.set("TRIALMILL_LEASE_SECONDS", &plan.lease_seconds.to_string());
         cluster.set("TRIALMILL_LOG", &plan.log);
+        cluster.set("TRIALMILL_LUCK_SECONDS", assessed::LUCK_SECONDS);
+        assessed::import(&cluster).await?;
         // A drain is to be seen to end; what runs then is handed back.
         cluster.set("TRIALMILL_DRAIN_SECONDS", "2");
         let database = cluster.env("DATABASE_URL").to_owned();

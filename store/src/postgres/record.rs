@@ -219,7 +219,14 @@ pub(super) async fn record(
     if tallies.is_empty() && closed.is_empty() {
         // Leases were renewed or given back, or an assessment went on: the task's row is as it was.
         insert_result(&tx, task, results.last().copied()).await?;
+        let assesses = !results.is_empty();
+        if assesses {
+            reach(FailPoint::AssessCommitting);
+        }
         tx.commit().await?;
+        if assesses {
+            reach(FailPoint::AssessCommitted);
+        }
         return Ok(Recorded {
             written,
             control: locked.ledger.control(),

@@ -4,7 +4,7 @@ use super::evaluate::Evaluator;
 use super::judged::{Joined, Judgement};
 use super::pick::{Pick, Picks, is_walk_forward, pick, signed};
 use super::search::{search, trials_of, windows};
-use super::{Case, Market, Stopped, method};
+use super::{Case, Market, StopAsked, Stopped, method};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use trialmill_backtest::synthetic::Random;
@@ -178,7 +178,7 @@ pub(super) fn search_shuffled(
     case: &Case<'_>,
     plan: &Plan,
     index: u32,
-    stop: &dyn Fn() -> bool,
+    stop: &StopAsked<'_>,
 ) -> Result<Result<bool, String>, Stopped> {
     let spec = case.spec;
     let prepared = || {

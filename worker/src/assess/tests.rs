@@ -2,7 +2,7 @@
 
 use super::*;
 use chrono::NaiveDate;
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 use trialmill_backtest::engine::{self, Dataset};
 use trialmill_backtest::metrics::{self, Metric};
 use trialmill_backtest::strategy::{self, Params};
@@ -140,7 +140,7 @@ fn assess(
 
 fn finish(assessing: &mut Assessing<'_>) -> Assessment {
     for _ in 0..1_000 {
-        if let Some(document) = assessing.step(&|| false).unwrap() {
+        if let Some(document) = assessing.step(1, &|| false).unwrap() {
             assert_eq!(assessing.steps_done(), assessing.steps_total());
             return document;
         }
@@ -673,15 +673,12 @@ fn what_was_kept_is_gone_on_with_and_the_document_is_the_same() {
         assert_eq!(assessing.steps_done(), steps);
         // Stopped in the middle of a step, which is then done again.
         let before = assessing.progress().clone();
-        let asked = Cell::new(0);
-        let soon = || {
-            asked.set(asked.get() + 1);
-            asked.get() > 20
-        };
-        assert_eq!(assessing.step(&soon), Err(Stopped));
+        let asked = AtomicU32::new(0);
+        let soon = || asked.fetch_add(1, Ordering::Relaxed) >= 20;
+        assert_eq!(assessing.step(1, &soon), Err(Stopped));
         assert_eq!(*assessing.progress(), before);
         steps += 1;
-        if let Some(document) = assessing.step(&|| false).unwrap() {
+        if let Some(document) = assessing.step(1, &|| false).unwrap() {
             break document;
         }
         let text = serde_json::to_string(assessing.progress()).unwrap();
@@ -692,6 +689,52 @@ fn what_was_kept_is_gone_on_with_and_the_document_is_the_same() {
     let mut other = whole.progress().clone();
     other.version = VERSION + 1;
     assert_eq!(Assessing::new(&case, Some(other)).steps_done(), 0);
+}
+
+#[test]
+fn shuffled_markets_searched_side_by_side_give_the_same_document() {
+    let spec = spec(Method::Random, 4);
+    let series = bars(Kind::RandomWalk, 3);
+    let make = make(&spec);
+    let trials = search_alone(&spec, &series, &make).unwrap();
+    let case = Case {
+        spec: &spec,
+        trials: &trials,
+        default_params: None,
+        prior_trials: 0,
+        earlier_looks: 0,
+        market: Some(Market {
+            series,
+            backtest: &make,
+        }),
+        bounds: Bounds {
+            permutations: 60,
+            ..Bounds::default()
+        },
+    };
+    let documents = [1, 7, 64].map(|at_once| {
+        let mut assessing = Assessing::new(&case, None);
+        std::iter::repeat_with(|| assessing.step(at_once, &|| false).unwrap())
+            .take(100)
+            .find_map(|document| document)
+            .expect("it ends")
+    });
+    let luck = documents[0].trust.luck.found().expect("it was made");
+    // It ended early, and within a group of seven.
+    let searched = luck.permutations;
+    assert!(
+        (39..60).contains(&searched) && searched % 7 != 0,
+        "{luck:?}"
+    );
+    assert_eq!(documents[0], documents[1]);
+    assert_eq!(documents[0], documents[2]);
+    // None of a group is kept when it is stopped.
+    let mut assessing = Assessing::new(&case, None);
+    assert_eq!(assessing.step(7, &|| false), Ok(None));
+    let asked = AtomicU32::new(0);
+    let soon = || asked.fetch_add(1, Ordering::Relaxed) >= 100;
+    assert_eq!(assessing.step(7, &soon), Err(Stopped));
+    assert_eq!(assessing.steps_done(), 1);
 }
 
 #[test]

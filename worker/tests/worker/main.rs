@@ -1,5 +1,6 @@
 //! The worker over real stores and queues, in this process and as the binary.
 
+mod assessments;
 mod beside_holding;
 mod binary;
 mod history;
