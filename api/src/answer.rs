@@ -227,11 +227,15 @@ pub struct TaskSummary {
     pub stock_codes: Vec<String>,
     /// State: queued, running, paused, completed, failed or cancelled.
     pub status: String,
+    /// `searching` while trials of a search run, `assessing` while its result is assessed; null when it
+    /// does not run or is no search.
+    pub phase: Option<String>,
     /// Why it ended (completed), or why it was asked to end (before that).
     pub stop_reason: Option<String>,
     /// The task that it was made from by retry, clone or extend; null for any other.
     pub origin: Option<OriginAnswer>,
-    /// Ended trials as a part of the planned ones, 0 to 1.
+    /// Ended trials as a part of the planned ones, 0 to 1; while the result is assessed, how much of the
+    /// assessment is done.
     pub progress: f64,
     /// Trials asked for.
     pub n_trials: u32,

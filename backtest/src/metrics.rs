@@ -449,8 +449,34 @@ pub fn returns(report: &Report) -> Vec<f64> {
     returns_of(&report.equity, report.ruin.is_some())
 }
 
-/// The returns of a curve that is above 0, or, if `lost`, falls to 0 and stays there.
-pub(crate) fn returns_of(equity: &[f64], lost: bool) -> Vec<f64> {
+/// The Sharpe ratio of returns, per row: that of the metric `sharpe_ratio` before it is annualized.
+/// `riskless` is the riskless return of a row.
+///
+/// ```
+/// use trialmill_backtest::metrics::sharpe_per_row;
+///
+/// // Mean 0.01, standard deviation 0.01.
+/// assert_eq!(sharpe_per_row(&[0.0, 0.01, 0.02], 0.0), Ok(1.0));
+/// assert!(sharpe_per_row(&[0.0, 0.0, 0.0], 0.0).is_err());
+/// ```
+///
+/// # Errors
+/// Why it is not defined: fewer than two returns, or returns that differ by rounding at most.
+pub fn sharpe_per_row(returns: &[f64], riskless: f64) -> Result<f64, &'static str> {
+    sharpe(mean(returns) - riskless, standard_deviation(returns))
+}
+
+fn sharpe(excess: f64, deviation: Value) -> Value {
+    match deviation? {
+        0.0 => Err(NO_VARIANCE),
+        deviation => Ok(excess / deviation),
+    }
+}
+
+/// The returns of an equity curve, one fewer than its rows. It is above 0 or, if `lost`, falls to 0 and
+/// stays there: a return of -1, and 0 from then on.
+#[must_use]
+pub fn returns_of(equity: &[f64], lost: bool) -> Vec<f64> {
     let later = equity.get(1..).unwrap_or(&[]);
     let changes = later
         .iter()
@@ -512,10 +538,7 @@ impl<'a> Curve<'a> {
     }
 
     fn sharpe_ratio(&self) -> Value {
-        match self.deviation? {
-            0.0 => Err(NO_VARIANCE),
-            deviation => Ok(self.excess / deviation * self.annual()),
-        }
+        Ok(sharpe(self.excess, self.deviation)? * self.annual())
     }
 
     fn sortino_ratio(&self) -> Value {

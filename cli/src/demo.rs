@@ -95,7 +95,10 @@ async fn play(store: Arc<dyn Store>, plan: &Plan, options: &Demo) -> Result<(), 
         }
         say(report::heading(plan, act))?;
         let found = mill
-            .search(&example::walk_forward_request(plan.search_seed))
+            .search(&example::walk_forward_request(
+                plan.search_seed,
+                act.is_random_walk,
+            ))
             .await?;
         say(report::judged(act, &found))?;
         later.push((act, found));

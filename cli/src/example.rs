@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use serde::Serialize;
 use serde_json::{Value, json};
 use trialmill_backtest::bars::BarSeries;
-use trialmill_backtest::synthetic::{self, GROUP_SYMBOL, GroupKind};
+use trialmill_backtest::synthetic::{self, GROUP_SYMBOL, GroupKind, Kind};
 use trialmill_common::spec;
 
 /// Series invented when nobody says how many.
@@ -78,14 +78,20 @@ pub fn invent_all(seed: u64) -> Result<Vec<BarSeries>, Failure> {
     invent(SERIES, first_day(), last_day(), seed)
 }
 
-/// The symbols of the demo with prices that walk at random: nothing to find.
+/// The first of the series that walk at random, as [`synthetic::symbol`] names them: no symbol of the demo,
+/// so that nothing that was tried on those counts as tried on these.
+const FIRST_WALK: usize = 12;
+
+/// Two series whose prices walk at random: nothing to find.
 ///
 /// # Errors
 /// As [`invent`].
 pub fn invent_walks(seed: u64) -> Result<Vec<BarSeries>, Failure> {
-    let (first, last) = (first_day(), last_day());
-    synthetic::group(GroupKind::RandomWalk, seed, SERIES as usize, first, last)
-        .map_err(|error| Failure::reason(error.to_string()))
+    let walk = |index| {
+        synthetic::series(Kind::RandomWalk, seed, index, first_day(), last_day())
+            .map_err(|error| Failure::reason(error.to_string()))
+    };
+    (FIRST_WALK..FIRST_WALK + 2).map(walk).collect()
 }
 
 /// A request as it is printed: the fields in the order of the contract.
@@ -201,10 +207,15 @@ pub fn demo_request(n_trials: u32, seed: u64) -> Value {
     })
 }
 
-/// The rule of [`demo_request`] over ten years, walk-forward: what later acts of the demo search. The
-/// partner is named, so that it is the same on all prices.
-pub fn walk_forward_request(seed: u64) -> Value {
+/// The rule of [`demo_request`] over ten years, walk-forward: what later acts of the demo search, the third
+/// on the series that walk at random. The partner is named: of those it would be any.
+pub fn walk_forward_request(seed: u64, is_random_walk: bool) -> Value {
     let mut request = demo_request(WALK_TRIALS, seed);
+    let mut partner = synthetic::symbol(1);
+    if is_random_walk {
+        request["stock_codes"] = json!([synthetic::symbol(FIRST_WALK)]);
+        partner = synthetic::symbol(FIRST_WALK + 1);
+    }
     request["task_name"] = "ten years, walk-forward".into();
     request["start_date"] = "2014-01-01".into();
     request["end_date"] = "2023-12-31".into();
@@ -212,7 +223,7 @@ pub fn walk_forward_request(seed: u64) -> Value {
         "method": "walk_forward", "train": "36mo", "test": "12mo", "embargo": "5d",
         "holdout": "12mo",
     });
-    request["backtest_config"] = json!({"partners": [synthetic::symbol(1)], "market": "plain"});
+    request["backtest_config"] = json!({"partners": [partner], "market": "plain"});
     request["optimization_method"] = "tpe".into();
     request
 }

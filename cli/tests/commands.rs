@@ -211,6 +211,189 @@ fn the_demo_says_what_it_is_and_how_far_to_trust_it() {
     );
 }
 
+/// What both walk-forwards of the demo are: seven windows over ten years and a year held out, whose
+/// figures agree with each other.
+fn assert_walk_forward(act: &Value) {
+    assert_eq!(act["status"], "completed", "{act:#}");
+    assert_eq!(act["stop_reason"], "n_trials");
+    for field in ["n_trials", "completed_trials"] {
+        assert_eq!(act[field], 1_800, "{field}");
+    }
+    let ended = number(&act["trials_per_second"]) * number(&act["elapsed_seconds"]);
+    assert!((ended - 1_800.0).abs() < 1e-6, "{ended}");
+
+    let result = &act["result"];
+    let windows = result["windows"].as_array().expect("a list");
+    assert_eq!(windows.len(), 7);
+    for (index, window) in (0_u64..).zip(windows) {
+        let year = 2014 + index;
+        let train = [format!("{year}-01-01"), format!("{}-12-31", year + 2)];
+        let judged = [format!("{}-01-01", year + 3), format!("{}-12-31", year + 3)];
+        // The newest one has no test: the year after it is held out.
+        let test = (index < 6).then_some(judged);
+        assert_eq!(window["index"], index);
+        assert_eq!(window["train"], serde_json::json!(train));
+        assert_eq!(window["test"], serde_json::json!(test));
+        // 1,800 trials are 257 for each, and one more for the first.
+        let share = 257 * index + index.min(1)..257 * (index + 1) + 1;
+        let pick = window["trial_number"].as_u64().expect("a pick");
+        assert!(share.contains(&pick), "{pick} is none of {share:?}");
+    }
+    let (best, newest) = (&result["best"], &windows[6]);
+    for told in [&newest["trial_number"], &act["best_trial_number"]] {
+        assert_eq!(&best["trial_number"], told);
+    }
+    for told in [&newest["params"], &act["best_params"]] {
+        assert_eq!(&best["params"], told);
+    }
+    assert_eq!(best["window"], 6);
+    let in_sample = |of: &Value| number(&of["in_sample"]["sharpe_ratio"]);
+    assert_eq!(in_sample(best), in_sample(newest));
+    assert_eq!(in_sample(best), number(&act["best_score"]));
+
+    let (joined, held) = (&result["out_of_sample"], &result["holdout"]);
+    for (stretch, from, to) in [
+        (joined, "2017-01-01", "2022-12-31"),
+        (held, "2023-01-01", "2023-12-31"),
+    ] {
+        assert_eq!(
+            (&stretch["from"], &stretch["to"]),
+            (&from.into(), &to.into())
+        );
+    }
+    let mean = windows[..6].iter().map(in_sample).sum::<f64>() / 6.0;
+    assert_eq!(number(&joined["in_sample_mean_sharpe"]), mean);
+    let sharpe = number(&joined["sharpe_ratio"]);
+    assert!(sharpe < mean, "{sharpe} is less than what it was chosen by");
+
+    let trust = &result["trust"];
+    assert_eq!(trust["deflated_sharpe"]["n_trials"], 1_800);
+    assert_eq!(trust["pbo"]["caution"], "adaptive_search");
+    // A second is not enough for the luck test, so that the deflated Sharpe ratio stands in.
+    let reason = trust["luck"]["reason"].as_str().expect("a reason");
+    assert!(reason.ends_with("they may take 1 s"), "{reason}");
+    let hold = &result["baselines"]["equal_weight_hold"]["sharpe_ratio"];
+    let excludes_chance = number(&joined["sharpe_ci95"][0]) > 0.0
+        && number(&trust["deflated_sharpe"]["value"]) >= 0.95;
+    let lasts = number(&held["sharpe_ratio"]) > 0.0 && sharpe > number(hold);
+    let is_edge = result["verdict"]["code"] == "edge";
+    assert_eq!(is_edge, excludes_chance && lasts, "{result:#}");
+}
+
+fn number(figure: &Value) -> f64 {
+    let number = figure.as_f64();
+    number.unwrap_or_else(|| panic!("{figure} is no number"))
+}
+
+/// The lines of a walk-forward of the demo, as far as they are the same in every run.
+fn lines_of(act: &Value) -> [String; 6] {
+    let result = &act["result"];
+    let (joined, trust) = (&result["out_of_sample"], &result["trust"]);
+    let [mean, sharpe, low, high, held, deflated, overfit, kept] = [
+        &joined["in_sample_mean_sharpe"],
+        &joined["sharpe_ratio"],
+        &joined["sharpe_ci95"][0],
+        &joined["sharpe_ci95"][1],
+        &result["holdout"]["sharpe_ratio"],
+        &trust["deflated_sharpe"]["value"],
+        &trust["pbo"]["value"],
+        &trust["neighbourhood"]["median_ratio"],
+    ]
+    .map(number);
+    [
+        "1,800/1,800 ".to_owned(),
+        format!("in-sample sharpe {mean:.2}  ->  out of sample {sharpe:.2} [{low:.2}, {high:.2}]"),
+        format!("  ->  held out {held:.2}"),
+        format!("deflated sharpe {deflated:.2}   overfit probability {overfit:.2}   luck p none ("),
+        format!("neighbours keep {:.0} %", 100.0 * kept),
+        format!(
+            "verdict  {} ",
+            result["verdict"]["text"].as_str().expect("a sentence")
+        ),
+    ]
+}
+
+#[test]
+fn the_demo_plays_three_acts_whose_figures_agree_with_each_other_and_with_the_document() {
+    let folder = tempfile::tempdir().unwrap();
+    // Both at once: each takes ten seconds of a debug build.
+    let [document, text] = [vec!["demo", "--json"], vec!["demo"]].map(|arguments| {
+        trialmill(&arguments, folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary was built")
+    });
+    let [document, text] = [document, text].map(|process| {
+        let output = process.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    });
+    let document: Value = serde_json::from_str(&document).expect("one JSON document");
+    assert_eq!(document["status"], "completed");
+    assert_eq!(document["completed_trials"], 10);
+    let best = &document["best_metrics"]["sharpe_ratio"];
+    assert_eq!(best, &document["best_score"]);
+    let checks = &document["checks"];
+    assert_eq!(checks["verify"]["violations"], 0);
+    assert_eq!(checks["verify"]["trials_recorded_once"], 10 + 1_800 + 1_800);
+    assert_eq!(checks["replay"]["identical_bits"], true);
+    assert_eq!(
+        checks["replay"]["trial_number"],
+        document["best_trial_number"]
+    );
+    let (edge, walk) = (&checks["walk_forward"], &checks["random_walk"]);
+    assert_walk_forward(edge);
+    assert_walk_forward(walk);
+    // The first act is all that came before the second.
+    let before = &edge["result"]["trust"]["deflated_sharpe"]["prior_trials"];
+    assert_eq!(before, 10);
+    assert_eq!(edge["result"]["holdout"]["earlier_looks"], 0);
+    // What was built into the prices of one and is not in those of the other shows.
+    for figure in [
+        "/result/out_of_sample/sharpe_ratio",
+        "/result/trust/deflated_sharpe/value",
+    ] {
+        let of = |act: &Value| number(act.pointer(figure).expect("it is there"));
+        assert!(of(edge) > of(walk), "{figure}");
+    }
+    assert_ne!(walk["result"]["verdict"]["code"], "edge");
+
+    let lines = |lines: &[&str]| -> Vec<String> { lines.iter().map(ToString::to_string).collect() };
+    let best = format!("best #{}  ", document["best_trial_number"]);
+    let parts = [
+        lines(&["[1/3] ", "10/10 ", best.as_str()]),
+        lines(&["[2/3] The same rule, ten years, 1,800 trials, walk-forward\n"]),
+        lines_of(edge).to_vec(),
+        lines(&[
+            "(An edge was built into these prices.)\n",
+            "[3/3] The same search on a random walk\n",
+        ]),
+        lines_of(walk).to_vec(),
+        lines(&[
+            "(There is nothing in these prices.)\n",
+            "Checked  3,610 trials recorded once each (verify silent)",
+            "best of [1] run again: identical bits",
+            "Next ",
+            "trialmill submit task.json --watch",
+        ]),
+    ];
+    let mut rest = text.as_str();
+    for part in parts.concat() {
+        let found = rest.split_once(part.as_str());
+        (_, rest) = found.unwrap_or_else(|| panic!("{part:?} is not in its place in\n{text}"));
+    }
+    assert!(
+        !text.contains('█') && !text.contains('\u{1b}'),
+        "no bar, no colour:\n{text}"
+    );
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "it leaves nothing behind"
+    );
+}
+
 #[test]
 fn every_command_that_the_demo_names_exists() {
     let folder = tempfile::tempdir().unwrap();

@@ -265,6 +265,9 @@ pub struct Overfitting {
     pub blocks: u32,
     /// Trials that were ranked.
     pub trials_used: u32,
+    /// `stratified` where those are a sample by rank of more than a thousand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<String>,
     /// `adaptive_search` where the figure is optimistic because the search followed its finds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caution: Option<String>,

@@ -224,6 +224,15 @@ impl TaskSpec {
         }
     }
 
+    /// The numbers of the trials of each of its windows; none for a task that is one search.
+    #[must_use]
+    pub fn window_trials(&self) -> Vec<Range<u32>> {
+        self.windows()
+            .iter()
+            .map(|window| window.trials.clone())
+            .collect()
+    }
+
     /// The window of a trial, of a task that has several.
     #[must_use]
     pub fn window_of(&self, number: u32) -> Option<&Window> {

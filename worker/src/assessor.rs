@@ -115,6 +115,9 @@ async fn read_once(shared: &Shared, unit: &HeldUnit, spec: &TaskSpec) -> Result<
 /// A row as the trial that it was, of its metrics those that are wanted.
 fn ended(row: &TrialRow, spec: &TaskSpec, wanted: &[String]) -> Result<EndedTrial, StoreError> {
     let number = row.number;
+    // What the figures of chance rest on; of the other windows it would only take memory.
+    let deployed = spec.windows().last();
+    let judges_by_returns = deployed.is_none_or(|window| window.trials.contains(&number));
     let point = spec.space.unpack(&row.params);
     let point = point.map_err(|error| StoreError::Unreadable {
         what: format!("trial {number}"),
@@ -133,7 +136,7 @@ fn ended(row: &TrialRow, spec: &TaskSpec, wanted: &[String]) -> Result<EndedTria
         metrics: wanted.iter().filter_map(metric).collect(),
         infeasible: row.infeasible.clone(),
         violation: row.violation,
-        stats: row.stats.clone(),
+        stats: row.stats.clone().filter(|_| judges_by_returns),
     };
     let outcome = match row.end {
         TrialEnd::Completed => Outcome::Completed(evaluation()),

@@ -18,6 +18,7 @@ pub use subject::Subject;
 use crate::bars::PinnedData;
 use crate::stop::StopSource;
 use backtest::{Figures, figures, metric_figures, strategy_params};
+use chrono::NaiveDate;
 use judge::judge;
 use panel::{Panel, Scored};
 use std::collections::BTreeMap;
@@ -310,6 +311,59 @@ pub(crate) fn again(
     let figures = metric_figures(&report);
     let evaluation = judge(&spec.objectives, &spec.result_constraints, figures)?;
     Ok((report, evaluation))
+}
+
+/// What trials of a portfolio are run on: one backtest, or one for each segment of a cross-validation.
+pub(crate) enum Ground {
+    One(Box<Backtest>),
+    Segments(Box<Panel>),
+}
+
+/// A trial that was run again.
+pub(crate) struct Tried {
+    pub(crate) evaluation: Evaluation,
+    pub(crate) stats: Option<TrialStats>,
+    /// Whether it opened a position at all.
+    pub(crate) trades: bool,
+}
+
+impl Ground {
+    /// Of one backtest after the other, each with its first and last day.
+    pub(crate) fn of_segments(
+        strategy: &'static dyn Strategy,
+        segments: Vec<(NaiveDate, NaiveDate, Backtest)>,
+    ) -> Self {
+        Self::Segments(Box::new(Panel::of_segments(strategy, segments)))
+    }
+
+    /// A trial of a task, as its workers run it; see [`again`] for what it leaves out.
+    pub(crate) fn trial(
+        &self,
+        spec: &TaskSpec,
+        strategy: &dyn Strategy,
+        parameters: &BTreeMap<String, Choice>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Tried, Trouble> {
+        match self {
+            Self::One(backtest) => {
+                let (report, evaluation) = again(spec, strategy, backtest, parameters, stop)?;
+                Ok(Tried {
+                    evaluation,
+                    stats: TrialStats::of(&report),
+                    trades: report.entries > 0,
+                })
+            }
+            Self::Segments(panel) => {
+                let scored = panel.trial(&strategy_params(parameters)?, stop)?;
+                let figures = scored.figures;
+                Ok(Tried {
+                    evaluation: judge(&spec.objectives, &spec.result_constraints, figures)?,
+                    stats: scored.stats,
+                    trades: scored.entries > 0,
+                })
+            }
+        }
+    }
 }
 
 /// The evaluation with what is kept of its returns.

@@ -1,6 +1,6 @@
 //! Every figure of an assessment beside one that was computed apart from it: `trust/oracle.py`, in
-//! another language and in other ways, from what the books were worth day by day and the definitions
-//! of docs/trust.md.
+//! another language and in other ways, from what the books were worth day by day and the
+//! definitions of docs/trust.md.
 //!
 //! Wants `python3`, 3.9 or later; where there is none the tests say so and are skipped.
 
@@ -75,7 +75,8 @@ fn ask(question: &Value) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A figure that the oracle tells, null included: a name that it does not know is a fault of the test.
+/// A figure that the oracle tells, null included: a name that it does not know is a fault of the
+/// test.
 #[track_caller]
 fn at<'a>(answer: &'a Value, name: &str) -> &'a Value {
     let told = answer.get(name);
@@ -272,7 +273,7 @@ impl Search {
                 ..LuckBounds::default()
             },
         };
-        let document = Assessing::new(&case, None).step(&|| false).unwrap();
+        let document = Assessing::new(&case, None).step(1, &|| false).unwrap();
         let document = document.expect("without a luck test one step is all");
         Self {
             spec,
@@ -390,8 +391,9 @@ impl Search {
             .collect()
     }
 
-    /// The books of the points that the assessment of an adaptive search draws. Which they are is its
-    /// seed's business and is repeated here; how many, and that none is there twice, is the page's.
+    /// The books of the points that the assessment of an adaptive search draws. Which they are is
+    /// its seed's business and is repeated here; how many, and that none is there twice, is the
+    /// page's.
     fn drawn(&self) -> Vec<Vec<f64>> {
         let space = &self.spec.space;
         let seed = Stream::for_study(self.spec.seed, "assess_spread").next_u64();
@@ -477,7 +479,7 @@ impl Search {
                 let told = number(theirs, name);
                 assert!(
                     (end - told).abs() < chance,
-                    "{name} of {draws} draws: {end}, and {told} by the oracle, at most {chance} apart"
+                    "{name} of {draws} draws: {end}, by the oracle {told}, at most {chance} apart"
                 );
             }
         }
@@ -506,8 +508,8 @@ impl Search {
         let (low, high) = (number(theirs, "low"), number(theirs, "high"));
         let inside = low - NEAR..=high + NEAR;
         assert!(inside.contains(&ours.value), "{}: {inside:?}", ours.value);
-        // Where parameters gave the same deals in a half, rounding says which was the better. Beyond
-        // this much the comparison would say little.
+        // Where parameters gave the same deals in a half, rounding says which was the better.
+        // Beyond this much the comparison would say little.
         assert!(high - low < 0.1, "{inside:?}");
 
         let (ours, theirs) = (trust.neighbourhood.found(), at(oracle, "neighbourhood"));
@@ -525,19 +527,19 @@ impl Search {
 /// How far an end of an interval of `draws` resamples may be from the oracle's by chance.
 ///
 /// The 2.5 % point of `n` draws from a normal law of deviation `d` has the standard error
-/// `sqrt(0.025 * 0.975) / phi(1.96) d / sqrt(n) = 2.672 d / sqrt(n)` (Sharpe ratios of resamples are
-/// normal enough: measured over 80 seeds it is 0.89 to 1.01 of that). Four standard errors of a
-/// difference are passed by chance in one of 16,000; with the oracle's 8,000 resamples they are 0.27
-/// deviations for 2,000 draws and 0.14 for 20,000. An interval of 90 % in place of 95 % would be off
-/// by 0.31, one whose deviation is wrong by a tenth by 0.2.
+/// `sqrt(0.025 * 0.975) / phi(1.96) d / sqrt(n) = 2.672 d / sqrt(n)` (Sharpe ratios of resamples
+/// are normal enough: measured over 80 seeds it is 0.89 to 1.01 of that). Four standard errors of a
+/// difference are passed by chance in one of 16,000; with the oracle's 8,000 resamples they are
+/// 0.27 deviations for 2,000 draws and 0.14 for 20,000. An interval of 90 % in place of 95 % would
+/// be off by 0.31, one whose deviation is wrong by a tenth by 0.2.
 fn apart_by_chance(oracle: &Value, draws: usize) -> f64 {
     let parts = 1.0 / draws as f64 + 1.0 / number(oracle, "resamples");
     4.0 * 2.672 * number(oracle, "deviation") * parts.sqrt()
 }
 
 /// Bailey, Lopez de Prado (2012), section 3.1, and (2014), the example; and four blocks of two rows
-/// worked out by hand where [`overfit`] is tested: of six splits the pick is below the median in one
-/// and at it in another.
+/// worked out by hand where [`overfit`] is tested: of six splits the pick is below the median in
+/// one and at it in another.
 #[test]
 fn the_oracle_gives_what_was_published_and_what_was_worked_out_by_hand() {
     if !has_python() {
@@ -573,11 +575,11 @@ fn the_oracle_gives_what_was_published_and_what_was_worked_out_by_hand() {
 /// No trial makes the deals of another, so that rounding decides nothing and both must be the same.
 #[test]
 fn the_overfitting_of_noise_is_that_of_its_daily_returns() {
+    const ROWS: usize = 777;
+    const RISKLESS: f64 = 0.000_1;
     if !has_python() {
         return;
     }
-    const ROWS: usize = 777;
-    const RISKLESS: f64 = 0.000_1;
     let mut random = synthetic::Random::new(17);
     let mut noise = || -> Vec<f64> { (0..ROWS).map(|_| 0.01 * random.normal()).collect() };
     let mut series: Vec<Vec<f64>> = (0..41).map(|_| noise()).collect();
@@ -694,8 +696,8 @@ fn a_walk_forward_is_worth_what_the_oracle_says() {
     assert!(search.document.holdout.found().is_some());
 }
 
-/// Filled at the close that gave the signal, a book may trade on the first row of a window: what that
-/// costs is the return of this row.
+/// Filled at the close that gave the signal, a book may trade on the first row of a window: what
+/// that costs is the return of this row.
 #[test]
 fn a_walk_forward_with_a_window_in_cash_is_worth_what_the_oracle_says() {
     if !has_python() {

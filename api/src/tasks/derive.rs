@@ -264,8 +264,9 @@ fn new_task(
         resolved["trials_planned"] = planned.into();
     }
     let n_trials = spec.as_search().map_or(1, |search| search.n_trials);
-    let windows = spec.as_search().map_or(&[][..], TaskSpec::windows);
-    let windows = windows.iter().map(|window| window.trials.clone()).collect();
+    let windows = spec
+        .as_search()
+        .map_or_else(Vec::new, TaskSpec::window_trials);
     NewTask {
         id: TaskId(Uuid::now_v7()),
         kind: origin.kind,

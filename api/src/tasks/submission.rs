@@ -318,8 +318,9 @@ fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
     resolved[TARGET] = std::env::consts::ARCH.into();
     let warnings = with_worker_warning(warnings, spec.strategy_name(), workers);
     let rules = spec.as_search().map(|search| search.stop);
-    let windows = spec.as_search().map_or(&[][..], TaskSpec::windows);
-    let windows = windows.iter().map(|window| window.trials.clone()).collect();
+    let windows = spec
+        .as_search()
+        .map_or_else(Vec::new, TaskSpec::window_trials);
     let (seed, n_trials, parallelism, direction, timeout) = match &spec {
         Spec::Search(search) => (
             search.seed,

@@ -90,6 +90,15 @@ fn progress(task: &TaskRow) -> f64 {
     }
 }
 
+/// What a running search does.
+fn phase(task: &TaskRow) -> Option<String> {
+    let searches = task.kind == TaskKind::HyperparameterOptimization;
+    (searches && task.ledger.state == TaskState::Running).then(|| {
+        let assesses = task.ledger.searched.is_some();
+        if assesses { "assessing" } else { "searching" }.to_owned()
+    })
+}
+
 fn stop_reason(task: &TaskRow) -> Option<String> {
     let reason: Option<StopReason> = task.ledger.stop_reason.or(task.ledger.stop_requested);
     reason.map(|reason| reason.name().to_owned())
@@ -144,10 +153,7 @@ pub(super) fn status(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskStat
         task_name: task.name.clone(),
         task_type: task.kind.name().to_owned(),
         status: ledger.state.name().to_owned(),
-        phase: (searches && ledger.state == TaskState::Running).then(|| {
-            let assesses = ledger.searched.is_some();
-            if assesses { "assessing" } else { "searching" }.to_owned()
-        }),
+        phase: phase(task),
         stop_reason: stop_reason(task),
         origin: origin(task),
         progress: progress(task),
@@ -186,6 +192,7 @@ pub(super) fn summary(task: &TaskRow) -> TaskSummary {
         strategy_name: task.strategy.clone(),
         stock_codes: task.stock_codes.clone(),
         status: ledger.state.name().to_owned(),
+        phase: phase(task),
         stop_reason: stop_reason(task),
         origin: origin(task),
         progress: progress(task),

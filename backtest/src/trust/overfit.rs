@@ -22,8 +22,8 @@ pub const MAX_TRIALS: usize = 1_000;
 /// How often the best past was a poor future.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Overfitting {
-    /// The share of the splits in which the best trial of the past is below the median of the
-    /// future; exactly at the median counts half. 0.5 where choosing by the past is no better than
+    /// The share of the splits in which the best trial of the past is below the middle of the future:
+    /// more trials above it than below. As many above as below counts half. 0.5 where choosing by the past is no better than
     /// chance, near 1 where it is worse.
     pub probability: f64,
     /// The share of the splits in which the best trial of the past has a Sharpe ratio below 0 in the
@@ -33,6 +33,8 @@ pub struct Overfitting {
     pub splits: usize,
     /// Trials that were ranked.
     pub trials_used: usize,
+    /// Whether they are a sample of those that moved.
+    pub sampled: bool,
 }
 
 /// The probability of backtest overfitting of trials over the same rows.
@@ -40,7 +42,8 @@ pub struct Overfitting {
 /// Trials whose returns are all equal, such as those that never traded, are left out. Of more than
 /// [`MAX_TRIALS`] a sample is ranked, stratified by Sharpe ratio: in descending order, the best, the
 /// worst and as many evenly spaced between them. Among equals the first of `trials` is the best. A
-/// half in which a trial does not move has the Sharpe ratio 0.
+/// half in which a trial does not move has the Sharpe ratio 0. Ratios that differ by less than 1e-10 are
+/// equal.
 ///
 /// ```
 /// use trialmill_backtest::trust::{TrialStats, overfit::probability};
@@ -75,7 +78,8 @@ pub fn probability(trials: &[TrialStats]) -> Result<Overfitting, NoFigure> {
             moved[0].0.returns, other.returns
         )));
     }
-    if moved.len() > MAX_TRIALS {
+    let sampled = moved.len() > MAX_TRIALS;
+    if sampled {
         moved.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         let last = moved.len() - 1;
         let evenly = (0..MAX_TRIALS).map(|i| moved[i * last / (MAX_TRIALS - 1)]);
@@ -87,11 +91,11 @@ pub fn probability(trials: &[TrialStats]) -> Result<Overfitting, NoFigure> {
             .map(|block| moved.iter().map(|(trial, _)| of(trial)[block]).collect())
             .collect()
     };
-    Ok(cross_validate(
-        &lengths,
-        &column(|t| &t.sums),
-        &column(|t| &t.squares),
-    ))
+    let (sums, squares) = (column(|t| &t.sums), column(|t| &t.squares));
+    Ok(Overfitting {
+        sampled,
+        ..cross_validate(&lengths, &sums, &squares)
+    })
 }
 
 /// The same for any even number of blocks up to 16: `sums[block][trial]`.
@@ -139,6 +143,7 @@ fn cross_validate(lengths: &[usize], sums: &[Vec<f64>], squares: &[Vec<f64>]) ->
         loss_probability: lost as f64 / splits as f64,
         splits,
         trials_used: trials,
+        sampled: false,
     }
 }
 
@@ -153,6 +158,11 @@ fn best(scores: &[f64]) -> usize {
     best
 }
 
+/// Added and taken away again, it rounds a Sharpe ratio to a multiple of 2^-33: trials that did the same in
+/// a half differ by rounding of its sums, and must be equal there. It would be more than a ratio may be
+/// from 1e4 on, which none per row is.
+const GRID: f64 = (3_u64 << 18) as f64;
+
 /// What rounding leaves of the variance of equal returns, relative to their mean square.
 const NO_VARIANCE: f64 = 1e-12;
 
@@ -161,7 +171,7 @@ fn sharpe(sum: f64, square: f64, rows: f64) -> f64 {
     if variance <= NO_VARIANCE * square / rows {
         0.0
     } else {
-        sum / rows / variance.sqrt()
+        (sum / rows / variance.sqrt() + GRID) - GRID
     }
 }
 

@@ -72,9 +72,6 @@ impl TrialStats {
     /// it has no returns after that.
     #[must_use]
     pub fn of(report: &Report) -> Option<Self> {
-        if report.ruin.is_some() {
-            return None;
-        }
         let riskless = report.risk_free_rate / report.periods_per_year;
         Self::of_returns(&returns(report), riskless)
     }

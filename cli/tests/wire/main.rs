@@ -11,6 +11,7 @@ mod hostile;
 mod mission;
 mod panel;
 mod secrets;
+mod windows;
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -79,6 +79,7 @@ fn example() -> Assessment {
                 value: 0.37,
                 blocks: 16,
                 trials_used: 196,
+                sample: None,
                 caution: Some("adaptive_search".to_owned()),
                 says: says_overfit(0.37),
             }),

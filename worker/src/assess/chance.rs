@@ -1,11 +1,11 @@
 //! How far luck explains the best trial: the figures that rest on the search itself.
 
-use super::evaluate::{Evaluator, Ran};
+use super::evaluate::Evaluator;
 use super::pick::{Pick, Picks, signed};
 use super::search::trials_of;
 use super::{Case, Market, Stopped};
+use crate::objective::{Ground, Tried};
 use std::collections::BTreeSet;
-use trialmill_backtest::engine::Backtest;
 use trialmill_backtest::trust::independent::effective_trials;
 use trialmill_backtest::trust::sharpe::{MIN_SPREAD_TRIALS, deflated, luck_variance, spread};
 use trialmill_backtest::trust::{BLOCKS, TrialStats, overfit};
@@ -17,8 +17,8 @@ use trialmill_common::spec::TaskSpec;
 use trialmill_common::trial::{EndedTrial, Outcome};
 use trialmill_search::{History, Random, Sampler, Stream};
 
-/// Fewest rows of a deflated Sharpe ratio: a year of days. Skew and kurtosis of fewer are noise.
-const MIN_ROWS: usize = 252;
+/// Fewest days of a deflated Sharpe ratio: a year of days. Skew and kurtosis of fewer are noise.
+const MIN_DAYS: u32 = 252;
 /// Fewest attempts of one: as for PBO and a window.
 const MIN_TRIALS: u32 = 20;
 /// Most points that are drawn by chance for the variance of the Sharpe ratios: of a hundred, their
@@ -65,26 +65,25 @@ impl Chance {
         let Some(best) = picks.best_pick() else {
             return Ok(missing(NO_PICK));
         };
-        let (first, last) = (window.train.first, window.train.last);
-        let backtest = match (market.backtest)(&market.series, first, last) {
-            Ok(backtest) => backtest,
+        let ground = match evaluator.ground(market.backtest, &market.series, window) {
+            Ok(ground) => ground,
             Err(reason) => return Ok(missing(&reason)),
         };
         let params = case.spec.named(&best.trial.point);
-        let ran = match evaluator.run(&backtest, &params, stop)? {
-            Ok(ran) => ran,
+        let tried = match evaluator.trial(&ground, &params, stop)? {
+            Ok(tried) => tried,
             Err(none) => return Ok(missing(none.reason())),
         };
         let search = Searched {
             spec: case.spec,
             evaluator,
-            backtest: &backtest,
+            ground: &ground,
             stop,
         };
         Ok(Self {
-            deflated: deflate(&search, case, trials, &stats, &ran)?.into(),
+            deflated: deflate(&search, case, trials, &stats, &tried)?.into(),
             overfit,
-            neighbourhood: search.neighbourhood(best, &ran)?.into(),
+            neighbourhood: search.neighbourhood(best, &tried)?.into(),
         })
     }
 }
@@ -106,6 +105,7 @@ fn overfit(spec: &TaskSpec, stats: &[TrialStats]) -> Computed<Overfitting> {
         value: found.probability,
         blocks: u32::try_from(BLOCKS).expect("a small number"),
         trials_used: u32::try_from(found.trials_used).expect("at most a thousand"),
+        sample: found.sampled.then(|| "stratified".to_owned()),
         caution: spec.reads_history().then(|| "adaptive_search".to_owned()),
         says: says_overfit(found.probability),
     });
@@ -116,7 +116,7 @@ fn overfit(spec: &TaskSpec, stats: &[TrialStats]) -> Computed<Overfitting> {
 struct Searched<'a> {
     spec: &'a TaskSpec,
     evaluator: &'a Evaluator<'a>,
-    backtest: &'a Backtest,
+    ground: &'a Ground,
     stop: &'a dyn Fn() -> bool,
 }
 
@@ -125,26 +125,25 @@ fn deflate(
     case: &Case<'_>,
     trials: &[EndedTrial],
     stats: &[TrialStats],
-    best: &Ran,
+    best: &Tried,
 ) -> Result<Result<DeflatedSharpe, String>, Stopped> {
     let counted =
         |trial: &&EndedTrial| matches!(trial.outcome, Outcome::Completed(_) | Outcome::Pruned(_));
     let n_trials = case.trials.iter().filter(counted).count();
     let n_trials = u32::try_from(n_trials).unwrap_or(u32::MAX);
-    let rows = best.report.equity.len();
+    let days = best.stats.as_ref().map_or(0, |stats| stats.returns + 1);
     let mut short = Vec::new();
     if n_trials < MIN_TRIALS {
         short.push(format!("{n_trials} trials; needs {MIN_TRIALS}"));
     }
-    if rows < MIN_ROWS {
-        short.push(format!("{rows} days; needs {MIN_ROWS}"));
+    if days < MIN_DAYS {
+        short.push(format!("{days} days; needs {MIN_DAYS}"));
     }
     if !short.is_empty() {
         return Ok(Err(short.join(", and ")));
     }
-    let of_best = TrialStats::of(&best.report);
-    let Some((of_best, moments)) = of_best.and_then(|stats| Some((stats.clone(), stats.moments?)))
-    else {
+    let of_best = best.stats.as_ref();
+    let Some((of_best, moments)) = of_best.and_then(|stats| Some((stats, stats.moments?))) else {
         return Ok(Err("the returns of the best trial do not vary".to_owned()));
     };
     let by_chance = search.by_chance(trials, n_trials)?;
@@ -193,10 +192,9 @@ impl Searched<'_> {
             if !seen.insert(space.pack(&point)) {
                 continue;
             }
-            let run = self
-                .evaluator
-                .run(self.backtest, &self.spec.named(&point), self.stop)?;
-            let stats = run.ok().and_then(|ran| TrialStats::of(&ran.report));
+            let params = self.spec.named(&point);
+            let tried = self.evaluator.trial(self.ground, &params, self.stop)?;
+            let stats = tried.ok().and_then(|tried| tried.stats);
             ratios.extend(stats.as_ref().and_then(ratio));
         }
         Ok(ratios)
@@ -206,13 +204,13 @@ impl Searched<'_> {
     fn neighbourhood(
         &self,
         best: Pick<'_>,
-        ran: &Ran,
+        tried: &Tried,
     ) -> Result<Result<Neighbourhood, String>, Stopped> {
         let Some((objective, value)) = self
             .spec
             .objectives
             .iter()
-            .zip(&ran.evaluation.values)
+            .zip(&tried.evaluation.values)
             .next()
         else {
             return Ok(Err("the best point has no value".to_owned()));
@@ -232,19 +230,18 @@ impl Searched<'_> {
         }
         let mut ratios = Vec::with_capacity(points.len());
         for point in &points {
-            let Ok(near) = self
-                .evaluator
-                .run(self.backtest, &self.spec.named(point), self.stop)?
-            else {
+            let params = self.spec.named(point);
+            let Ok(near) = self.evaluator.trial(self.ground, &params, self.stop)? else {
                 // The strategy takes no such parameters: as if a constraint had left them out.
                 continue;
             };
             ratios.push(match near.evaluation.values.first() {
+                // Without a trade nothing is left, also where the metric of doing nothing is good.
+                _ if !near.trades => 0.0,
                 Some(near) => {
                     let worse = signed(objective.direction, value - near);
                     1.0 - worse / value
                 }
-                // Without a value, as without a trade, nothing is left.
                 None => 0.0,
             });
         }

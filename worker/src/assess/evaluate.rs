@@ -1,12 +1,15 @@
-//! One backtest of one parameter set, judged as a trial of the task is.
+//! Runs of one parameter set, judged as a trial of the task is.
 
-use super::Stopped;
-use crate::objective::{self, Trouble};
+use super::{MakeBacktest, Stopped};
+use crate::objective::{self, Ground, Tried, Trouble};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use trialmill_backtest::bars::BarSeries;
 use trialmill_backtest::engine::{Backtest, Report};
 use trialmill_backtest::strategy::{self, Strategy};
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::trial::Evaluation;
+use trialmill_common::validation::Window;
 use trialmill_search::Choice;
 
 /// Runs parameters of a task.
@@ -47,6 +50,35 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// What the trials of a window were run on, made of some bars.
+    pub(super) fn ground(
+        &self,
+        make: &MakeBacktest<'_>,
+        series: &[Arc<BarSeries>],
+        window: &Window,
+    ) -> Result<Ground, String> {
+        let segments = self.spec.segments();
+        if segments.is_empty() {
+            let backtest = make(series, window.train.first, window.train.last)?;
+            return Ok(Ground::One(Box::new(backtest)));
+        }
+        let segments: Result<Vec<_>, String> = segments
+            .into_iter()
+            .map(|(first, last)| Ok((first, last, make(series, first, last)?)))
+            .collect();
+        Ok(Ground::of_segments(self.strategy, segments?))
+    }
+
+    /// Runs a trial.
+    pub(super) fn trial(
+        &self,
+        ground: &Ground,
+        parameters: &BTreeMap<String, Choice>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Result<Tried, NoReport>, Stopped> {
+        told(ground.trial(self.spec, self.strategy, parameters, stop))
+    }
+
     /// Runs parameters over the period of a backtest.
     pub(super) fn run(
         &self,
@@ -54,12 +86,17 @@ impl<'a> Evaluator<'a> {
         parameters: &BTreeMap<String, Choice>,
         stop: &dyn Fn() -> bool,
     ) -> Result<Result<Ran, NoReport>, Stopped> {
-        match objective::again(self.spec, self.strategy, backtest, parameters, stop) {
-            Ok((report, evaluation)) => Ok(Ok(Ran { report, evaluation })),
-            Err(Trouble::Stopped) => Err(Stopped),
-            Err(Trouble::Infeasible(reason)) => Ok(Err(NoReport::Unsuitable(reason))),
-            Err(Trouble::Fails(reason)) => Ok(Err(NoReport::Failed(reason.message))),
-        }
+        let ran = objective::again(self.spec, self.strategy, backtest, parameters, stop);
+        told(ran.map(|(report, evaluation)| Ran { report, evaluation }))
+    }
+}
+
+fn told<T>(ran: Result<T, Trouble>) -> Result<Result<T, NoReport>, Stopped> {
+    match ran {
+        Ok(ran) => Ok(Ok(ran)),
+        Err(Trouble::Stopped) => Err(Stopped),
+        Err(Trouble::Infeasible(reason)) => Ok(Err(NoReport::Unsuitable(reason))),
+        Err(Trouble::Fails(reason)) => Ok(Err(NoReport::Failed(reason.message))),
     }
 }
 

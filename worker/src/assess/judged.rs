@@ -6,7 +6,7 @@ use super::{Case, Market, Stopped, method};
 use std::collections::BTreeMap;
 use trialmill_backtest::engine::{Backtest, Report};
 use trialmill_backtest::market::{Blocked, Execution};
-use trialmill_backtest::metrics;
+use trialmill_backtest::metrics::{self, sharpe_per_row};
 use trialmill_backtest::trust::bootstrap::sharpe_interval;
 use trialmill_common::assessment::{
     Baseline, Baselines, Computed, Holdout, OutOfSample, SHARPE, TRADES, TestResult, WindowResult,
@@ -266,7 +266,7 @@ impl Joined {
 
     /// Their Sharpe ratio, per row.
     pub(super) fn sharpe(&self, spec: &TaskSpec) -> Result<f64, String> {
-        sharpe(self.returns()?, riskless(spec))
+        Ok(sharpe_per_row(self.returns()?, riskless(spec))?)
     }
 }
 
@@ -329,7 +329,7 @@ impl Beside {
         }
         let annual = spec.backtest.periods_per_year.sqrt();
         let line = |rows: &[f64]| {
-            let ratio = sharpe(rows.get(1..).unwrap_or(&[]), riskless(spec));
+            let ratio = sharpe_per_row(rows.get(1..).unwrap_or(&[]), riskless(spec));
             figure(ratio.map(|ratio| ratio * annual))
         };
         Ok(Baselines {
@@ -357,25 +357,6 @@ fn daily(report: &Report) -> Vec<f64> {
 
 fn riskless(spec: &TaskSpec) -> f64 {
     spec.backtest.risk_free_rate / spec.backtest.periods_per_year
-}
-
-/// The Sharpe ratio of returns, per row: that of the metric `sharpe_ratio`.
-fn sharpe(returns: &[f64], riskless: f64) -> Result<f64, String> {
-    let count = returns.len() as f64;
-    if returns.len() < 2 {
-        return Err(format!("{count} returns; needs 2"));
-    }
-    if returns.iter().all(|r| *r == returns[0]) {
-        return Err("the returns do not vary (no trades, or a flat book)".to_owned());
-    }
-    let mean = returns.iter().sum::<f64>() / count;
-    let squares: f64 = returns.iter().map(|r| (r - mean) * (r - mean)).sum();
-    let ratio = (mean - riskless) / (squares / (count - 1.0)).sqrt();
-    if ratio.is_finite() {
-        Ok(ratio)
-    } else {
-        Err("the returns hardly vary".to_owned())
-    }
 }
 
 fn add(sum: &mut Execution, more: &Execution) {

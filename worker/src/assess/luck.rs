@@ -4,13 +4,13 @@ use super::evaluate::Evaluator;
 use super::judged::{Joined, Judgement};
 use super::pick::{Pick, Picks, is_walk_forward, pick, signed};
 use super::search::{search, trials_of, windows};
-use super::{Case, Market, StopAsked, Stopped, method};
+use super::{Case, Market, StopAsked, Stopped};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use trialmill_backtest::synthetic::Random;
 use trialmill_backtest::trust::luck::Shuffler;
 use trialmill_common::spec::TaskSpec;
-use trialmill_common::validation::{Validation, Window};
+use trialmill_common::validation::Window;
 
 /// Most shuffled markets: their p is then known to 0.015 at 0.05, and is 0.005 at least.
 pub const MOST_PERMUTATIONS: u32 = 200;
@@ -78,9 +78,6 @@ pub(super) fn plan(
     picks: &Picks<'_>,
     judgement: &Judgement,
 ) -> Result<Plan, String> {
-    if matches!(method(case.spec), Validation::CrossValidation { .. }) {
-        return Err("a cross-validation is not repeated on shuffled markets".to_owned());
-    }
     let permutations = affordable(case)?;
     let joined = judgement.joined.clone();
     let real = how_good(case.spec, picks.best_pick(), joined)?;
@@ -197,8 +194,8 @@ pub(super) fn search_shuffled(
     let mut good = Err("no trial qualified".to_owned());
     for window in &windows {
         let count = u32::try_from(trials_of(case, window).len()).unwrap_or(u32::MAX);
-        let backtest = match (market.backtest)(&series, window.train.first, window.train.last) {
-            Ok(backtest) => backtest,
+        let ground = match evaluator.ground(market.backtest, &series, window) {
+            Ok(ground) => ground,
             Err(reason) => return Ok(Err(reason)),
         };
         let numbers = (window.trials.start, count);
@@ -206,7 +203,7 @@ pub(super) fn search_shuffled(
             Ok(study) => study,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let trials = search(&evaluator, spec, &study, &backtest, None, numbers, stop)?;
+        let trials = search(&evaluator, spec, &study, &ground, None, numbers, stop)?;
         let picked = pick(spec, &trials);
         if let Some(test) = &window.test {
             let run = match picked {

@@ -2,10 +2,9 @@
 
 use super::evaluate::{Evaluator, NoReport};
 use super::{Case, MakeBacktest, Stopped};
+use crate::objective::Ground;
 use std::sync::Arc;
 use trialmill_backtest::bars::BarSeries;
-use trialmill_backtest::engine::Backtest;
-use trialmill_backtest::trust::TrialStats;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::state::Direction;
 use trialmill_common::trial::{EndedTrial, Evaluation, Failure, FailureKind, Outcome};
@@ -41,7 +40,7 @@ pub(super) fn search(
     evaluator: &Evaluator<'_>,
     spec: &TaskSpec,
     study: &Study,
-    backtest: &Backtest,
+    ground: &Ground,
     window: Option<u16>,
     (first, count): (u32, u32),
     stop: &dyn Fn() -> bool,
@@ -61,10 +60,10 @@ pub(super) fn search(
         let Some(point) = study.ask(&history, place) else {
             break;
         };
-        let (outcome, end) = match evaluator.run(backtest, &spec.named(&point), stop)? {
-            Ok(ran) => {
-                let mut evaluation = ran.evaluation;
-                evaluation.stats = TrialStats::of(&ran.report).map(|stats| stats.to_bytes());
+        let (outcome, end) = match evaluator.trial(ground, &spec.named(&point), stop)? {
+            Ok(tried) => {
+                let mut evaluation = tried.evaluation;
+                evaluation.stats = tried.stats.map(|stats| stats.to_bytes());
                 let end = end(&evaluation, direction);
                 (Outcome::Completed(evaluation), end)
             }
@@ -135,12 +134,10 @@ pub fn search_alone(
         let first = window.trials.start;
         let study = spec.study(first).map_err(|error| error.to_string())?;
         let count = (window.trials.end - first).min(spec.n_trials);
-        let backtest = backtest(series, window.train.first, window.train.last)?;
+        let ground = evaluator.ground(backtest, series, &window)?;
         let index = spec.validation.is_some().then_some(window.index);
         let numbers = (first, count);
-        let found = search(&evaluator, spec, &study, &backtest, index, numbers, &|| {
-            false
-        });
+        let found = search(&evaluator, spec, &study, &ground, index, numbers, &|| false);
         trials.extend(found.map_err(|stopped| stopped.to_string())?);
     }
     Ok(trials)

@@ -16,7 +16,7 @@ use trialmill_common::spec::{
 };
 use trialmill_common::state::Direction;
 use trialmill_common::trial::Outcome;
-use trialmill_common::validation::{Period, plan};
+use trialmill_common::validation::{Period, Window, plan};
 use trialmill_search::{Domain, Method, ParamValue, Point, SpaceBuilder};
 
 fn day(text: &str) -> NaiveDate {
@@ -315,40 +315,105 @@ fn a_walk_forward_joins_the_runs_of_its_picks() {
     );
 }
 
-#[test]
-fn what_the_test_windows_hold_changes_no_pick() {
-    let real = bars(Kind::Trending, 1);
-    // The first training window ends before 2016-07; noise from there on.
+/// The same bars, with noise in their place from a day on.
+fn noisy_from(real: &BarSeries, first: NaiveDate) -> Arc<BarSeries> {
     let noise = &bars(Kind::RandomWalk, 1)[0];
-    let row = real[0]
-        .time()
-        .partition_point(|t| *t < trialmill_backtest::bars::midnight(day("2016-07-01")));
-    let scale = real[0].close()[row - 1] / noise.close()[row - 1];
+    let first = trialmill_backtest::bars::midnight(first);
+    let row = real.time().partition_point(|time| *time < first);
+    let scale = real.close()[row - 1] / noise.close()[row - 1];
     let mixed = |of: fn(&BarSeries) -> &[f64]| -> Vec<f64> {
         let later = of(noise)[row..].iter().map(|price| price * scale);
-        of(&real[0])[..row].iter().copied().chain(later).collect()
+        of(real)[..row].iter().copied().chain(later).collect()
     };
     let columns = trialmill_backtest::bars::Columns {
-        time: real[0].time().to_vec(),
+        time: real.time().to_vec(),
         open: mixed(BarSeries::open),
         high: mixed(BarSeries::high),
         low: mixed(BarSeries::low),
         close: mixed(BarSeries::close),
-        volume: real[0].volume().to_vec(),
+        volume: real.volume().to_vec(),
     };
-    let frequency = real[0].frequency();
-    let other = Arc::new(BarSeries::new("SYN00.SZ", frequency, columns).unwrap());
+    Arc::new(BarSeries::new("SYN00.SZ", real.frequency(), columns).unwrap())
+}
+
+#[test]
+fn what_the_test_windows_and_the_held_out_days_hold_changes_no_pick() {
+    let real = bars(Kind::Trending, 1);
     // What is random looks at no price; TPE follows them.
     for method in [Method::Random, Method::Tpe] {
         let mut spec = walk_forward(100, "");
         spec.method = method;
+        let plan = spec.plan().unwrap().clone();
         let (_, document) = assess(&spec, real.clone(), NO_LUCK, |_| {});
-        let (_, noisy) = assess(&spec, vec![Arc::clone(&other)], NO_LUCK, |_| {});
-        let (noisy, first) = (&noisy.windows[0], &document.windows[0]);
-        assert_eq!(noisy.trial_number, first.trial_number, "{method:?}");
-        assert_eq!(noisy.params, first.params, "{method:?}");
-        assert_ne!(noisy.test_result, first.test_result, "{method:?}");
+        let mut differ = 0;
+        let judging = |window: &Window| window.test.as_ref().or(plan.holdout.as_ref()).cloned();
+        for window in &plan.windows {
+            // Noise from the first day on that judges its pick.
+            let from = judging(window).unwrap().first;
+            let noisy = vec![noisy_from(&real[0], from)];
+            let (_, noisy) = assess(&spec, noisy, NO_LUCK, |_| {});
+            let until = usize::from(window.index) + 1;
+            let pairs = noisy.windows.iter().zip(&document.windows);
+            for (noisy, real) in pairs.take(until) {
+                assert_eq!(noisy.trial_number, real.trial_number, "{method:?}");
+                assert_eq!(noisy.params, real.params, "{method:?}");
+            }
+            let place = usize::from(window.index);
+            if window.test.is_some() {
+                let (noisy, real) = (&noisy.windows[place], &document.windows[place]);
+                differ += u32::from(noisy.test_result != real.test_result);
+            } else {
+                assert_eq!(noisy.best, document.best, "{method:?}");
+                assert_eq!(noisy.out_of_sample, document.out_of_sample, "{method:?}");
+                differ += u32::from(noisy.holdout != document.holdout);
+            }
+        }
+        // The noise was seen by what judges. (A pick may not trade at all in a test window.)
+        assert!(differ >= 3, "{method:?}: {differ}");
     }
+}
+
+#[test]
+fn a_search_that_overfits_shows_much_in_sample_and_nothing_out_of_it() {
+    // Where there is nothing to find, many tries find much on the days that they see.
+    let walks = 24;
+    let (mut in_sample, mut out, mut holding) = (Vec::new(), Vec::new(), Vec::new());
+    for seed in 100..100 + walks {
+        let (first, last) = (day("2014-01-01"), day("2018-12-31"));
+        let walk = synthetic::series(Kind::RandomWalk, seed, 0, first, last).unwrap();
+        let spec = walk_forward(200, "");
+        let (_, document) = assess(&spec, vec![Arc::new(walk)], NO_LUCK, |_| {});
+        let joined = document.out_of_sample.found().unwrap();
+        in_sample.push(value_of(&joined.in_sample_mean_sharpe).unwrap());
+        out.push(value_of(&joined.sharpe_ratio).unwrap());
+        let lines = document.baselines.found().unwrap();
+        holding.push(value_of(&lines.equal_weight_hold.sharpe_ratio).unwrap());
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let deviation = |values: &[f64]| {
+        let center = mean(values);
+        let squares: f64 = values.iter().map(|v| (v - center) * (v - center)).sum();
+        (squares / (values.len() - 1) as f64 / values.len() as f64).sqrt()
+    };
+    // A walk without drift gains half its variance a year in the mean of its prices: a Sharpe ratio of
+    // half its volatility, 0.013 * sqrt(252) / 2, to a book that always holds, and less to one that
+    // holds at times.
+    let drift = 0.013 * 252_f64.sqrt() / 2.0;
+    let (found, error) = (mean(&out), deviation(&out));
+    let told = format!(
+        "{} in sample, {found} +- {error} out of it, {} holding",
+        mean(&in_sample),
+        mean(&holding)
+    );
+    assert!(
+        mean(&in_sample) > 0.6 && mean(&in_sample) > found + 4.0 * error,
+        "{told}"
+    );
+    assert!(
+        found > -2.0 * error && found < drift + 2.0 * error,
+        "{told}"
+    );
+    assert!(error < 0.2, "{told}");
 }
 
 #[test]
@@ -426,13 +491,41 @@ fn a_holdout_judges_the_best_trial_and_what_stands_beside_it() {
 }
 
 #[test]
-fn a_cross_validation_has_nothing_out_of_sample_and_no_luck_test() {
+fn a_cross_validation_is_judged_over_its_segments_and_has_nothing_out_of_sample() {
     let segments = r#"{"method": "cross_validation", "segments": 4}"#;
     let spec = validated(spec(Method::Random, 40), segments);
-    let (_, document) = assess(&spec, bars(Kind::RandomWalk, 1), Bounds::default(), |_| {});
+    let series = bars(Kind::RandomWalk, 1);
+    let bounds = Bounds {
+        permutations: 39,
+        ..Bounds::default()
+    };
+    let (trials, document) = assess(&spec, series.clone(), bounds, |_| {});
     assert!(reason(&document.out_of_sample).contains("sees every segment"));
-    assert!(reason(&document.trust.luck).contains("not repeated"));
     assert_eq!(document.verdict.code, VerdictCode::InSampleOnly);
+    // A value is the mean of those of the segments, each from a flat start.
+    let best = document.best.as_ref().unwrap();
+    let number = best.trial_number as usize;
+    let each: Vec<f64> = spec
+        .segments()
+        .into_iter()
+        .map(|days| {
+            let report = run(&spec, &series, days, &params(&best.params));
+            Metric::SharpeRatio.value(&report).unwrap()
+        })
+        .collect();
+    let mean = each.iter().sum::<f64>() / each.len() as f64;
+    let Outcome::Completed(evaluation) = &trials[number].outcome else {
+        panic!("the best trial is completed");
+    };
+    assert_eq!(each.len(), 4);
+    near(evaluation.values[0], mean);
+    let luck = document.trust.luck.found().unwrap();
+    assert_eq!(luck.permutations, 39);
+    assert!(luck.p_value > 0.05, "{luck:?}");
+    // What stands around the best is judged in the same way: no point around it is better.
+    let around = document.trust.neighbourhood.found().unwrap();
+    assert!(around.worst_ratio <= around.median_ratio && around.median_ratio < 1.0);
+    assert!(document.trust.deflated_sharpe.found().is_some());
 }
 
 #[test]

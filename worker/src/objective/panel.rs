@@ -20,7 +20,7 @@ use trialmill_common::spec::{Aggregate, Scope};
 use trialmill_common::validation::MIN_ROWS_ALONE;
 
 /// The backtests of a trial: one for each book and stretch of days.
-pub(super) struct Panel {
+pub(crate) struct Panel {
     strategy: &'static dyn Strategy,
     /// How the books become one; nothing for the one book of a portfolio.
     aggregate: Option<Aggregate>,
@@ -61,6 +61,8 @@ struct Book {
 pub(super) struct Scored {
     pub(super) figures: Figures,
     pub(super) stats: Option<TrialStats>,
+    /// Positions opened, of all of them.
+    pub(super) entries: usize,
     /// By book, for each stretch that it has.
     parts: Vec<Vec<(usize, Figures)>>,
 }
@@ -117,6 +119,34 @@ impl Panel {
             ))),
             (true, None) => Err(Reason::data("there is no symbol".to_owned())),
             (false, _) => Ok(panel),
+        }
+    }
+
+    /// A portfolio over segments whose backtests are made; none is empty.
+    pub(super) fn of_segments(
+        strategy: &'static dyn Strategy,
+        segments: Vec<(NaiveDate, NaiveDate, Backtest)>,
+    ) -> Self {
+        let mut stretches = Vec::with_capacity(segments.len());
+        let mut backtests = Vec::with_capacity(segments.len());
+        for (index, (first, last, backtest)) in segments.into_iter().enumerate() {
+            stretches.push(Stretch {
+                index,
+                first,
+                last,
+                days: days_of([&backtest].into_iter()),
+            });
+            backtests.push(Some(backtest));
+        }
+        Self {
+            strategy,
+            aggregate: None,
+            stretches,
+            books: vec![Book {
+                code: String::new(),
+                backtests,
+            }],
+            left_out: Vec::new(),
         }
     }
 
@@ -189,6 +219,7 @@ impl Panel {
     ) -> Result<Scored, RunError> {
         let mut parts: Vec<Vec<(usize, Figures)>> = vec![Vec::new(); self.books.len()];
         let mut pooled = Pooled::default();
+        let mut entries = 0;
         for stretch in &self.stretches {
             pooled.open(&stretch.days);
             let of_stretch = self
@@ -198,6 +229,7 @@ impl Panel {
                 .filter_map(|(book, part)| Some((book.backtests[stretch.index].as_ref()?, part)));
             for (backtest, part) in of_stretch {
                 let report = backtest.trial(self.strategy, params, stop)?;
+                entries += report.entries;
                 part.push((stretch.index, figures(&report)));
                 pooled.add(&stretch.days, &report);
             }
@@ -206,6 +238,7 @@ impl Panel {
         Ok(Scored {
             figures: self.aggregated(&parts),
             stats: pooled.stats(),
+            entries,
             parts,
         })
     }

@@ -1,6 +1,7 @@
 //! The returns of several backtests as those of one account: what a trial of them keeps.
 
 use trialmill_backtest::engine::{Backtest, Report};
+use trialmill_backtest::metrics::returns_of;
 use trialmill_backtest::trust::TrialStats;
 
 /// Every day of some backtests, ascending.
@@ -22,8 +23,6 @@ pub(super) struct Pooled {
     equity: Vec<f64>,
     returns: Vec<f64>,
     riskless: f64,
-    /// Whether an account was used up: it has no returns after that.
-    lost: bool,
 }
 
 impl Pooled {
@@ -48,17 +47,12 @@ impl Pooled {
 
     /// Ends the stretch.
     pub(super) fn close(&mut self) {
-        self.lost |= self.equity.iter().any(|equity| *equity <= 0.0);
-        let pairs = self.equity.windows(2);
-        self.returns
-            .extend(pairs.map(|pair| pair[1] / pair[0] - 1.0));
+        let lost = self.equity.last().is_some_and(|equity| *equity <= 0.0);
+        self.returns.extend(returns_of(&self.equity, lost));
     }
 
     /// The statistics of all stretches.
     pub(super) fn stats(&self) -> Option<TrialStats> {
-        if self.lost {
-            return None;
-        }
         TrialStats::of_returns(&self.returns, self.riskless)
     }
 }

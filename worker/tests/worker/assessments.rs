@@ -10,9 +10,10 @@ use trialmill_backtest::synthetic::{Kind, series};
 use trialmill_common::assessment::Assessment;
 use trialmill_common::protocol::ASSESS_STEPS;
 use trialmill_common::protocol::board::{UnitEnd, Written};
-use trialmill_common::spec::{Target, TaskSpec};
+use trialmill_common::spec::{Target, TaskSpec, Validated};
 use trialmill_common::state::{Direction, StopReason, TaskId, TaskState, UnitKind, WorkerId};
 use trialmill_common::trial::EndedTrial;
+use trialmill_common::validation::{Period, Validation, plan};
 use trialmill_store::rows::{Claim, NewTask, Submitted, UnitRef};
 use trialmill_store::{Store, UnitFlush};
 use trialmill_worker::assess::{Assessing, Case, LuckBounds, Market, search_alone};
@@ -39,6 +40,17 @@ fn search(n_trials: u32) -> TaskSpec {
     (spec.start_date, spec.end_date) =
         ("2018-01-01".parse().unwrap(), "2021-12-31".parse().unwrap());
     spec
+}
+
+fn cross_validation(spec: &TaskSpec, segments: u8) -> Validated {
+    let method = format!(r#"{{"method": "cross_validation", "segments": {segments}}}"#);
+    let method: Validation = serde_json::from_str(&method).unwrap();
+    let days: Vec<_> = bars()
+        .trading_days(spec.start_date, spec.end_date)
+        .collect();
+    let period = Period::new(spec.start_date, spec.end_date, &days).unwrap();
+    let plan = plan(&method, &period, spec.n_trials, None).unwrap();
+    Validated { method, plan }
 }
 
 async fn submit(mill: &Mill, spec: &TaskSpec) -> TaskId {
@@ -195,9 +207,10 @@ fn flush(claim: &Claim, end: UnitEnd) -> UnitFlush {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_slots_assess_a_search_as_one_thread_alone_does() {
-    for slots in [1, 3] {
+    for (slots, segments) in [(1, None), (3, None), (2, Some(3))] {
         let mill = Mill::relaying();
-        let spec = search(30);
+        let mut spec = search(30);
+        spec.validation = segments.map(|segments| cross_validation(&spec, segments));
         let worker = mill.worker(options(slots)).await;
         let id = submit(&mill, &spec).await;
         let found = assessment(&document(&mill, id).await);

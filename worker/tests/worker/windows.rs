@@ -55,9 +55,8 @@ fn walk_forward(method: Method, n_trials: u32, parallelism: Option<u32>) -> Task
 async fn submit(mill: &Mill, spec: &TaskSpec) -> TaskId {
     let hashes = mill.store.put_series(&[bars()], "test").await.unwrap();
     let snapshot: BTreeMap<_, _> = spec.stock_codes.iter().cloned().zip(hashes).collect();
-    let windows = spec.windows().iter().map(|w| w.trials.clone()).collect();
     let task = NewTask {
-        windows,
+        windows: spec.window_trials(),
         ..new_task(spec, snapshot, "default")
     };
     match mill.store.submit(task, None).await.unwrap() {
