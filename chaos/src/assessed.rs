@@ -8,11 +8,9 @@ use anyhow::{Context, ensure};
 use chrono::{DateTime, NaiveDate};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use trialmill_backtest::bars::BarSeries;
-use trialmill_backtest::engine::Backtest;
 use trialmill_backtest::synthetic::{Kind, series, symbol};
 use trialmill_common::assessment::Assessment;
 use trialmill_common::spec::TaskSpec;
@@ -52,26 +50,41 @@ pub fn name(index: u64) -> String {
     symbol(usize::try_from(index).unwrap_or(0))
 }
 
+/// Bars as a file that `trialmill data import` takes.
+///
+/// # Panics
+/// If a row has no day of the calendar.
+#[must_use]
+pub fn csv(all: &[BarSeries]) -> String {
+    let mut text = "symbol,date,open,high,low,close,volume\n".to_owned();
+    for bars in all {
+        let name = bars.symbol();
+        for row in 0..bars.rows() {
+            let time = DateTime::from_timestamp(bars.time()[row], 0).expect("bars have days");
+            let day = time.date_naive();
+            let columns = [
+                bars.open(),
+                bars.high(),
+                bars.low(),
+                bars.close(),
+                bars.volume(),
+            ];
+            let [open, high, low, close, volume] = columns.map(|column| column[row]);
+            text += &format!("{name},{day},{open},{high},{low},{close},{volume}\n");
+        }
+    }
+    text
+}
+
 /// Imports the bars of all symbols, as an operator does.
 ///
 /// # Errors
 /// When they are refused.
 pub async fn import(cluster: &Cluster) -> anyhow::Result<()> {
-    let mut text = "symbol,date,open,high,low,close,volume\n".to_owned();
-    for index in 0..SYMBOLS {
-        let bars = bars(usize::try_from(index)?)?;
-        for row in 0..bars.rows() {
-            let day = DateTime::from_timestamp(bars.time()[row], 0).context("a day")?;
-            let day = day.date_naive();
-            let [open, high, low] =
-                [bars.open(), bars.high(), bars.low()].map(|column| column[row]);
-            let (close, volume) = (bars.close()[row], bars.volume()[row]);
-            let name = bars.symbol();
-            writeln!(text, "{name},{day},{open},{high},{low},{close},{volume}")?;
-        }
-    }
+    let all = (0..SYMBOLS).map(|index| bars(usize::try_from(index)?));
+    let all: Vec<BarSeries> = all.collect::<anyhow::Result<_>>()?;
     let file = cluster.servers().dir().join("bars.csv");
-    std::fs::write(&file, text)?;
+    std::fs::write(&file, csv(&all))?;
     let output = cluster
         .run_cli(&["data", "import", &file.to_string_lossy()])
         .await?;
@@ -151,8 +164,7 @@ fn undisturbed(spec: &TaskSpec, found: &Assessment) -> anyhow::Result<Assessment
             series: series.to_vec(),
             records: vec![],
         };
-        let data = data.over(None, first, last)?;
-        Backtest::new(data, config.clone()).map_err(|error| error.to_string())
+        data.backtest(None, &config, (first, last))
     };
     let trials = search_alone(spec, &series, &make).map_err(anyhow::Error::msg)?;
     let trust = &found.trust;

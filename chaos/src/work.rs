@@ -106,18 +106,17 @@ impl Work {
         }
     }
 
-    /// The number of its best trial among those that are listed: of a walk-forward, of its last window.
+    /// The number of its best trial among those that are listed: of a walk-forward, of the last of its two
+    /// windows.
     #[must_use]
     pub fn best(&self, trials: &[Value]) -> Option<u64> {
-        let last_window = trials
-            .iter()
-            .filter_map(|trial| trial["window"].as_u64())
-            .max();
+        let walks_forward = self.bars.as_ref().is_some_and(|bars| bars.walks_forward);
+        let first = if walks_forward { self.n_trials / 2 } else { 0 };
         let mut best: Option<(f64, u64)> = None;
         for trial in trials {
             let is_candidate = trial["state"] == "completed"
                 && trial["infeasible"].is_null()
-                && trial["window"].as_u64() == last_window;
+                && trial["number"].as_u64() >= Some(first.into());
             let value = trial["values"][self.metric()].as_f64();
             if let (true, Some(value), Some(number)) =
                 (is_candidate, value, trial["number"].as_u64())

@@ -208,7 +208,7 @@ pub fn demo_request(n_trials: u32, seed: u64) -> Value {
 }
 
 /// The rule of [`demo_request`] over ten years, walk-forward: what later acts of the demo search, the third
-/// on the series that walk at random. The partner is named: of those it would be any.
+/// on the series that walk at random. The partner is named: on those the service could choose any.
 pub fn walk_forward_request(seed: u64, is_random_walk: bool) -> Value {
     let mut request = demo_request(WALK_TRIALS, seed);
     let mut partner = synthetic::symbol(1);

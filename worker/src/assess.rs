@@ -4,7 +4,7 @@
 //! Pure: chance is the seed of the task, time is told by the durations of its trials. Knows no
 //! lease, no store and no message. It is done in steps, so that what was done can be kept between
 //! two of them and survives whoever does it; the first gives every figure but the luck test, each
-//! of the others one shuffled market, the last one the document. docs/trust.md says what each figure
+//! of the others one shuffled market or several, each on a thread of its own, the last one the document. docs/trust.md says what each figure
 //! is.
 
 mod chance;
@@ -238,15 +238,18 @@ impl<'a> Assessing<'a> {
     }
 }
 
-/// Does the work of each index at the same time, the first on this thread; what came of each, in order.
+/// Does the work of each index at the same time, the first on this thread; what came of each, in order. Of
+/// the first ones only, where the system gives no more threads.
 fn side_by_side<T: Send>(indices: Range<u32>, work: impl Fn(u32) -> T + Sync) -> Vec<T> {
     let work = &work;
     std::thread::scope(|scope| {
         let mut indices = indices;
         let here = indices.next();
-        let others: Vec<_> = indices
-            .map(|index| scope.spawn(move || work(index)))
-            .collect();
+        let start = |index| {
+            let thread = std::thread::Builder::new().name(format!("trialmill-luck-{index}"));
+            thread.spawn_scoped(scope, move || work(index)).ok()
+        };
+        let others: Vec<_> = indices.map_while(start).collect();
         let mut done: Vec<T> = here.map(work).into_iter().collect();
         for other in others {
             done.push(other.join().unwrap_or_else(|panic| resume_unwind(panic)));

@@ -21,7 +21,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use trialmill_backtest::bars::BarSeries;
-use trialmill_backtest::engine::Backtest;
 use trialmill_common::draft::DEFAULT_TRIAL;
 use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::ASSESS_STEPS;
@@ -191,9 +190,14 @@ fn bounds(luck: Duration) -> LuckBounds {
     }
 }
 
-/// How many shuffled markets, each a copy of the bars, are held at a time.
+/// A shuffled market is a copy of the bars, the same laid out for a backtest, and sums over windows of it:
+/// about so many times the bars.
+const MARKET_IN_BARS: u64 = 4;
+
+/// How many shuffled markets are held at a time: as many as fit into another cache.
 fn most_at_once(cache_bytes: u64, bars: usize) -> u32 {
-    let fit = cache_bytes / u64::try_from(bars.max(1)).unwrap_or(u64::MAX);
+    let bars = u64::try_from(bars.max(1)).unwrap_or(u64::MAX);
+    let fit = cache_bytes / bars.saturating_mul(MARKET_IN_BARS);
     u32::try_from(fit).unwrap_or(u32::MAX).max(1)
 }
 
@@ -224,9 +228,8 @@ fn step_by_step(
                 Vec::new()
             },
         };
-        let data = data.over(pairs, first, last)?;
         let config = spec.backtest.config().map_err(|error| error.to_string())?;
-        Backtest::new(data, config).map_err(|error| error.to_string())
+        data.backtest(pairs, &config, (first, last))
     };
     let case = Case {
         spec,

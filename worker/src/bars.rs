@@ -4,7 +4,8 @@ use chrono::NaiveDate;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use trialmill_backtest::bars::{BarSeries, Frequency};
-use trialmill_backtest::engine::Dataset;
+use trialmill_backtest::config::BacktestConfig;
+use trialmill_backtest::engine::{Backtest, Dataset};
 use trialmill_backtest::market::Record;
 
 /// The pinned bars, and what was known beside them when the task was accepted.
@@ -23,6 +24,20 @@ impl PinnedData {
         let series: usize = self.series.iter().map(|one| one.memory_bytes()).sum();
         let records: usize = self.records.iter().map(|one| one.memory_bytes()).sum();
         series + records
+    }
+
+    /// The backtest of [`Self::over`].
+    ///
+    /// # Errors
+    /// As [`Self::over`], and what is wrong with the assumptions.
+    pub fn backtest(
+        &self,
+        pairs: Option<&BTreeMap<String, String>>,
+        config: &BacktestConfig,
+        (first, last): (NaiveDate, NaiveDate),
+    ) -> Result<Backtest, String> {
+        let data = self.over(pairs, first, last)?;
+        Backtest::new(data, config.clone()).map_err(|error| error.to_string())
     }
 
     /// The data of a backtest from `first` to `last`, both days included, with the corporate actions

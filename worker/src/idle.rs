@@ -16,16 +16,16 @@ pub(crate) struct BorrowedSlots<'a> {
 }
 
 impl IdleSlots {
-    /// Lends what is left of `idle` slots.
-    pub(crate) fn borrow(&self, idle: u32) -> BorrowedSlots<'_> {
-        let take_all = |lent: u32| Some(lent.max(idle));
+    /// Lends what is left of `idle` slots, at most `most` of them.
+    pub(crate) fn borrow(&self, idle: u32, most: u32) -> BorrowedSlots<'_> {
+        let left = |lent: u32| idle.saturating_sub(lent).min(most);
+        let take = |lent: u32| Some(lent + left(lent));
         let before = self
             .lent
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take_all);
-        let before = before.unwrap_or_else(|lent| lent);
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
         BorrowedSlots {
             from: self,
-            count: idle.saturating_sub(before),
+            count: left(before.unwrap_or_else(|lent| lent)),
         }
     }
 }
@@ -50,16 +50,19 @@ mod tests {
     #[test]
     fn an_idle_slot_is_lent_once_and_comes_back() {
         let slots = IdleSlots::default();
-        let first = slots.borrow(3);
+        let first = slots.borrow(3, 9);
         // One more became idle.
-        let second = slots.borrow(4);
-        let third = slots.borrow(4);
+        let second = slots.borrow(4, 9);
+        let third = slots.borrow(4, 9);
         assert_eq!((first.count(), second.count(), third.count()), (3, 1, 0));
         drop(first);
         // Fewer are idle than are lent.
-        assert_eq!(slots.borrow(1).count(), 0);
-        assert_eq!(slots.borrow(4).count(), 3);
+        assert_eq!(slots.borrow(1, 9).count(), 0);
+        assert_eq!(slots.borrow(4, 9).count(), 3);
         drop((second, third));
-        assert_eq!(slots.borrow(2).count(), 2);
+        // Two who want no more than two each.
+        let (one, other) = (slots.borrow(7, 2), slots.borrow(7, 2));
+        assert_eq!((one.count(), other.count()), (2, 2));
+        assert_eq!(slots.borrow(7, 9).count(), 3);
     }
 }

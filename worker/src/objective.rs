@@ -18,7 +18,6 @@ pub use subject::Subject;
 use crate::bars::PinnedData;
 use crate::stop::StopSource;
 use backtest::{Figures, figures, metric_figures, strategy_params};
-use chrono::NaiveDate;
 use judge::judge;
 use panel::{Panel, Scored};
 use std::collections::BTreeMap;
@@ -315,7 +314,10 @@ pub(crate) fn again(
 
 /// What trials of a portfolio are run on: one backtest, or one for each segment of a cross-validation.
 pub(crate) enum Ground {
-    One(Box<Backtest>),
+    One {
+        strategy: &'static dyn Strategy,
+        backtest: Box<Backtest>,
+    },
     Segments(Box<Panel>),
 }
 
@@ -323,33 +325,47 @@ pub(crate) enum Ground {
 pub(crate) struct Tried {
     pub(crate) evaluation: Evaluation,
     pub(crate) stats: Option<TrialStats>,
+    /// The days of all its backtests.
+    pub(crate) days: usize,
     /// Whether it opened a position at all.
     pub(crate) trades: bool,
 }
 
 impl Ground {
-    /// Of one backtest after the other, each with its first and last day.
-    pub(crate) fn of_segments(
+    /// Of the trials of a task, on the days of a backtest.
+    ///
+    /// # Errors
+    /// What keeps a segment from being backtested, in a sentence.
+    pub(crate) fn new(
+        spec: &TaskSpec,
         strategy: &'static dyn Strategy,
-        segments: Vec<(NaiveDate, NaiveDate, Backtest)>,
-    ) -> Self {
-        Self::Segments(Box::new(Panel::of_segments(strategy, segments)))
+        backtest: Backtest,
+    ) -> Result<Self, String> {
+        let segments = spec.segments();
+        if segments.is_empty() {
+            let backtest = Box::new(backtest);
+            return Ok(Self::One { strategy, backtest });
+        }
+        let panel = Panel::of_segments(strategy, &segments, &backtest);
+        Ok(Self::Segments(Box::new(
+            panel.map_err(|reason| reason.message)?,
+        )))
     }
 
     /// A trial of a task, as its workers run it; see [`again`] for what it leaves out.
     pub(crate) fn trial(
         &self,
         spec: &TaskSpec,
-        strategy: &dyn Strategy,
         parameters: &BTreeMap<String, Choice>,
         stop: &dyn Fn() -> bool,
     ) -> Result<Tried, Trouble> {
         match self {
-            Self::One(backtest) => {
-                let (report, evaluation) = again(spec, strategy, backtest, parameters, stop)?;
+            Self::One { strategy, backtest } => {
+                let (report, evaluation) = again(spec, *strategy, backtest, parameters, stop)?;
                 Ok(Tried {
                     evaluation,
                     stats: TrialStats::of(&report),
+                    days: report.equity.len(),
                     trades: report.entries > 0,
                 })
             }
@@ -359,6 +375,7 @@ impl Ground {
                 Ok(Tried {
                     evaluation: judge(&spec.objectives, &spec.result_constraints, figures)?,
                     stats: scored.stats,
+                    days: panel.days(),
                     trades: scored.entries > 0,
                 })
             }

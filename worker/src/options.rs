@@ -29,7 +29,8 @@ pub struct WorkerOptions {
     /// up, or its process killed. 10 s.
     pub stuck_grace: Duration,
     /// Bound of the cached bars, in bytes: half for the series, half for the prepared tasks.
-    /// What running units use is held beyond it. 256 MiB.
+    /// What running units use is held beyond it, and of each assessment the shuffled markets that are
+    /// searched side by side: as much again, or one of them. 256 MiB.
     pub cache_bytes: u64,
     /// Bound of the recorded trials kept for adaptive samplers, in bytes. What running units use is
     /// held beyond it. 256 MiB.

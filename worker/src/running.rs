@@ -111,7 +111,7 @@ impl Shared {
     pub(crate) fn borrow_idle_slots(&self, most: u32) -> BorrowedSlots<'_> {
         let held = u32::try_from(self.held.all().len()).unwrap_or(u32::MAX);
         self.idle
-            .borrow(self.options.slots.saturating_sub(held).min(most))
+            .borrow(self.options.slots.saturating_sub(held), most)
     }
 
     /// The first fault stands.

@@ -240,7 +240,6 @@ impl Slot {
             return UnitEnd::HandBack;
         };
         reach(FailPoint::AssessRead);
-        reach(FailPoint::AssessRead);
         let (on_thread, held, recorded) = (Arc::clone(&task), Arc::clone(unit), claim.recorded);
         let shared = Arc::clone(&self.shared);
         let run = move || assessor::run(&shared, &on_thread, &held, recorded, &found);

@@ -382,7 +382,55 @@ mod tests {
     use crate::objective::sphere_spec;
     use crate::stop::SignalCell;
     use std::time::Instant;
+    use trialmill_common::state::{TaskKind, UnitKind};
     use trialmill_common::trial::{FailureKind, Outcome};
+    use trialmill_store::Timing;
+    use trialmill_store::rows::{HeldLease, UnitRef};
+    use trialmill_store::sqlite::SqliteStore;
+
+    #[tokio::test]
+    async fn a_task_that_is_kept_is_not_prepared_again_for_the_next_unit_of_its_window() {
+        let store = SqliteStore::open_in_memory(Timing::default()).unwrap();
+        let cache = TaskCache::new(Arc::new(store), 1 << 20);
+        let spec = sphere_spec();
+        let claim = |window| Claim {
+            lease: HeldLease {
+                unit: UnitRef {
+                    task: TaskId(uuid::Uuid::from_u128(1)),
+                    unit: 3,
+                },
+                token: 1,
+            },
+            first: 0,
+            count: 1,
+            recorded: 0,
+            crashes: 0,
+            kind: TaskKind::HyperparameterOptimization,
+            unit_kind: UnitKind::Trials,
+            window,
+            spec: spec.to_json(),
+            snapshot: None,
+            announced: vec![],
+        };
+        let lane = Lane::spawn(0).unwrap();
+        let first = cache.get(&claim(Some(0)), &lane).await.unwrap();
+        cache.tasks.invalidate_all();
+        cache
+            .keep(claim(Some(0)).lease.unit.task, Arc::clone(&first))
+            .await;
+        let again = cache.get(&claim(Some(0)), &lane).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &again), "with the pace of its trials");
+        let other = cache.get(&claim(Some(1)), &lane).await.unwrap();
+        assert!(!Arc::ptr_eq(&first, &other), "another window");
+        // One that was prepared meanwhile stays.
+        cache.tasks.invalidate_all();
+        let other = cache.get(&claim(Some(0)), &lane).await.unwrap();
+        cache
+            .keep(claim(Some(0)).lease.unit.task, Arc::clone(&first))
+            .await;
+        let again = cache.get(&claim(Some(0)), &lane).await.unwrap();
+        assert!(Arc::ptr_eq(&other, &again) && !Arc::ptr_eq(&first, &again));
+    }
 
     #[test]
     fn a_preparation_that_panics_fails_each_trial_with_its_text() {

@@ -42,8 +42,8 @@ pub struct Overfitting {
 /// Trials whose returns are all equal, such as those that never traded, are left out. Of more than
 /// [`MAX_TRIALS`] a sample is ranked, stratified by Sharpe ratio: in descending order, the best, the
 /// worst and as many evenly spaced between them. Among equals the first of `trials` is the best. A
-/// half in which a trial does not move has the Sharpe ratio 0. Ratios that differ by less than 1e-10 are
-/// equal.
+/// half in which a trial does not move has the Sharpe ratio 0. Ratios are
+/// rounded to a multiple of 2^-33 (1.2e-10), so that nearly all that differ by rounding are equal.
 ///
 /// ```
 /// use trialmill_backtest::trust::{TrialStats, overfit::probability};
@@ -158,9 +158,8 @@ fn best(scores: &[f64]) -> usize {
     best
 }
 
-/// Added and taken away again, it rounds a Sharpe ratio to a multiple of 2^-33: trials that did the same in
-/// a half differ by rounding of its sums, and must be equal there. It would be more than a ratio may be
-/// from 1e4 on, which none per row is.
+/// Added and taken away again, it rounds a Sharpe ratio (below 2^18) to a multiple of 2^-33: trials that did
+/// the same in a half differ there by the rounding of its sums, and are to be equal.
 const GRID: f64 = (3_u64 << 18) as f64;
 
 /// What rounding leaves of the variance of equal returns, relative to their mean square.

@@ -68,8 +68,8 @@ pub enum StatsError {
 }
 
 impl TrialStats {
-    /// Of a report. Nothing for fewer than [`MIN_RETURNS`] returns, and for a book that was lost:
-    /// it has no returns after that.
+    /// Of a report. Nothing for fewer than [`MIN_RETURNS`] returns. A book that was lost has a return of -1,
+    /// and 0 from then on.
     #[must_use]
     pub fn of(report: &Report) -> Option<Self> {
         let riskless = report.risk_free_rate / report.periods_per_year;

@@ -18,7 +18,7 @@ use trialmill_common::trial::{EndedTrial, Outcome};
 use trialmill_search::{History, Random, Sampler, Stream};
 
 /// Fewest days of a deflated Sharpe ratio: a year of days. Skew and kurtosis of fewer are noise.
-const MIN_DAYS: u32 = 252;
+const MIN_DAYS: usize = 252;
 /// Fewest attempts of one: as for PBO and a window.
 const MIN_TRIALS: u32 = 20;
 /// Most points that are drawn by chance for the variance of the Sharpe ratios: of a hundred, their
@@ -131,7 +131,7 @@ fn deflate(
         |trial: &&EndedTrial| matches!(trial.outcome, Outcome::Completed(_) | Outcome::Pruned(_));
     let n_trials = case.trials.iter().filter(counted).count();
     let n_trials = u32::try_from(n_trials).unwrap_or(u32::MAX);
-    let days = best.stats.as_ref().map_or(0, |stats| stats.returns + 1);
+    let days = best.days;
     let mut short = Vec::new();
     if n_trials < MIN_TRIALS {
         short.push(format!("{n_trials} trials; needs {MIN_TRIALS}"));

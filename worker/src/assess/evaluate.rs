@@ -57,16 +57,8 @@ impl<'a> Evaluator<'a> {
         series: &[Arc<BarSeries>],
         window: &Window,
     ) -> Result<Ground, String> {
-        let segments = self.spec.segments();
-        if segments.is_empty() {
-            let backtest = make(series, window.train.first, window.train.last)?;
-            return Ok(Ground::One(Box::new(backtest)));
-        }
-        let segments: Result<Vec<_>, String> = segments
-            .into_iter()
-            .map(|(first, last)| Ok((first, last, make(series, first, last)?)))
-            .collect();
-        Ok(Ground::of_segments(self.strategy, segments?))
+        let backtest = make(series, window.train.first, window.train.last)?;
+        Ground::new(self.spec, self.strategy, backtest)
     }
 
     /// Runs a trial.
@@ -76,7 +68,7 @@ impl<'a> Evaluator<'a> {
         parameters: &BTreeMap<String, Choice>,
         stop: &dyn Fn() -> bool,
     ) -> Result<Result<Tried, NoReport>, Stopped> {
-        told(ground.trial(self.spec, self.strategy, parameters, stop))
+        as_run(ground.trial(self.spec, parameters, stop))
     }
 
     /// Runs parameters over the period of a backtest.
@@ -87,11 +79,12 @@ impl<'a> Evaluator<'a> {
         stop: &dyn Fn() -> bool,
     ) -> Result<Result<Ran, NoReport>, Stopped> {
         let ran = objective::again(self.spec, self.strategy, backtest, parameters, stop);
-        told(ran.map(|(report, evaluation)| Ran { report, evaluation }))
+        as_run(ran.map(|(report, evaluation)| Ran { report, evaluation }))
     }
 }
 
-fn told<T>(ran: Result<T, Trouble>) -> Result<Result<T, NoReport>, Stopped> {
+/// What came of a run: stopped, without a report, or with one.
+fn as_run<T>(ran: Result<T, Trouble>) -> Result<Result<T, NoReport>, Stopped> {
     match ran {
         Ok(ran) => Ok(Ok(ran)),
         Err(Trouble::Stopped) => Err(Stopped),

@@ -67,6 +67,16 @@ pub(super) struct Scored {
     parts: Vec<Vec<(usize, Figures)>>,
 }
 
+fn stretches(days: &[(NaiveDate, NaiveDate)]) -> Vec<Stretch> {
+    let stretch = |(index, &(first, last))| Stretch {
+        index,
+        first,
+        last,
+        days: Vec::new(),
+    };
+    days.iter().enumerate().map(stretch).collect()
+}
+
 impl Panel {
     /// Makes every backtest ready.
     ///
@@ -81,20 +91,14 @@ impl Panel {
         data: &PinnedData,
         config: &BacktestConfig,
     ) -> Result<Self, Reason> {
-        let days = match subject.segments.as_slice() {
-            [] => vec![(subject.first, subject.last)],
-            segments => segments.to_vec(),
+        let stretches = match subject.segments.as_slice() {
+            [] => stretches(&[(subject.first, subject.last)]),
+            segments => stretches(segments),
         };
-        let stretches = (0..).zip(days).map(|(index, (first, last))| Stretch {
-            index,
-            first,
-            last,
-            days: Vec::new(),
-        });
         let mut panel = Self {
             strategy,
             aggregate: subject.scope.aggregate(),
-            stretches: stretches.collect(),
+            stretches,
             books: Vec::new(),
             left_out: Vec::new(),
         };
@@ -106,13 +110,7 @@ impl Panel {
                 }
             }
         }
-        for stretch in &mut panel.stretches {
-            let of_stretch = panel
-                .books
-                .iter()
-                .map(|book| &book.backtests[stretch.index]);
-            stretch.days = days_of(of_stretch.flatten());
-        }
+        panel.count_days();
         match (panel.books.is_empty(), panel.left_out.first()) {
             (true, Some((code, reason))) => Err(Reason::data(format!(
                 "no symbol has enough bars; {code}: {reason}"
@@ -122,31 +120,39 @@ impl Panel {
         }
     }
 
-    /// A portfolio over segments whose backtests are made; none is empty.
+    /// A portfolio over segments of the days of a backtest.
+    ///
+    /// # Errors
+    /// What keeps a segment from being backtested.
     pub(super) fn of_segments(
         strategy: &'static dyn Strategy,
-        segments: Vec<(NaiveDate, NaiveDate, Backtest)>,
-    ) -> Self {
-        let mut stretches = Vec::with_capacity(segments.len());
-        let mut backtests = Vec::with_capacity(segments.len());
-        for (index, (first, last, backtest)) in segments.into_iter().enumerate() {
-            stretches.push(Stretch {
-                index,
-                first,
-                last,
-                days: days_of([&backtest].into_iter()),
-            });
-            backtests.push(Some(backtest));
-        }
-        Self {
+        segments: &[(NaiveDate, NaiveDate)],
+        whole: &Backtest,
+    ) -> Result<Self, Reason> {
+        let mut panel = Self {
             strategy,
             aggregate: None,
-            stretches,
-            books: vec![Book {
-                code: String::new(),
-                backtests,
-            }],
+            stretches: stretches(segments),
+            books: Vec::new(),
             left_out: Vec::new(),
+        };
+        panel.lay_portfolio(whole.data(), whole.config())?;
+        panel.count_days();
+        Ok(panel)
+    }
+
+    /// The days of all stretches.
+    pub(super) fn days(&self) -> usize {
+        self.stretches
+            .iter()
+            .map(|stretch| stretch.days.len())
+            .sum()
+    }
+
+    fn count_days(&mut self) {
+        for stretch in &mut self.stretches {
+            let of_stretch = self.books.iter().map(|book| &book.backtests[stretch.index]);
+            stretch.days = days_of(of_stretch.flatten());
         }
     }
 
@@ -157,6 +163,11 @@ impl Panel {
         config: &BacktestConfig,
     ) -> Result<(), Reason> {
         let whole = dataset(subject, data, subject.first, subject.last).map_err(Reason::data)?;
+        self.lay_portfolio(&whole, config)
+    }
+
+    /// One book, a backtest for each stretch of the days.
+    fn lay_portfolio(&mut self, whole: &Dataset, config: &BacktestConfig) -> Result<(), Reason> {
         let mut backtests = Vec::with_capacity(self.stretches.len());
         for stretch in &self.stretches {
             let data = whole.over(stretch.first, stretch.last);

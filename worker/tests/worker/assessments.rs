@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use trialmill_backtest::bars::BarSeries;
-use trialmill_backtest::engine::Backtest;
 use trialmill_backtest::synthetic::{Kind, series};
 use trialmill_common::assessment::Assessment;
 use trialmill_common::protocol::ASSESS_STEPS;
@@ -78,7 +77,7 @@ fn alone<T>(
             series: series.to_vec(),
             records: vec![],
         };
-        Backtest::new(data.over(None, first, last)?, config.clone()).map_err(|e| e.to_string())
+        data.backtest(None, &config, (first, last))
     };
     let series = vec![Arc::new(bars())];
     let trials = search_alone(spec, &series, &make).unwrap();
@@ -287,7 +286,7 @@ async fn a_task_is_cancelled_in_the_middle_of_its_assessment() {
     let mill = Mill::relaying();
     let worker = mill.worker(options(2)).await;
     // Its luck test has seconds to go when the first step is told of.
-    let id = submit(&mill, &search(400)).await;
+    let id = submit(&mill, &search(3_000)).await;
     mill.until(id, |row| {
         row.assessed_percent.is_some_and(|percent| percent > 0)
     })
@@ -295,7 +294,7 @@ async fn a_task_is_cancelled_in_the_middle_of_its_assessment() {
     mill.store.stop(id, StopReason::Cancelled).await.unwrap();
     let row = mill.until_ended(id).await;
     assert_eq!(row.ledger.state, TaskState::Cancelled);
-    assert_eq!(row.ledger.completed, 400);
+    assert_eq!(row.ledger.completed, 3_000);
     let left = mill
         .store
         .run_result(id)
