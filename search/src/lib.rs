@@ -54,6 +54,7 @@ mod grid;
 mod history;
 mod lattice;
 mod neighbours;
+pub mod pareto;
 mod point;
 mod quantile;
 mod random;

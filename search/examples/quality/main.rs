@@ -1,13 +1,13 @@
 //! How good a sampler is, and what a suggestion costs.
 //!
 //! ```text
-//! quality --sampler tpe|random|sobol --mode seq|par8 --seeds 0..20 [--golden G] [--problems a,b] [--trials 100]
+//! quality --sampler tpe|nsga2|random|sobol --mode seq|par8 --seeds 0..20 [--golden G] [--problems a,b] [--trials 100]
 //! quality --sampler tpe --cost
 //! ```
 //!
 //! The first form prints one line of JSON per run,
 //! `{"impl", "mode", "sampler", "problem", "seed", "trials": [[reported, true], ...]}`, trials in the
-//! order told. `seq` asks, evaluates, tells; `par8` keeps eight trials in flight, first in, first out.
+//! order told; of a problem with several objectives (`--problems zdt1,dtlz2`) a trial is its costs. `seq` asks, evaluates, tells; `par8` keeps eight trials in flight, first in, first out.
 //! `--golden` moves the optima.
 //!
 //! The second prints the time of one suggestion in milliseconds (shortest of many) after 100,
@@ -22,7 +22,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
-use problems::{GOLDEN, NAMES, Outcome, Problem};
+use problems::{GOLDEN, NAMES, Outcome, Problem, SEVERAL};
 use trialmill_search::{
     Choice, Domain, FinishedTrial, History, Method, RunningTrial, Space, Study, TrialEnd,
 };
@@ -89,12 +89,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let width = arguments.in_flight()?;
     for seed in arguments.seeds.clone() {
         for name in &arguments.problems {
-            let problem = Problem::named(name, arguments.golden)
-                .ok_or_else(|| format!("unknown problem {name}; use {}", NAMES.join(",")))?;
+            let problem = Problem::named(name, arguments.golden).ok_or_else(|| {
+                let known = [&NAMES[..], &SEVERAL[..]].concat().join(",");
+                format!("unknown problem {name}; use {known}")
+            })?;
             let study = Study::new(problem.space.clone(), arguments.method, seed)
                 .map_err(|faults| format!("{name}: {}", faults[0]))?;
             let told = run(&problem, &study, width, arguments.trials);
-            let trials: Vec<[f64; 2]> = told.iter().map(|of| [of.reported, of.truth]).collect();
+            let trials: Vec<Vec<f64>> = told.iter().map(Outcome::recorded).collect();
             let line = serde_json::json!({
                 "impl": "trialmill",
                 "mode": arguments.mode,
@@ -119,12 +121,12 @@ fn run(problem: &Problem, study: &Study, width: usize, trials: u32) -> Vec<Outco
             return false;
         };
         let outcome = problem.evaluate(&point);
-        told.push(outcome);
         finished.push(FinishedTrial {
             number,
             point,
-            end: TrialEnd::Completed(vec![outcome.reported]),
+            end: TrialEnd::Completed(outcome.reported.clone()),
         });
+        told.push(outcome);
         true
     };
     for number in 0..trials {
