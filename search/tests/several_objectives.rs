@@ -221,7 +221,7 @@ fn both_miss_less_of_the_hypervolume_than_random_search() {
 fn the_first_generation_is_drawn_at_random_and_failed_pruned_and_running_trials_are_in_none() {
     let space = Space::new([("x".to_owned(), float(0.0, 1.0))]).unwrap();
     let random = Study::new(space.clone(), Method::Random, 9).unwrap();
-    let study = Study::new(space.clone(), Method::Nsga2, 9).unwrap();
+    let study = Study::new(space, Method::Nsga2, 9).unwrap();
     let drawn = random.ask(&History::EMPTY, 900);
     let asked = |ends: &[TrialEnd], running: u32| {
         let point = |number| random.ask(&History::EMPTY, number).unwrap();
@@ -292,9 +292,10 @@ fn infeasible_regions_are_left_and_constraints_on_parameters_are_kept() {
             _ => 0.0,
         }
     };
-    for method in LEARNERS {
+    // What part of the last trials is feasible: random search, then the learners.
+    let late = |method| {
         let study = Study::new(space.clone(), method, 12).unwrap();
-        let searched = Searched::by(&study, 160, 8, |_, point| {
+        let searched = Searched::by(&study, 200, 8, |_, point| {
             let (x, y) = (number(point, "x"), number(point, "y"));
             if x < 0.7 {
                 TrialEnd::Infeasible { violation: 0.7 - x }
@@ -302,19 +303,18 @@ fn infeasible_regions_are_left_and_constraints_on_parameters_are_kept() {
                 TrialEnd::Completed(vec![x + y, x - y])
             }
         });
-        searched.assert_sound(&space);
-        let feasible = |trials: &[FinishedTrial]| {
-            let completed = |trial: &&FinishedTrial| matches!(trial.end, TrialEnd::Completed(_));
-            trials.iter().filter(completed).count() as f64 / trials.len() as f64
-        };
-        let (early, late) = (
-            feasible(&searched.finished[..20]),
-            feasible(&searched.finished[100..]),
-        );
-        assert!(
-            late > 0.75 && late > early,
-            "{method}: {early} at first, {late} at last"
-        );
+        if method != Method::Random {
+            searched.assert_sound(&space);
+        }
+        let late = &searched.finished[80..];
+        let completed = |trial: &&FinishedTrial| matches!(trial.end, TrialEnd::Completed(_));
+        late.iter().filter(completed).count() as f64 / late.len() as f64
+    };
+    let random = late(Method::Random);
+    for method in LEARNERS {
+        // Both objectives pull towards the border, so not all can be.
+        let found = late(method);
+        assert!(found > 2.0 * random, "{method}: {found}, random {random}");
     }
 }
 
@@ -338,4 +338,40 @@ fn of_one_objective_nsga2_finds_the_valley() {
     };
     let (found, random) = (best(Method::Nsga2), best(Method::Random));
     assert!(found < 0.2 * random, "nsga2 {found}, random {random}");
+}
+
+#[test]
+fn points_are_the_recorded_ones() {
+    let space = Space::new([
+        ("n".to_owned(), int(1, 50)),
+        ("x".to_owned(), float(-1.0, 1.0)),
+        (
+            "rule".to_owned(),
+            Domain::Categorical {
+                choices: ["a", "b", "c"]
+                    .map(|name| Choice::Text(name.to_owned()))
+                    .to_vec(),
+            },
+        ),
+    ])
+    .unwrap();
+    let last = LEARNERS.map(|method| {
+        let study = Study::new(space.clone(), method, 42).unwrap();
+        // Arithmetic that every platform does alike.
+        let searched = Searched::by(&study, 80, u32::MAX, |_, point| {
+            let numbers = space.named(point).map(|(_, value)| match value {
+                Choice::Float(value) => value,
+                Choice::Int(value) => value as f64 / 50.0,
+                _ => 0.0,
+            });
+            let numbers: Vec<f64> = numbers.collect();
+            let cost = |best: f64| numbers.iter().map(|x| (x - best) * (x - best)).sum();
+            TrialEnd::Completed(vec![cost(0.2), cost(0.5), cost(-0.5)])
+        });
+        let shown = space
+            .named(searched.points()[79])
+            .map(|(name, value)| format!("{name}={value}"));
+        shown.collect::<Vec<_>>().join(" ")
+    });
+    assert_eq!(last, ["", ""]);
 }

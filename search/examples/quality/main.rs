@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! quality --sampler tpe|nsga2|random|sobol --mode seq|par8 --seeds 0..20 [--golden G] [--problems a,b] [--trials 100]
-//! quality --sampler tpe --cost
+//! quality --sampler tpe --cost [--objectives 3]
 //! ```
 //!
 //! The first form prints one line of JSON per run,
@@ -35,6 +35,7 @@ struct Arguments {
     problems: Vec<String>,
     trials: u32,
     cost: bool,
+    objectives: u32,
 }
 
 impl Arguments {
@@ -47,6 +48,7 @@ impl Arguments {
             problems: NAMES.map(str::to_owned).to_vec(),
             trials: 100,
             cost: false,
+            objectives: 1,
         };
         while let Some(name) = words.next() {
             if name == "--cost" {
@@ -65,6 +67,7 @@ impl Arguments {
                 }
                 "--golden" => read.golden = value.parse()?,
                 "--problems" => read.problems = value.split(',').map(str::to_owned).collect(),
+                "--objectives" => read.objectives = value.parse()?,
                 "--trials" => read.trials = value.parse()?,
                 _ => return Err(format!("unknown argument {name}").into()),
             }
@@ -84,7 +87,7 @@ impl Arguments {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::read(std::env::args().skip(1))?;
     if arguments.cost {
-        return cost(arguments.method);
+        return cost(arguments.method, arguments.objectives);
     }
     let width = arguments.in_flight()?;
     for seed in arguments.seeds.clone() {
@@ -147,7 +150,7 @@ fn run(problem: &Problem, study: &Study, width: usize, trials: u32) -> Vec<Outco
 }
 
 /// Prints the time of one suggestion, all parameters together.
-fn cost(method: Method) -> Result<(), Box<dyn Error>> {
+fn cost(method: Method, objectives: u32) -> Result<(), Box<dyn Error>> {
     let float = |i: usize| {
         let domain = Domain::Float {
             low: -5.0,
@@ -174,12 +177,16 @@ fn cost(method: Method) -> Result<(), Box<dyn Error>> {
             let trial = |number| {
                 let point = random.ask(&History::EMPTY, number)?;
                 let values = random.space().named(&point);
-                let cost = values.map(|(_, value)| match value {
-                    Choice::Float(value) => value * value,
-                    Choice::Int(value) => value as f64,
-                    _ => 0.0,
-                });
-                let end = TrialEnd::Completed(vec![cost.sum()]);
+                let numbers: Vec<f64> = values
+                    .map(|(_, value)| match value {
+                        Choice::Float(value) => value,
+                        Choice::Int(value) => value as f64,
+                        _ => 0.0,
+                    })
+                    .collect();
+                // Each objective has its best place: 0, 1, and so on, for every number.
+                let cost = |best: u32| numbers.iter().map(|x| (x - f64::from(best)).powi(2)).sum();
+                let end = TrialEnd::Completed((0..objectives).map(cost).collect());
                 Some(FinishedTrial { number, point, end })
             };
             let finished: Vec<FinishedTrial> = (0..count).filter_map(trial).collect();

@@ -56,28 +56,22 @@ pub(crate) fn leading_fronts<C: AsRef<[f64]>>(costs: &[C], enough: usize) -> Vec
     // In this order nothing dominates what comes before it.
     order.sort_by(|a, b| by_each_objective(costs[*a].as_ref(), costs[*b].as_ref()));
     let mut fronts: Vec<Vec<usize>> = Vec::new();
-    // Fronts from this one on are not needed.
-    let mut most = costs.len();
+    let mut held = 0;
     for position in order {
         let own = costs[position].as_ref();
-        let known = &fronts[..fronts.len().min(most)];
         // What a front dominates, all fronts before it dominate too.
-        let rank = known.partition_point(|front| is_dominated(costs, front, own));
-        if rank >= most {
-            continue;
-        }
+        let rank = fronts.partition_point(|front| is_dominated(costs, front, own));
         match fronts.get_mut(rank) {
             Some(front) => front.push(position),
-            None => fronts.push(vec![position]),
+            None if held < enough => fronts.push(vec![position]),
+            None => continue,
         }
-        let mut held = 0;
-        let needed = fronts.iter().position(|front| {
-            held += front.len();
-            held >= enough
-        });
-        most = needed.map_or(most, |last| last + 1);
+        held += 1;
+        // The last front goes as soon as those before it are enough.
+        while let Some(last) = fronts.pop_if(|last| held - last.len() >= enough) {
+            held -= last.len();
+        }
     }
-    fronts.truncate(most.min(fronts.len()));
     for front in &mut fronts {
         front.sort_unstable();
     }
