@@ -325,8 +325,9 @@ proptest! {
         prop_assume!(space.feasible_point().is_some());
         for method in Method::ALL {
             if method.faults(&space).is_empty() {
-                for objectives in 1..4 {
-                    assert_conforms_with_history(method, &space, seed, objectives);
+                assert_conforms_with_history(method, &space, seed, 1);
+                if matches!(method, Method::Tpe | Method::Nsga2) {
+                    assert_conforms_with_history(method, &space, seed, 3);
                 }
             }
         }

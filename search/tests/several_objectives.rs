@@ -373,5 +373,11 @@ fn points_are_the_recorded_ones() {
             .map(|(name, value)| format!("{name}={value}"));
         shown.collect::<Vec<_>>().join(" ")
     });
-    assert_eq!(last, ["", ""]);
+    assert_eq!(
+        last,
+        [
+            r#"n=18 rule="c" x=0.03813555565699822"#,
+            r#"n=22 rule="b" x=0.498712529021063"#,
+        ]
+    );
 }

@@ -162,7 +162,7 @@ mod tests {
                 .map(|row| {
                     row.iter()
                         .zip(1..)
-                        .map(|(c, k)| c * f64::from(1 << k) - 0.0)
+                        .map(|(c, k)| c * f64::from(1 << k))
                         .collect()
                 })
                 .collect();
@@ -182,12 +182,15 @@ mod tests {
 
     #[test]
     fn one_objective_is_not_several() {
-        let history = |finished| History {
-            finished,
-            running: &[],
+        let of = |costs: &[Vec<f64>]| {
+            let finished = completed(costs);
+            objectives(&History {
+                finished: &finished,
+                running: &[],
+            })
         };
-        assert_eq!(objectives(&history(&completed(&[vec![1.0], vec![]]))), None);
-        assert_eq!(objectives(&history(&completed(&[vec![1.0, 2.0]]))), Some(2));
+        assert_eq!(of(&[vec![1.0], vec![]]), None);
+        assert_eq!(of(&[vec![1.0, 2.0], vec![]]), Some(2));
         assert_eq!(objectives(&History::EMPTY), None);
     }
 }
