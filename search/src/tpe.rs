@@ -53,8 +53,8 @@ const RANDOM_DRAWS: usize = 100;
 ///   others are drawn, then random points.
 /// - With several objectives (trials that completed with more than one cost) the good trials are those
 ///   of the best fronts; a front of which only a part is wanted gives the part
-///   with the largest hypervolume (Ozaki et al., "Multiobjective tree-structured Parzen estimator", 2022,
-///   p. 1217; there, and here, chosen greedily). Each parameter then has a pair of densities of its own
+///   with the largest hypervolume (Ozaki et al., "Multiobjective tree-structured Parzen estimator", 2022; there,
+///   and here, chosen greedily). Each parameter then has a pair of densities of its own
 ///   and takes its best of 24 candidates, as in Optuna, which has one objective and several so by default.
 /// - The point follows from space, history, seed and number alone; the order in which the history
 ///   lists trials does not matter.

@@ -20,7 +20,7 @@ pub(super) struct Individual<'a> {
 }
 
 impl Individual<'_> {
-    /// The crowded comparison (Deb et al. 2002, p. 186): the better front first, then more room.
+    /// The crowded comparison (Deb et al. 2002, section III-B): the better front first, then more room.
     fn compare(&self, other: &Self) -> Ordering {
         self.rank
             .cmp(&other.rank)

@@ -14,7 +14,7 @@ const CROSSOVER: f64 = 0.9;
 const EXCHANGE: f64 = 0.5;
 
 /// How near to its old value a number changes: the distribution index of polynomial mutation. With 20
-/// half of the changes are within a thirtieth of the range (Deb et al. 2002, p. 189, have the same).
+/// half of the changes are within a thirtieth of the range (Deb et al. 2002 have the same).
 const NEARNESS: f64 = 20.0;
 
 /// A child of two of the parents. In the first attempt each parameter changes with probability 1 / d, and
@@ -63,7 +63,7 @@ fn mutated(parameter: &Parameter, value: ParamValue, stream: &mut Stream) -> Par
 }
 
 /// Polynomial mutation of a place on `[0, 1]` (Deb and Goyal, "A combined genetic adaptive search
-/// (GeneAS) for engineering design", 1996, p. 34; bounded form of the authors' program): with `unit`
+/// (GeneAS) for engineering design", 1996, pp. 30-45; bounded form of the authors' program): with `unit`
 /// uniform in `[0, 1)`, down for the lower half and up for the upper one, never over an end.
 fn polynomial(place: f64, unit: f64) -> f64 {
     let down = unit < 0.5;

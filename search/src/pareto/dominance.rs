@@ -44,7 +44,7 @@ impl<'a> Merit<'a> {
     }
 
     /// Constrained dominance (Deb, "An efficient constraint handling method for genetic algorithms",
-    /// 2000, p. 318; for several objectives Deb et al. 2002, p. 192): a feasible trial dominates
+    /// 2000, pp. 311-338; for several objectives Deb et al. 2002, section VI): a feasible trial dominates
     /// every infeasible one; of two infeasible ones the one that breaks less does; of two feasible
     /// ones the one whose costs [dominate](dominates).
     ///

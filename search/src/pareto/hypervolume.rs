@@ -35,9 +35,9 @@ pub fn reference_point<C: AsRef<[f64]>>(costs: &[C]) -> Option<Vec<f64>> {
 /// reference point in every objective adds nothing.
 ///
 /// Exact: by a sweep for two objectives, O(n log n); for more by the exclusive volumes of WFG (While,
-/// Bradstreet and Barone, "A fast way of calculating exact hypervolumes", 2012, p. 88), at most
-/// O(n^(m-1) log n) for m objectives, and mostly far less from four on. With 3 objectives a
-/// thousand members take about 0.1 s, with 4 a hundred about 10 ms.
+/// Bradstreet and Barone, "A fast way of calculating exact hypervolumes", 2012, pp. 86-95), at most
+/// O(n^(m-1) log n) for m objectives, and mostly far less from four on. Where all members
+/// are on the front, a thousand with 3 objectives take about 30 ms, three hundred with 4 about 2 ms.
 ///
 /// A volume beyond the largest float is infinite; it is never NaN.
 ///
@@ -396,7 +396,7 @@ mod tests {
             ];
             let reference = vec![f64::MAX; objectives];
             assert_eq!(hypervolume(&costs[..1], &reference), f64::INFINITY);
-            let tiny = vec![vec![-1e-300; objectives], vec![-1e-310; objectives]];
+            let tiny = [vec![-1e-300; objectives], vec![-1e-310; objectives]];
             for (costs, reference) in [(&costs[..], reference), (&tiny[..], vec![0.0; objectives])]
             {
                 let all = contributions(costs, &reference);

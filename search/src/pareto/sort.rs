@@ -12,7 +12,7 @@ use super::dominance::{Merit, dominates};
 /// These are the fronts of the fast non-dominated sort of NSGA-II (Deb, Pratap, Agarwal and
 /// Meyarivan, "A fast and elitist multiobjective genetic algorithm: NSGA-II", 2002, p. 184), found by
 /// efficient non-dominated sorting with binary search (ENS-BS: Zhang, Tian, Cheng and Jin, 2015,
-/// p. 204), which looks at fewer pairs: O(n log n) for two objectives, at most O(m n^2) for m.
+/// pp. 201-213), which looks at fewer pairs: O(n log n) for two objectives, at most O(m n^2) for m.
 ///
 /// ```
 /// use trialmill_search::pareto::{Merit, fronts};
