@@ -35,6 +35,24 @@ impl Random {
             domain.at_unit(stream.unit_f64())
         }
     }
+
+    /// The point that trial `number` takes, then others without end, constraints not minded: what a
+    /// sampler with a model falls back on. The others come from the stream of that `label`.
+    pub(crate) fn points(
+        space: &Space,
+        seed: u64,
+        number: u32,
+        label: &str,
+    ) -> impl Iterator<Item = Point> {
+        let first = std::iter::once_with(move || Self.ask(space, &History::EMPTY, seed, number));
+        let mut stream = Stream::for_sampler(seed, number, label);
+        let more = std::iter::repeat_with(move || {
+            let domains = space.parameters().iter().map(crate::Parameter::domain);
+            let values = domains.map(|domain| Self::draw(domain, &mut stream));
+            space.without_inactive(values.collect())
+        });
+        first.flatten().chain(more)
+    }
 }
 
 impl Sampler for Random {

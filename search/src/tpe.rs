@@ -5,11 +5,13 @@ mod bandwidth;
 mod candidates;
 mod normal;
 mod parzen;
+mod several;
 mod split;
 
 #[cfg(test)]
 mod oracle;
 
+pub(crate) use axis::Axis;
 use bandwidth::Floor;
 use candidates::{CANDIDATES, Candidates, Densities, Group};
 use split::Split;
@@ -49,6 +51,11 @@ const RANDOM_DRAWS: usize = 100;
 /// - Candidates that break a constraint are replaced, up to ten times as many draws in all.
 /// - A point of the known history is not given again ([`Unseen`]): the next best candidate is, then
 ///   others are drawn, then random points.
+/// - With several objectives (trials that completed with more than one cost) the good trials are those
+///   of the best fronts; a front of which only a part is wanted gives the part
+///   with the largest hypervolume (Ozaki et al., "Multiobjective tree-structured Parzen estimator", 2022; there,
+///   and here, chosen greedily). Each parameter then has a pair of densities of its own
+///   and takes its best of 24 candidates, as in Optuna, which has one objective and several so by default.
 /// - The point follows from space, history, seed and number alone; the order in which the history
 ///   lists trials does not matter.
 ///
@@ -60,8 +67,6 @@ const RANDOM_DRAWS: usize = 100;
 /// - A known point is not given again, and constraints on parameters are kept.
 /// - In a space of several groups the first candidate is made of the best one of each group.
 /// - Pruned trials rank by number alone: a history does not hold their last steps.
-///
-/// One objective only: of several costs it reads the first.
 #[derive(Debug, Clone)]
 pub struct Tpe {
     unseen: Unseen,
@@ -95,7 +100,11 @@ impl Sampler for Tpe {
         }
         let started = Split::informative(history) >= START_UP;
         let floor = floor_of_good(history, number);
-        let groups = Group::all(space);
+        let groups = if several::objectives(history).is_some() {
+            Group::single(space)
+        } else {
+            Group::all(space)
+        };
         let split = Split::of(history, number);
         let densities: Vec<Densities<'_>> = groups
             .iter()
@@ -106,7 +115,8 @@ impl Sampler for Tpe {
         let rounds = if started { ROUNDS } else { 0 };
         let promising = (0..rounds)
             .flat_map(|_| Candidates::draw(space, &densities, &mut stream).into_points());
-        let mut proposals = promising.chain(random_points(space, seed, number));
+        let mut proposals =
+            promising.chain(Random::points(space, seed, number, "tpe_random").take(RANDOM_DRAWS));
         let most = ROUNDS * (CANDIDATES + 1) + RANDOM_DRAWS;
         self.unseen
             .first(space, history, number, most, || proposals.next())
@@ -118,18 +128,6 @@ impl Sampler for Tpe {
 fn floor_of_good(history: &History<'_>, number: u32) -> Floor {
     let alone = history.running.iter().all(|trial| trial.number == number);
     if alone { Floor::Half } else { Floor::Magic }
-}
-
-/// The point of [`Random`], then others.
-fn random_points(space: &Space, seed: u64, number: u32) -> impl Iterator<Item = Point> {
-    let first = std::iter::once_with(move || Random.ask(space, &History::EMPTY, seed, number));
-    let mut stream = Stream::for_sampler(seed, number, "tpe_random");
-    let more = std::iter::repeat_with(move || {
-        let domains = space.parameters().iter().map(crate::Parameter::domain);
-        let values = domains.map(|domain| Random::draw(domain, &mut stream));
-        space.without_inactive(values.collect())
-    });
-    first.flatten().chain(more).take(RANDOM_DRAWS)
 }
 
 #[cfg(test)]

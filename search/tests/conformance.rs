@@ -90,7 +90,7 @@ fn assert_conforms(method: Method, space: &Space, seed: u64) {
 
 /// What every sampler must keep while a study runs: the first trials are initial points, of the others
 /// every fourth still runs, the rest have ended in every way there is.
-fn assert_conforms_with_history(method: Method, space: &Space, seed: u64) {
+fn assert_conforms_with_history(method: Method, space: &Space, seed: u64, objectives: usize) {
     let plain = Study::new(space.clone(), Method::Random, seed ^ 1).unwrap();
     let mut initial: Vec<Point> = Vec::new();
     for number in 0..3 {
@@ -105,7 +105,7 @@ fn assert_conforms_with_history(method: Method, space: &Space, seed: u64) {
     };
     let (study, rebuilt) = (new(), new());
     let (mut finished, mut running) = (Vec::new(), Vec::new());
-    for number in 0..30 {
+    for number in 0..90 {
         let history = History {
             finished: &finished,
             running: &running,
@@ -152,7 +152,10 @@ fn assert_conforms_with_history(method: Method, space: &Space, seed: u64) {
             4 => TrialEnd::Pruned,
             5 => TrialEnd::Infeasible { violation: cost },
             6 => TrialEnd::Failed,
-            _ => TrialEnd::Completed(vec![cost]),
+            _ => {
+                let costs = (0..objectives).map(|k| if k % 2 == 0 { cost } else { -cost });
+                TrialEnd::Completed(costs.collect())
+            }
         };
         finished.push(FinishedTrial { number, point, end });
     }
@@ -183,6 +186,11 @@ proptest! {
     #[test]
     fn tpe_conforms_on_any_space(space in spaces::space(), seed in 0u64..(1 << 53)) {
         assert_conforms(Method::Tpe, &space, seed);
+    }
+
+    #[test]
+    fn nsga2_conforms_on_any_space(space in spaces::space(), seed in 0u64..(1 << 53)) {
+        assert_conforms(Method::Nsga2, &space, seed);
     }
 
     #[test]
@@ -297,7 +305,7 @@ proptest! {
                     .collect();
                 prop_assert_eq!(all.len(), limit as usize, "a point came twice");
                 prop_assert!(study.ask(&History::EMPTY, limit).is_none());
-            } else if method == Method::Tpe {
+            } else if matches!(method, Method::Tpe | Method::Nsga2) {
                 // It reads history: it goes on with the trial's own number, and knows the points.
                 for (number, point) in (first..).zip(behind) {
                     prop_assert_eq!(point, plain.ask(&History::EMPTY, number), "{}", method);
@@ -317,7 +325,10 @@ proptest! {
         prop_assume!(space.feasible_point().is_some());
         for method in Method::ALL {
             if method.faults(&space).is_empty() {
-                assert_conforms_with_history(method, &space, seed);
+                assert_conforms_with_history(method, &space, seed, 1);
+                if matches!(method, Method::Tpe | Method::Nsga2) {
+                    assert_conforms_with_history(method, &space, seed, 3);
+                }
             }
         }
     }
@@ -559,7 +570,7 @@ fn each_method_is_found_by_its_name_and_an_unknown_name_is_told_the_known_ones()
     let error = "Random".parse::<Method>().unwrap_err().to_string();
     assert_eq!(
         error,
-        "unknown optimization method \"Random\"; use random, grid, sobol, tpe"
+        "unknown optimization method \"Random\"; use random, grid, sobol, tpe, nsga2"
     );
 }
 

@@ -1,13 +1,13 @@
 //! How good a sampler is, and what a suggestion costs.
 //!
 //! ```text
-//! quality --sampler tpe|random|sobol --mode seq|par8 --seeds 0..20 [--golden G] [--problems a,b] [--trials 100]
-//! quality --sampler tpe --cost
+//! quality --sampler tpe|nsga2|random|sobol --mode seq|par8 --seeds 0..20 [--golden G] [--problems a,b] [--trials 100]
+//! quality --sampler tpe --cost [--objectives 3]
 //! ```
 //!
 //! The first form prints one line of JSON per run,
 //! `{"impl", "mode", "sampler", "problem", "seed", "trials": [[reported, true], ...]}`, trials in the
-//! order told. `seq` asks, evaluates, tells; `par8` keeps eight trials in flight, first in, first out.
+//! order told; of a problem with several objectives (`--problems zdt1,dtlz2`) a trial is its costs. `seq` asks, evaluates, tells; `par8` keeps eight trials in flight, first in, first out.
 //! `--golden` moves the optima.
 //!
 //! The second prints the time of one suggestion in milliseconds (shortest of many) after 100,
@@ -22,7 +22,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
-use problems::{GOLDEN, NAMES, Outcome, Problem};
+use problems::{GOLDEN, NAMES, Outcome, Problem, SEVERAL};
 use trialmill_search::{
     Choice, Domain, FinishedTrial, History, Method, RunningTrial, Space, Study, TrialEnd,
 };
@@ -35,6 +35,7 @@ struct Arguments {
     problems: Vec<String>,
     trials: u32,
     cost: bool,
+    objectives: u32,
 }
 
 impl Arguments {
@@ -47,6 +48,7 @@ impl Arguments {
             problems: NAMES.map(str::to_owned).to_vec(),
             trials: 100,
             cost: false,
+            objectives: 1,
         };
         while let Some(name) = words.next() {
             if name == "--cost" {
@@ -65,6 +67,7 @@ impl Arguments {
                 }
                 "--golden" => read.golden = value.parse()?,
                 "--problems" => read.problems = value.split(',').map(str::to_owned).collect(),
+                "--objectives" => read.objectives = value.parse()?,
                 "--trials" => read.trials = value.parse()?,
                 _ => return Err(format!("unknown argument {name}").into()),
             }
@@ -84,17 +87,19 @@ impl Arguments {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::read(std::env::args().skip(1))?;
     if arguments.cost {
-        return cost(arguments.method);
+        return cost(arguments.method, arguments.objectives);
     }
     let width = arguments.in_flight()?;
     for seed in arguments.seeds.clone() {
         for name in &arguments.problems {
-            let problem = Problem::named(name, arguments.golden)
-                .ok_or_else(|| format!("unknown problem {name}; use {}", NAMES.join(",")))?;
+            let problem = Problem::named(name, arguments.golden).ok_or_else(|| {
+                let known = [&NAMES[..], &SEVERAL[..]].concat().join(",");
+                format!("unknown problem {name}; use {known}")
+            })?;
             let study = Study::new(problem.space.clone(), arguments.method, seed)
                 .map_err(|faults| format!("{name}: {}", faults[0]))?;
             let told = run(&problem, &study, width, arguments.trials);
-            let trials: Vec<[f64; 2]> = told.iter().map(|of| [of.reported, of.truth]).collect();
+            let trials: Vec<Vec<f64>> = told.iter().map(Outcome::recorded).collect();
             let line = serde_json::json!({
                 "impl": "trialmill",
                 "mode": arguments.mode,
@@ -119,12 +124,12 @@ fn run(problem: &Problem, study: &Study, width: usize, trials: u32) -> Vec<Outco
             return false;
         };
         let outcome = problem.evaluate(&point);
-        told.push(outcome);
         finished.push(FinishedTrial {
             number,
             point,
-            end: TrialEnd::Completed(vec![outcome.reported]),
+            end: TrialEnd::Completed(outcome.reported.clone()),
         });
+        told.push(outcome);
         true
     };
     for number in 0..trials {
@@ -145,7 +150,7 @@ fn run(problem: &Problem, study: &Study, width: usize, trials: u32) -> Vec<Outco
 }
 
 /// Prints the time of one suggestion, all parameters together.
-fn cost(method: Method) -> Result<(), Box<dyn Error>> {
+fn cost(method: Method, objectives: u32) -> Result<(), Box<dyn Error>> {
     let float = |i: usize| {
         let domain = Domain::Float {
             low: -5.0,
@@ -172,12 +177,16 @@ fn cost(method: Method) -> Result<(), Box<dyn Error>> {
             let trial = |number| {
                 let point = random.ask(&History::EMPTY, number)?;
                 let values = random.space().named(&point);
-                let cost = values.map(|(_, value)| match value {
-                    Choice::Float(value) => value * value,
-                    Choice::Int(value) => value as f64,
-                    _ => 0.0,
-                });
-                let end = TrialEnd::Completed(vec![cost.sum()]);
+                let numbers: Vec<f64> = values
+                    .map(|(_, value)| match value {
+                        Choice::Float(value) => value,
+                        Choice::Int(value) => value as f64,
+                        _ => 0.0,
+                    })
+                    .collect();
+                // Each objective has its best place: 0, 1, and so on, for every number.
+                let cost = |best: u32| numbers.iter().map(|x| (x - f64::from(best)).powi(2)).sum();
+                let end = TrialEnd::Completed((0..objectives).map(cost).collect());
                 Some(FinishedTrial { number, point, end })
             };
             let finished: Vec<FinishedTrial> = (0..count).filter_map(trial).collect();

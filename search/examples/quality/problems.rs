@@ -1,5 +1,6 @@
 //! Twelve problems with one objective, all minimized: the usual test functions with their optimum
-//! moved away from centre, corners and diagonal, and three that look like tuning a strategy.
+//! moved away from centre, corners and diagonal, and three that look like tuning a strategy. And two
+//! with several objectives.
 
 use std::f64::consts::{E, PI};
 
@@ -8,7 +9,10 @@ use trialmill_search::{Choice, Domain, Point, Space};
 /// The constant that places the optima, 1 / golden ratio.
 pub const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
-/// Names of the problems.
+/// Names of the problems with several objectives.
+pub const SEVERAL: [&str; 2] = ["zdt1", "dtlz2"];
+
+/// Names of the problems with one objective.
 pub const NAMES: [&str; 12] = [
     "sphere5",
     "rosenbrock5",
@@ -24,21 +28,37 @@ pub const NAMES: [&str; 12] = [
     "noisy",
 ];
 
-/// What an evaluation gives: the value that a sampler is told, and the one that it is judged by.
-/// They differ only where there is noise.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What an evaluation gives: the values that a sampler is told, one per objective, and those that it
+/// is judged by. They differ only where there is noise.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// What the sampler sees.
-    pub reported: f64,
+    pub reported: Vec<f64>,
     /// What is really there.
-    pub truth: f64,
+    pub truth: Vec<f64>,
+}
+
+impl Outcome {
+    /// What is recorded of a trial: reported and true value, or the objectives.
+    pub fn recorded(&self) -> Vec<f64> {
+        match self.reported[..] {
+            [reported] => vec![reported, self.truth[0]],
+            _ => self.reported.clone(),
+        }
+    }
 }
 
 impl From<f64> for Outcome {
     fn from(value: f64) -> Self {
+        Self::from(vec![value])
+    }
+}
+
+impl From<Vec<f64>> for Outcome {
+    fn from(values: Vec<f64>) -> Self {
         Self {
-            reported: value,
-            truth: value,
+            reported: values.clone(),
+            truth: values,
         }
     }
 }
@@ -69,6 +89,8 @@ impl Problem {
             "mixed" => Self::of(mixed_space(), |x| mixed(x).into()),
             "plateau" => Self::of(plateau_space(), |x| plateau(x).into()),
             "noisy" => Self::of(noisy_space(), noisy),
+            "zdt1" => unit_cube(10, golden, zdt1),
+            "dtlz2" => unit_cube(7, golden, dtlz2),
             _ => return None,
         })
     }
@@ -167,17 +189,49 @@ fn shifted(
     golden: f64,
     function: fn(&[f64]) -> f64,
 ) -> Problem {
-    let places: Vec<f64> = (1..=dimensions)
-        .map(|i| {
-            let turns = i as f64 * golden;
-            -reach + (0.2 + 0.6 * (turns - turns.floor())) * (2.0 * reach)
-        })
-        .collect();
+    let parts = (1..=dimensions).map(|i| part(i, golden));
+    let places: Vec<f64> = parts.map(|part| -reach + part * (2.0 * reach)).collect();
     Problem::of(boxes(&vec![(-reach, reach); dimensions]), move |x| {
         let moved = places.iter().enumerate();
         let z: Vec<f64> = moved.map(|(i, place)| x.x(i) - place + optimum).collect();
         function(&z).into()
     })
+}
+
+/// Where the optimum of axis `i` lies, as a part of its range.
+fn part(i: usize, golden: f64) -> f64 {
+    let turns = i as f64 * golden;
+    0.2 + 0.6 * (turns - turns.floor())
+}
+
+/// `dimensions` floats in [0, 1] and a function of them and of the places of their optima.
+fn unit_cube(dimensions: usize, golden: f64, function: fn(&[f64], &[f64]) -> Vec<f64>) -> Problem {
+    let places: Vec<f64> = (1..=dimensions).map(|i| part(i, golden)).collect();
+    Problem::of(boxes(&vec![(0.0, 1.0); dimensions]), move |named| {
+        let x: Vec<f64> = (0..dimensions).map(|i| named.x(i)).collect();
+        function(&x, &places).into()
+    })
+}
+
+/// Two objectives; the front is y = 1 - sqrt(x), where every axis but the first is at its place (that of
+/// the usual ZDT1 is a corner, which rewards a sampler that clips).
+fn zdt1(x: &[f64], places: &[f64]) -> Vec<f64> {
+    let others = x.iter().zip(places).skip(1);
+    let far = others.map(|(x, place)| (x - place).abs() / place.max(1.0 - place));
+    let g = 1.0 + far.sum::<f64>();
+    vec![x[0], g * (1.0 - (x[0] / g).sqrt())]
+}
+
+/// Three objectives; the front is an eighth of the unit sphere.
+fn dtlz2(x: &[f64], places: &[f64]) -> Vec<f64> {
+    let others = x.iter().zip(places).skip(2);
+    let radius = 1.0 + others.map(|(x, place)| (x - place).powi(2)).sum::<f64>();
+    let (a, b) = (x[0] * PI / 2.0, x[1] * PI / 2.0);
+    vec![
+        radius * a.cos() * b.cos(),
+        radius * a.cos() * b.sin(),
+        radius * a.sin(),
+    ]
 }
 
 fn sphere(z: &[f64]) -> f64 {
@@ -354,8 +408,8 @@ fn noisy(x: &Named<'_>) -> Outcome {
     let (u1, u2) = (uniform(hash), uniform(splitmix(hash)));
     let normal = (-2.0 * u1.ln()).sqrt() * (2.0 * PI * u2).cos();
     Outcome {
-        reported: truth + 0.15 * normal,
-        truth,
+        reported: vec![truth + 0.15 * normal],
+        truth: vec![truth],
     }
 }
 

@@ -29,7 +29,17 @@ pub(super) struct Group {
 impl Group {
     /// The groups of a space, those that a condition reads before the ones that it decides on.
     pub(super) fn all(space: &Space) -> Vec<Self> {
-        let groups = space.groups().iter().filter_map(|positions| {
+        Self::of(space, space.groups())
+    }
+
+    /// Every parameter by itself, those that a condition reads before the ones that it decides on.
+    pub(super) fn single(space: &Space) -> Vec<Self> {
+        let each: Vec<Vec<usize>> = space.active_order().iter().map(|at| vec![*at]).collect();
+        Self::of(space, &each)
+    }
+
+    fn of(space: &Space, groups: &[Vec<usize>]) -> Vec<Self> {
+        let groups = groups.iter().filter_map(|positions| {
             let mut group = Self {
                 member: *positions.first()?,
                 fixed: Vec::new(),

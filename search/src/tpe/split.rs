@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::several;
 use crate::history::{FinishedTrial, History, TrialEnd};
 use crate::point::Point;
 
@@ -47,6 +48,17 @@ impl Standing {
         })
     }
 
+    /// The same where completed trials have several costs and `best` of them (their numbers in ascending
+    /// order) are wanted: those come before the others.
+    fn among(trial: &FinishedTrial, best: Option<&[u32]>) -> Option<Self> {
+        let mut standing = Self::of(trial)?;
+        if let (Some(best), TrialEnd::Completed(_)) = (best, &trial.end) {
+            let is_best = best.binary_search(&trial.number).is_ok();
+            standing.cost = if is_best { 0.0 } else { 1.0 };
+        }
+        Some(standing)
+    }
+
     fn compare(&self, other: &Self) -> Ordering {
         self.class
             .cmp(&other.class)
@@ -65,10 +77,13 @@ impl<'a> Split<'a> {
     /// Divides a history as Optuna 5.0 does (`_split_trials`), whatever the order in which it lists
     /// the trials. Trial `asking` itself is left out of the running ones.
     pub(super) fn of(history: &History<'a>, asking: u32) -> Self {
+        let count = Self::informative(history).div_ceil(10).min(MOST_GOOD);
+        let best = several::objectives(history)
+            .map(|objectives| several::best(history.finished, objectives, count));
         let mut ranked: Vec<(Standing, &Point)> = history
             .finished
             .iter()
-            .filter_map(|trial| Some((Standing::of(trial)?, &trial.point)))
+            .filter_map(|trial| Some((Standing::among(trial, best.as_deref())?, &trial.point)))
             .collect();
         // Next to nothing where they are in order already, as they mostly are.
         ranked.sort_by_key(|(standing, _)| standing.number);
@@ -76,7 +91,6 @@ impl<'a> Split<'a> {
             good: Vec::new(),
             bad: Vec::with_capacity(ranked.len() + history.running.len()),
         };
-        let count = ranked.len().div_ceil(10).min(MOST_GOOD);
         let worst_good = count.checked_sub(1).map(|last| {
             let mut standings: Vec<Standing> =
                 ranked.iter().map(|(standing, _)| *standing).collect();

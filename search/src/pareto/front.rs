@@ -1,0 +1,97 @@
+//! The Pareto front, kept up as trials end.
+
+use super::dominance::dominates;
+
+/// A trial on a front.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// Its number within the study.
+    pub number: u32,
+    /// Its costs.
+    pub costs: Vec<f64>,
+}
+
+/// The trials that no other one dominates, in the order of their numbers.
+///
+/// Add every feasible trial once, in any order: the front is the same. Trials with equal costs do not
+/// dominate each other, and all of them are kept. Infeasible trials do not belong here.
+///
+/// ```
+/// use trialmill_search::pareto::Front;
+///
+/// let mut front = Front::default();
+/// assert!(front.add(3, &[2.0, 2.0]));
+/// assert!(front.add(1, &[1.0, 3.0]));
+/// assert!(!front.add(4, &[2.0, 3.0]), "trial 3 is better");
+/// assert!(front.add(5, &[1.5, 1.5]), "and trial 3 has to go");
+/// let numbers: Vec<u32> = front.members().iter().map(|member| member.number).collect();
+/// assert_eq!(numbers, [1, 5]);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Front {
+    members: Vec<Member>,
+}
+
+impl Front {
+    /// Takes a trial in, unless a member dominates it or has its number, and drops the
+    /// members that it dominates. Whether it was taken. As many comparisons as there are members.
+    pub fn add(&mut self, number: u32, costs: &[f64]) -> bool {
+        let of_number = |member: &Member| member.number.cmp(&number);
+        if self.members.binary_search_by(of_number).is_ok()
+            || self
+                .members
+                .iter()
+                .any(|member| dominates(&member.costs, costs))
+        {
+            return false;
+        }
+        self.members
+            .retain(|member| !dominates(costs, &member.costs));
+        let place = self
+            .members
+            .partition_point(|member| member.number < number);
+        let costs = costs.to_vec();
+        self.members.insert(place, Member { number, costs });
+        true
+    }
+
+    /// The members in the order of their numbers.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn the_front_after_each_trial_is_what_nothing_dominates_so_far_in_any_order() {
+        for objectives in 1..5 {
+            for levels in [None, Some(3)] {
+                let costs = samples::costs(11, 150, objectives, levels);
+                let mut front = Front::default();
+                // 67 and 150 have no common factor.
+                let numbers: Vec<usize> = (0..150).map(|k| k * 67 % 150).collect();
+                for (told, &number) in numbers.iter().enumerate() {
+                    let known = &numbers[..=told];
+                    let free =
+                        |own: &usize| !known.iter().any(|o| dominates(&costs[*o], &costs[*own]));
+                    let taken = front.add(u32::try_from(number).unwrap(), &costs[number]);
+                    assert_eq!(taken, free(&number));
+                    let mut expected: Vec<usize> = known.iter().copied().filter(free).collect();
+                    expected.sort_unstable();
+                    let members = front.members().iter();
+                    let found: Vec<usize> = members.map(|member| member.number as usize).collect();
+                    assert_eq!(found, expected);
+                    assert!(
+                        !front.add(u32::try_from(number).unwrap(), &costs[number]),
+                        "twice"
+                    );
+                }
+            }
+        }
+    }
+}
