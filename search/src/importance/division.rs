@@ -32,9 +32,13 @@ impl Division {
         options: &FanovaOptions,
     ) -> Option<Self> {
         let draws = values.len().min(MAX_DRAWS);
+        let tried = match options.decomposed {
+            Decomposed::Forest => (2 * columns.len()).div_ceil(3),
+            Decomposed::EachTree => columns.len(),
+        };
         let grow = |number| {
             let mut stream = Stream::for_sampler(options.seed, number, "fanova");
-            let mut tree = forest::grow(columns, values, draws, &mut stream);
+            let mut tree = forest::grow(columns, values, draws, tried, &mut stream);
             let variance = centre(&mut tree.leaves);
             // Written so that an undefined variance is none.
             (variance > 0.0).then_some((tree, variance))
@@ -131,21 +135,11 @@ impl Division {
 /// Bins of points that are spread over the space as its domains say, one after the other.
 fn points(columns: &[Column], seed: u64) -> Vec<u16> {
     let mut stream = Stream::for_study(seed, "fanova_points");
-    let ends: Vec<Vec<f64>> = columns
-        .iter()
-        .map(|column| {
-            let mut end = 0.0;
-            let ends = column.measures.iter().map(|measure| {
-                end += measure;
-                end
-            });
-            ends.collect()
-        })
-        .collect();
     let mut points = Vec::with_capacity(POINTS * columns.len());
     for _ in 0..POINTS {
-        for ends in &ends {
+        for column in columns {
             let unit = stream.unit_f64();
+            let ends = &column.lows[1..];
             let bin = ends.partition_point(|end| *end <= unit);
             points.push(u16::try_from(bin.min(ends.len() - 1)).unwrap_or(u16::MAX));
         }

@@ -33,7 +33,7 @@ impl Side {
     /// What of the column's domain it covers.
     pub(super) fn width(&self, column: &Column) -> f64 {
         match self {
-            Self::Range(low, high) => column.measures[*low..*high].iter().sum(),
+            Self::Range(low, high) => column.lows[*high] - column.lows[*low],
             Self::Choices(flags) => {
                 let covered = flags
                     .iter()
@@ -133,9 +133,15 @@ impl Tree {
 
 /// Grows one tree on as many trials as `draws`, drawn with replacement: always the cut that
 /// lowers the sum of squares most, among equal ones that of a random column, until the values
-/// of a leaf are equal or nothing tells its trials apart. (Breiman, "Random forests", 2001; with scikit-learn's
-/// defaults, which Optuna uses: every column is looked at for every cut, leaves may be of one trial.)
-pub(super) fn grow(columns: &[Column], values: &[f64], draws: usize, stream: &mut Stream) -> Tree {
+/// of a leaf are equal or nothing tells its trials apart. For each cut `tried` random columns are looked at (Breiman,
+/// "Random forests", 2001).
+pub(super) fn grow(
+    columns: &[Column],
+    values: &[f64],
+    draws: usize,
+    tried: usize,
+    stream: &mut Stream,
+) -> Tree {
     let mut weights = vec![0.0; values.len()];
     for _ in 0..draws {
         let at = stream.below(values.len() as u64);
@@ -150,6 +156,7 @@ pub(super) fn grow(columns: &[Column], values: &[f64], draws: usize, stream: &mu
         weights,
         stream,
         order: (0..columns.len()).collect(),
+        tried,
         histogram: vec![Group::EMPTY; most_bins.unwrap_or(0)],
         groups: Vec::new(),
         sides: columns.iter().map(|_| None).collect(),
@@ -190,6 +197,8 @@ struct Grower<'a> {
     stream: &'a mut Stream,
     /// The columns, shuffled anew for each node.
     order: Vec<usize>,
+    /// How many of them are looked at for a cut; more where none of these can be cut.
+    tried: usize,
     histogram: Vec<Group>,
     groups: Vec<Group>,
     /// The box of the node being grown; `None` where it covers all of a column.
@@ -267,6 +276,9 @@ impl Grower<'_> {
         }
         let mut best: Option<Best> = None;
         for place in 0..self.order.len() {
+            if place >= self.tried && best.is_some() {
+                break;
+            }
             let column = self.order[place];
             self.group(trials, column);
             if !self.columns[column].ordered {
@@ -354,7 +366,7 @@ fn cut(column: &Column, best: &Best) -> Cut {
     if column.ordered {
         let below = left.last().map_or(0, |group| usize::from(group.bin));
         let above = right.first().map_or(0, |group| usize::from(group.bin));
-        return Cut::Below(middle(&column.measures, below, above));
+        return Cut::Below(between(column, below, above));
     }
     let weight = |groups: &[Group]| groups.iter().map(|group| group.weight).sum::<f64>();
     let unseen_left = weight(left) > weight(right);
@@ -367,20 +379,12 @@ fn cut(column: &Column, best: &Best) -> Cut {
     Cut::Left(flags)
 }
 
-/// The bin above `below`, up to `above`, whose lower edge is nearest to the middle between the middles
-/// of both.
-fn middle(measures: &[f64], below: usize, above: usize) -> usize {
-    let between: f64 = measures[below + 1..above].iter().sum();
-    let middle = 0.5 * (0.5 * measures[below] + between + 0.5 * measures[above]);
-    let mut edge = 0.5 * measures[below];
-    let mut cut = below + 1;
-    while cut < above {
-        let next = edge + measures[cut];
-        if (next - middle).abs() >= (edge - middle).abs() {
-            break;
-        }
-        edge = next;
-        cut += 1;
-    }
-    cut
+/// The bin above `below`, up to `above`, whose lower edge is nearest to the middle between what was seen in
+/// both.
+fn between(column: &Column, below: usize, above: usize) -> usize {
+    let middle = 0.5 * (column.middles[below] + column.middles[above]);
+    let off = |bin: &usize| (column.lows[*bin] - middle).abs();
+    let bins = below + 1..=above;
+    bins.min_by(|a, b| off(a).total_cmp(&off(b)))
+        .unwrap_or(above)
 }

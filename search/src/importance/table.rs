@@ -20,6 +20,11 @@ pub(super) struct Column {
     /// The part of the domain that each bin is, all above 0 and together 1. The domain is spread as
     /// [`Random`](crate::Random) draws from it: evenly, or evenly in the logarithm.
     pub(super) measures: Vec<f64>,
+    /// Where each bin begins, and at last where all end: the sums of the measures before. Between two, at least
+    /// [`LEAST_MEASURE`] less rounding.
+    pub(super) lows: Vec<f64>,
+    /// Where the middle of what was seen in each bin lies, as a part of the domain; of choices, nothing.
+    pub(super) middles: Vec<f64>,
     /// The bin of each trial.
     pub(super) bins: Vec<u16>,
 }
@@ -33,17 +38,21 @@ pub(super) fn columns(space: &Space, trials: &[Observed<'_>]) -> Vec<Column> {
             .iter()
             .map(|trial| axis.place(trial.point.values()[position]))
             .collect();
-        let (ordered, mut measures, bins) = binned(&axis, &places?);
+        let places = places?;
+        let (ordered, mut measures, bins) = binned(&axis, &places);
         let mut sum = 0.0;
         for measure in &mut measures {
             *measure = measure.max(LEAST_MEASURE);
             sum += *measure;
         }
         measures.iter_mut().for_each(|measure| *measure /= sum);
+        let middles = middles(&axis, &places, &measures, &bins);
         Some(Column {
             position,
             ordered,
+            lows: sums(&measures),
             measures,
+            middles,
             bins,
         })
     };
@@ -70,6 +79,40 @@ fn binned(axis: &Axis, places: &[f64]) -> (bool, Vec<f64>, Vec<u16>) {
             (true, measures, bins)
         }
     }
+}
+
+/// The sums of the measures before each bin, and of all.
+fn sums(measures: &[f64]) -> Vec<f64> {
+    let mut sum = 0.0;
+    let after = measures.iter().map(|measure| {
+        sum += measure;
+        sum
+    });
+    std::iter::once(0.0).chain(after).collect()
+}
+
+/// The mean place of the trials in each bin, or its middle where there is none.
+fn middles(axis: &Axis, places: &[f64], measures: &[f64], bins: &[u16]) -> Vec<f64> {
+    if matches!(axis, Axis::Choices(_)) {
+        return Vec::new();
+    }
+    let mut sums = vec![(0.0, 0.0); measures.len()];
+    for (place, bin) in places.iter().zip(bins) {
+        let place = match axis {
+            Axis::Lattice(lattice) => lattice.middle(*place),
+            _ => *place,
+        };
+        let (sum, count) = &mut sums[usize::from(*bin)];
+        *sum += place;
+        *count += 1.0;
+    }
+    let mut low = 0.0;
+    let middles = sums.iter().zip(measures).map(|((sum, count), measure)| {
+        let middle = low + 0.5 * measure;
+        low += measure;
+        if *count > 0.0 { sum / count } else { middle }
+    });
+    middles.collect()
 }
 
 /// A bin for each value of a small lattice.
