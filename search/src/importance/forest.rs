@@ -201,8 +201,8 @@ struct Grower<'a> {
     tried: usize,
     histogram: Vec<Group>,
     groups: Vec<Group>,
-    /// The box of the node being grown; `None` where it covers all of a column.
-    sides: Vec<Option<Side>>,
+    /// The box of the node being grown, each side with its width; `None` where it covers all of a column.
+    sides: Vec<Option<(Side, f64)>>,
     tree: Tree,
 }
 
@@ -226,7 +226,8 @@ impl Grower<'_> {
             self.leaf(sum / weight);
             return;
         };
-        let (at, column) = (best.column, &self.columns[best.column]);
+        let columns = self.columns;
+        let (at, column) = (best.column, &columns[best.column]);
         let cut = cut(column, &best);
         let mut middle = 0;
         for place in 0..trials.len() {
@@ -237,21 +238,27 @@ impl Grower<'_> {
         }
         let (left, right) = trials.split_at_mut(middle);
         let before = self.sides[at].take();
-        let whole = before.clone().unwrap_or_else(|| Side::whole(column));
-        let (left_side, right_side) = whole.divided(&cut);
+        let (left_side, right_side) = match &before {
+            Some((side, _)) => side.divided(&cut),
+            None => Side::whole(column).divided(&cut),
+        };
+        let with_width = |side: Side| {
+            let width = side.width(column);
+            Some((side, width))
+        };
         let fork = self.tree.nodes.len();
         self.tree.nodes.push(Node::Fork {
             column: at,
             cut,
             right: 0,
         });
-        self.sides[at] = Some(left_side);
+        self.sides[at] = with_width(left_side);
         self.node(left, depth + 1);
         let after = self.tree.nodes.len();
         if let Some(Node::Fork { right, .. }) = self.tree.nodes.get_mut(fork) {
             *right = after;
         }
-        self.sides[at] = Some(right_side);
+        self.sides[at] = with_width(right_side);
         self.node(right, depth + 1);
         self.sides[at] = before;
     }
@@ -259,8 +266,7 @@ impl Grower<'_> {
     fn leaf(&mut self, value: f64) {
         let bounded = self.sides.iter().enumerate();
         let sides = bounded.filter_map(|(at, side)| {
-            let side = side.clone()?;
-            let width = side.width(&self.columns[at]);
+            let (side, width) = side.clone()?;
             Some((at, side, width))
         });
         let sides = sides.collect();
