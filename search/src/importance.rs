@@ -227,7 +227,7 @@ struct Measured<'a> {
 
 /// The measures with their shares, the largest first, equal ones by name. Where nothing matters at
 /// all, the parameters that have more than one value share equally, as in Optuna.
-fn importances(measured: Vec<Measured<'_>>) -> Vec<Importance> {
+fn importances(measured: &[Measured<'_>]) -> Vec<Importance> {
     let sum: f64 = measured.iter().map(|one| one.value).sum();
     let varying = measured.iter().filter(|one| one.varies).count();
     let share = |one: &Measured<'_>| match (sum > 0.0, one.varies) {

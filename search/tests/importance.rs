@@ -403,7 +403,7 @@ fn fanova_spreads_every_domain_as_it_is_drawn_from() {
     // choices, in no order, 0, 2 and 1.
     let observed = observed(&points, |x| {
         let numbers = 1.0 + x[0].ln() / 1e5_f64.ln() + x[1] / 1e308 + x[2].ln() / 1e5_f64.ln();
-        numbers + x[3] / 6.0 + [0.0, 1.0, 0.5][x[4] as usize]
+        numbers + x[3] / 6.0 + if x[4] == 2.0 { 0.5 } else { x[4] }
     });
     let lattice = (49.0 - 1.0) / 12.0 / 36.0;
     let parts = [1.0 / 12.0, 1.0 / 12.0, 1.0 / 12.0, lattice, 1.0 / 6.0];

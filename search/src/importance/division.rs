@@ -40,7 +40,6 @@ impl Division {
             let mut stream = Stream::for_sampler(options.seed, number, "fanova");
             let mut tree = forest::grow(columns, values, draws, tried, &mut stream);
             let variance = centre(&mut tree.leaves);
-            // Written so that an undefined variance is none.
             (variance > 0.0).then_some((tree, variance))
         };
         let trees = (0..).take(options.trees).filter_map(grow);
@@ -116,7 +115,7 @@ impl Division {
         });
         let rest = squares.sum::<f64>() / POINTS as f64;
         let variance = alone.iter().sum::<f64>() + rest;
-        if !(variance > 0.0) {
+        if variance.is_nan() || variance <= 0.0 {
             return None;
         }
         let together = joints

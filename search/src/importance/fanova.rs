@@ -69,11 +69,16 @@ impl Default for FanovaOptions {
 ///
 /// - A parameter with one value has the value 0. One that is absent in some of the trials is left out,
 ///   as in Optuna: nobody knows what the others would have been with it.
-/// - Time is bounded: of more than [`MAX_FANOVA_TRIALS`] trials as many are drawn at random, and a tree is grown on at most 4,000
-///   draws (with replacement). Numeric parameters are cut into at most 256 bins of about as many trials each.
-/// - Departures from Optuna 5.0: the forest is divided, not each tree; the logarithm is spread evenly where the domain says `log` (Optuna spreads
-///   the value itself), choices are divided into any two sets (Optuna makes a number of 0 to 1 of each, and counts
-///   combinations that do not exist), and lattices have their exact shares.
+/// - Time is bounded: of more than [`MAX_FANOVA_TRIALS`] trials as many are drawn at random, and a tree is grown on at
+///   most 4,000 draws (with replacement). Numeric parameters are cut into at most 256 bins of about as many
+///   trials each. Trees grow until their leaves are of equal values; at each cut two thirds of the parameters
+///   are looked at.
+/// - Trials that a sampler crowded together say little of the rest of the space: after TPE the importances
+///   are those of a guess there.
+/// - Departures from Optuna 5.0: the forest is divided, not each tree ([`Decomposed::EachTree`] does that, and looks
+///   at all parameters at each cut); the logarithm is spread evenly where the domain says `log` (Optuna spreads
+///   the value itself); choices are divided into any two sets (Optuna makes a number of 0 to 1 of each, and counts
+///   combinations that do not exist); the values of a lattice have equal shares (Optuna gives half to both ends).
 ///
 /// ```
 /// use trialmill_search::importance::{FanovaOptions, Observed, fanova};
@@ -104,7 +109,9 @@ pub fn fanova(
     observed: &[Observed<'_>],
     options: &FanovaOptions,
 ) -> Result<Vec<Importance>, ImportanceFault> {
-    let (columns, _, division) = divided(space, observed, options, |_| Ok(Vec::new()))?;
+    let Divided {
+        columns, division, ..
+    } = divided(space, observed, options, |_| Ok(Vec::new()))?;
     let mut measured = Vec::with_capacity(space.parameters().len());
     for (position, parameter) in space.parameters().iter().enumerate() {
         let column = columns.iter().position(|c| c.position == position);
@@ -117,17 +124,24 @@ pub fn fanova(
             });
         }
     }
-    Ok(importances(measured))
+    Ok(importances(&measured))
 }
 
-/// The columns of a forest, and its variance divided among them and the pairs that `pairs` names by their
-/// positions.
+/// A forest's variance, divided.
+pub(super) struct Divided {
+    pub(super) columns: Vec<Column>,
+    /// Positions of columns.
+    pub(super) pairs: Vec<(usize, usize)>,
+    pub(super) division: Division,
+}
+
+/// Grows a forest and divides its variance among its columns and the pairs of them that `pairs` picks.
 pub(super) fn divided(
     space: &Space,
     observed: &[Observed<'_>],
     options: &FanovaOptions,
     pairs: impl FnOnce(&[Column]) -> Result<Vec<(usize, usize)>, ImportanceFault>,
-) -> Result<(Vec<Column>, Vec<(usize, usize)>, Division), ImportanceFault> {
+) -> Result<Divided, ImportanceFault> {
     let trees = options.trees;
     if !(1..=MAX_TREES).contains(&trees) {
         return Err(ImportanceFault::Trees { trees });
@@ -137,7 +151,11 @@ pub(super) fn divided(
     let pairs = pairs(&columns)?;
     let division = Division::of(&columns, &scaled(&trials), &pairs, options);
     let division = division.ok_or(ImportanceFault::NoParameter)?;
-    Ok((columns, pairs, division))
+    Ok(Divided {
+        columns,
+        pairs,
+        division,
+    })
 }
 
 /// At most [`MAX_FANOVA_TRIALS`] of the trials, in their order.

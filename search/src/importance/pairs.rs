@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::fanova::divided;
+use super::fanova::{Divided, divided};
 use super::table::Column;
 use super::{FanovaOptions, ImportanceFault, Observed, largest_first, unknown_parameter};
 use crate::space::Space;
@@ -74,7 +74,11 @@ pub fn fanova_pairs(
         });
         Ok(pairs.collect())
     };
-    let (columns, pairs, division) = divided(space, observed, options, asked)?;
+    let Divided {
+        columns,
+        pairs,
+        division,
+    } = divided(space, observed, options, asked)?;
     let pair = |((first, second), value): (&(usize, usize), &f64)| PairImportance {
         first: name(&columns[*first]),
         second: name(&columns[*second]),

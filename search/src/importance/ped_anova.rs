@@ -104,7 +104,8 @@ pub fn ped_anova(
         }),
         varies: grid.is_some(),
     };
-    Ok(importances(grids.iter().enumerate().map(measure).collect()))
+    let measured: Vec<Measured<'_>> = grids.iter().enumerate().map(measure).collect();
+    Ok(importances(&measured))
 }
 
 /// The best trials by a quantile, with all that equal the last of them.
