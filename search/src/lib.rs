@@ -52,6 +52,7 @@ mod fault;
 mod feasible;
 mod grid;
 mod history;
+pub mod importance;
 mod lattice;
 mod neighbours;
 mod nsga2;

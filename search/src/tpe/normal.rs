@@ -26,7 +26,7 @@ pub(super) fn around_mean(a: f64, b: f64) -> f64 {
 /// probabilities would cancel; the difference itself; and, beyond 35 standard deviations, where both
 /// underflow, their logarithms by the continued fraction of Mills' ratio (Laplace; Abramowitz and
 /// Stegun 26.2.14).
-pub(super) fn ln_between(a: f64, b: f64) -> f64 {
+pub(crate) fn ln_between(a: f64, b: f64) -> f64 {
     // Below this, the series is better than the difference; both err by less than 1e-13 here.
     const NARROW: f64 = 0.05;
     // The tail above the mean is the tail below it, mirrored: there small probabilities are exact.
