@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::cmaes::CmaEs;
 use crate::fault::SpaceFault;
 use crate::grid::Grid;
 use crate::history::History;
@@ -61,11 +62,19 @@ pub enum Method {
     Sobol,
     /// A model of where good trials lie against the others: [`Tpe`].
     Tpe,
+    /// A normal distribution that moves towards the better trials and takes their shape: [`CmaEs`].
+    CmaEs,
 }
 
 impl Method {
     /// Every method, in the order in which a catalogue lists them.
-    pub const ALL: [Self; 4] = [Self::Random, Self::Grid, Self::Sobol, Self::Tpe];
+    pub const ALL: [Self; 5] = [
+        Self::Random,
+        Self::Grid,
+        Self::Sobol,
+        Self::Tpe,
+        Self::CmaEs,
+    ];
 
     /// The name used in requests, columns and logs.
     #[must_use]
@@ -75,6 +84,7 @@ impl Method {
             Self::Grid => "grid",
             Self::Sobol => "sobol",
             Self::Tpe => "tpe",
+            Self::CmaEs => "cmaes",
         }
     }
 
@@ -83,7 +93,7 @@ impl Method {
     #[must_use]
     pub fn faults(self, space: &Space) -> Vec<SpaceFault> {
         match self {
-            Self::Random | Self::Sobol | Self::Tpe => Vec::new(),
+            Self::Random | Self::Sobol | Self::Tpe | Self::CmaEs => Vec::new(),
             Self::Grid => Grid::faults(space),
         }
     }
@@ -98,6 +108,7 @@ impl Method {
             Self::Grid => Box::new(Grid::new(space, seed)?),
             Self::Sobol => Box::new(Sobol::new(space, seed)),
             Self::Tpe => Box::new(Tpe::new(space, seed)),
+            Self::CmaEs => Box::new(CmaEs::new(space, seed)),
         })
     }
 }

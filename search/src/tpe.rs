@@ -1,9 +1,7 @@
 //! TPE: the tree-structured Parzen estimator, multivariate, after Optuna 5.0.
 
-mod axis;
 mod bandwidth;
 mod candidates;
-mod normal;
 mod parzen;
 mod split;
 

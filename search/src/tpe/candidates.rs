@@ -1,6 +1,6 @@
 //! Candidates for the next point, and which of them is the most promising.
 
-use super::axis::Axis;
+use crate::axis::Axis;
 use super::bandwidth::Floor;
 use super::parzen::Parzen;
 use super::split::Split;

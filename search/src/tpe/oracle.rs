@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::axis::Axis;
+use crate::axis::Axis;
 use super::bandwidth::Floor;
 use super::candidates::{Densities, Group};
 use super::parzen::Parzen;
