@@ -125,3 +125,90 @@ fn keep_margin(chances: &mut [f64], least: f64) {
     let sum: f64 = chances.iter().sum();
     chances.iter_mut().for_each(|chance| *chance /= sum);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good(choices: [[usize; 2]; 3]) -> Vec<(f64, Vec<Option<usize>>)> {
+        let weights = [
+            0.637_042_571_241_216_8,
+            0.284_570_257_438_032_94,
+            0.078_387_171_320_750_33,
+        ];
+        let choices = choices.map(|of| of.map(Some).to_vec());
+        weights.into_iter().zip(choices).collect()
+    }
+
+    #[test]
+    fn updates_are_those_of_another_program() {
+        // Of `cmaes.CatCMAwM` 0.13.1 (Python): three and two choices beside a lattice. Its length of
+        // a step lags by one generation, against ASNG's; it was brought up to date before each.
+        let mut categories = Categories::new(&[3, 2], 3);
+        let generations = [
+            (
+                [[0, 1], [0, 0], [2, 1]],
+                [
+                    0.777_753_576_818_759_7,
+                    0.081_514_117_579_943_2,
+                    0.140_732_305_601_297_14,
+                ],
+                0.662_748_046_465_727_8,
+                1.171_250_746_955_285,
+            ),
+            (
+                [[0, 1], [0, 1], [1, 1]],
+                [
+                    0.873_672_045_059_736_7,
+                    0.076_533_622_244_948_43,
+                    0.049_794_332_695_314_91,
+                ],
+                0.900_411_334_609_370_3,
+                1.143_411_217_776_097_6,
+            ),
+            (
+                [[0, 1], [0, 1], [0, 1]],
+                [
+                    0.900_411_334_609_370_1,
+                    0.049_794_332_695_314_91,
+                    0.049_794_332_695_314_91,
+                ],
+                0.900_411_334_609_370_3,
+                0.930_912_594_431_775_5,
+            ),
+        ];
+        for (choices, first, second, slowness) in generations {
+            categories.update(&good(choices));
+            let got = categories.chances[0]
+                .iter()
+                .chain([&categories.chances[1][1], &categories.slowness]);
+            for (got, expected) in got.zip(first.iter().chain([&second, &slowness])) {
+                assert!((got - expected).abs() < 1e-7, "{got} is not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_choice_is_ever_given_up_however_long_another_one_is_better() {
+        let mut categories = Categories::new(&[1_000, 2], 5);
+        for _ in 0..500 {
+            categories.update(&good([[7, 1]; 3]));
+            for (chances, least) in categories.chances.iter().zip(&categories.least) {
+                let sum: f64 = chances.iter().sum();
+                assert!((sum - 1.0).abs() < 1e-9);
+                assert!(chances.iter().all(|chance| *chance >= least * (1.0 - 1e-9)));
+            }
+        }
+        assert!(categories.chances[0][7] > 0.9);
+        assert_eq!(categories.choice(1, 0.999), 1);
+        assert_eq!(categories.choice(1, 0.0), 0);
+    }
+
+    #[test]
+    fn an_absent_category_changes_nothing() {
+        let mut categories = Categories::new(&[3, 2], 2);
+        let before = categories.clone();
+        categories.update(&[(0.7, vec![None, None]), (0.3, vec![None, None])]);
+        assert_eq!(categories, before);
+    }
+}

@@ -79,14 +79,19 @@ mod tests {
         assert_eq!(root.rows, [2.0, 0.0, 0.0, 6.0, 1.0, 0.0, -8.0, 5.0, 3.0]);
         assert_eq!(root.colour(&[1.0, 2.0, 3.0]), [2.0, 8.0, 11.0]);
         assert_eq!(root.whiten(&[2.0, 8.0, 11.0]), [1.0, 2.0, 3.0]);
-        assert_eq!(Cholesky::of(&[1.0, 0.0, 0.0, 1.0], 2), Some(Cholesky::unit(2)));
+        assert_eq!(
+            Cholesky::of(&[1.0, 0.0, 0.0, 1.0], 2),
+            Some(Cholesky::unit(2))
+        );
     }
 
     #[test]
     fn the_root_times_itself_is_the_matrix_and_whitening_undoes_colouring() {
         // C = B B' + 0.1 for a matrix B without pattern.
         let n = 30;
-        let b: Vec<f64> = (0..n * n).map(|k| libm::sin(f64::from(k as u32) * 1.7)).collect();
+        let b: Vec<f64> = (0..n * n)
+            .map(|k| libm::sin(f64::from(k as u32) * 1.7))
+            .collect();
         let mut c = vec![0.0; n * n];
         for i in 0..n {
             for j in 0..n {

@@ -71,7 +71,10 @@ impl Coordinates {
 
     /// The choices of a point.
     pub(super) fn choices_of(&self, point: &Point) -> Vec<Option<usize>> {
-        let values = self.choices.iter().map(|(position, _)| point.values()[*position]);
+        let values = self
+            .choices
+            .iter()
+            .map(|(position, _)| point.values()[*position]);
         let choices = values.map(|value| match value {
             ParamValue::Category(index) => Some(index as usize),
             _ => None,

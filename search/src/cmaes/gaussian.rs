@@ -141,7 +141,9 @@ impl Gaussian {
             return false;
         };
         self.root = root;
-        let widest = (0..size).map(|at| self.narrow_deviation(at)).fold(0.0, f64::max);
+        let widest = (0..size)
+            .map(|at| self.narrow_deviation(at))
+            .fold(0.0, f64::max);
         if widest > WIDEST {
             self.sigma *= WIDEST / widest;
         }
@@ -165,4 +167,81 @@ fn blend(to: &mut [f64], keep: f64, factor: f64, by: &[f64]) {
 
 fn power(base: f64, exponent: i32) -> f64 {
     libm::pow(base, f64::from(exponent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(got: &[f64], expected: &[f64]) {
+        assert_eq!(got.len(), expected.len());
+        for (got, expected) in got.iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-12, "{got} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn an_update_is_that_of_another_program() {
+        // Of `cmaes.CMA` 0.13.1 (Python). A single step does not depend on which root is taken of C.
+        let covariance = vec![1.0, 0.3, -0.2, 0.3, 0.8, 0.1, -0.2, 0.1, 1.5];
+        let mut gaussian = Gaussian::new(vec![0.4, 0.5, 0.6], 0.2);
+        gaussian.root = Cholesky::of(&covariance, 3).unwrap();
+        gaussian.covariance = covariance;
+        gaussian.path_c = vec![0.2, -0.1, 0.3];
+        let draws = [
+            [0.55, 0.42, 0.70],
+            [0.31, 0.61, 0.52],
+            [0.47, 0.40, 0.35],
+            [0.28, 0.58, 0.81],
+            [0.52, 0.66, 0.60],
+            [0.20, 0.35, 0.66],
+            [0.61, 0.71, 0.40],
+        ];
+        let constants = Constants::new(3, 7);
+        assert!(gaussian.update(&constants, &draws.map(Vec::from)));
+        let mean = [0.47, 0.473_205_638_313_720_64, 0.604_755_621_331_747_8];
+        close(&gaussian.mean, &mean);
+        close(&[gaussian.sigma], &[0.165_594_717_242_595_3]);
+        let path = [
+            0.559_883_557_475_981_3,
+            -0.224_654_084_214_144_26,
+            0.164_401_880_579_096_97,
+        ];
+        close(&gaussian.path_c, &path);
+        let c = &gaussian.covariance;
+        let lower = [c[0], c[3], c[4], c[6], c[7], c[8]];
+        let expected = [
+            0.830_791_749_107_408,
+            0.090_169_551_406_608_34,
+            0.621_244_297_602_083_8,
+            -0.077_909_329_526_954_7,
+            0.176_674_168_971_116_54,
+            1.400_956_352_304_514_5,
+        ];
+        close(&lower, &expected);
+    }
+
+    #[test]
+    fn a_draw_from_far_away_moves_the_mean_no_further_than_a_plausible_one() {
+        let constants = Constants::new(2, 4);
+        let mut gaussian = Gaussian::new(vec![0.5, 0.5], 0.01);
+        let draws = vec![vec![1e6, 0.5]; 4];
+        assert!(gaussian.update(&constants, &draws));
+        let longest = 0.01 * constants.longest_step;
+        assert!((gaussian.mean[0] - 0.5 - longest).abs() < 1e-12);
+        assert!(gaussian.sigma <= 0.01 * std::f64::consts::E);
+    }
+
+    #[test]
+    fn the_distribution_never_grows_wider_than_a_third_of_a_range() {
+        let constants = Constants::new(2, 6);
+        let mut gaussian = Gaussian::new(vec![0.5, 0.5], 0.3);
+        for _ in 0..50 {
+            let far = gaussian.mean[0] + 10.0;
+            let draws: Vec<Vec<f64>> = (0..6).map(|k| vec![far - f64::from(k), 0.5]).collect();
+            assert!(gaussian.update(&constants, &draws));
+            let widest = gaussian.deviation(0).max(gaussian.deviation(1));
+            assert!(widest <= WIDEST * (1.0 + 1e-12), "{widest}");
+        }
+    }
 }

@@ -140,3 +140,131 @@ impl Cell {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::axis::Axis;
+    use crate::domain::Domain;
+
+    fn lattice(high: i64, log: bool) -> Lattice {
+        let domain = Domain::Int {
+            low: 1,
+            high,
+            step: 1,
+            log,
+        };
+        match Axis::of(&domain) {
+            Some(Axis::Lattice(lattice)) => lattice,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Mean, sigma, stretch and probability of leaving, and whether a good trial has left.
+    type Before = (f64, f64, f64, f64, bool);
+
+    fn corrected(lattice: &Lattice, before: Before, discrete: usize) -> (Gaussian, Margins) {
+        let (mean, sigma, stretch, leaving, left) = before;
+        let mut gaussian = Gaussian::new(vec![mean], sigma);
+        gaussian.stretch[0] = stretch;
+        let mut margins = Margins::new(1, discrete);
+        margins.leaving[0] = leaving;
+        margins.correct(&mut gaussian, 0, lattice, left);
+        (gaussian, margins)
+    }
+
+    #[test]
+    fn corrections_are_those_of_another_program() {
+        // Of `cmaes.CatCMAwM` 0.13.1 (Python): five values, three discrete parameters.
+        const CASES: [(Before, [f64; 3]); 7] = [
+            (
+                (0.5, 0.01, 1.0, 0.4, true),
+                [0.5, 6.072_194_568_715_11, 0.099_588_665_390_629_83],
+            ),
+            (
+                (0.5, 0.01, 1.0, 0.4, false),
+                [0.5, 6.072_194_568_715_11, 0.099_588_665_390_629_83],
+            ),
+            (
+                (0.56, 0.05, 1.0, 0.3, true),
+                [
+                    0.532_930_165_301_503_1,
+                    1.614_355_655_524_377_7,
+                    0.252_804_393_613_458_74,
+                ],
+            ),
+            (
+                (0.05, 0.02, 1.0, 0.45, true),
+                [0.1, 3.894_387_622_112_604_6, 0.099_588_665_390_629_83],
+            ),
+            (
+                (0.97, 0.05, 1.3, 0.2, false),
+                [0.9, 1.557_755_048_845_041_3, 0.099_588_665_390_629_83],
+            ),
+            (
+                (0.42, 0.3, 1.0, 0.35, false),
+                [0.484_042_781_286_228_7, 0.352_642_064_290_967_9, 0.35],
+            ),
+            (
+                (0.15, 0.04, 1.0, 0.499_999_99, true),
+                [
+                    0.102_640_309_447_184_83,
+                    1.947_193_811_056_302_3,
+                    0.105_649_773_666_855_13,
+                ],
+            ),
+        ];
+        for (before, expected) in CASES {
+            let (gaussian, margins) = corrected(&lattice(5, false), before, 3);
+            let got = [gaussian.mean[0], gaussian.stretch[0], margins.leaving[0]];
+            for (got, expected) in got.iter().zip(expected) {
+                assert!(
+                    (got - expected).abs() < 1e-7,
+                    "{before:?}: {got} is not {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_probability_of_leaving_the_value_of_the_mean_is_never_below_the_margin() {
+        for (log, values) in [
+            (false, 2),
+            (false, 5),
+            (false, 1000),
+            (true, 40),
+            (true, 1 << 20),
+        ] {
+            let lattice = lattice(values, log);
+            for k in 0..60 {
+                let mean = f64::from(k) * 0.03 - 0.4;
+                for sigma in [1e-6, 1e-4, 0.01, 0.1, 0.33] {
+                    for left in [false, true] {
+                        let before = (mean, sigma, 1.0, 0.3, left);
+                        let (gaussian, margins) = corrected(&lattice, before, 4);
+                        let cell = Cell::of(&lattice, gaussian.mean[0]);
+                        let to = |end: f64| (end - gaussian.mean[0]) / gaussian.deviation(0);
+                        let below = cell.below.map_or(0.0, |end| normal::below(to(end)));
+                        let above = cell.above.map_or(0.0, |end| normal::below(-to(end)));
+                        let leaving = below + above;
+                        assert!(
+                            leaving >= margins.least * (1.0 - 1e-6),
+                            "{values} values, log {log}, {before:?}: {leaving} of {}",
+                            margins.least
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn all_margins_together_change_a_draw_with_one_probability() {
+        for discrete in [1, 2, 7, 100] {
+            let stay = 1.0 - least_probability(discrete);
+            let all = libm::pow(stay, discrete as f64);
+            assert!((all - 0.73).abs() < 1e-12);
+        }
+        assert!(least_probability(0) < 0.5);
+    }
+}

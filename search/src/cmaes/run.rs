@@ -5,6 +5,7 @@ use super::constants::{Constants, default_population};
 use super::coordinates::Coordinates;
 use super::gaussian::Gaussian;
 use super::margin::{Cell, Margins};
+use super::noise::inner_unit;
 use crate::axis::Axis;
 use crate::history::FinishedTrial;
 use crate::normal;
@@ -14,8 +15,8 @@ use crate::stream::Stream;
 /// The standard deviation that a run starts with, as a part of each range.
 const FIRST_SIGMA: f64 = 1.0 / 6.0;
 
-/// A run has converged when no coordinate deviates by more than this part of its range.
-const CONVERGED: f64 = 1e-7;
+/// A run has converged when no coordinate without steps deviates by more than this part of its range.
+const CONVERGED: f64 = 1e-5;
 
 /// How often the population doubles.
 const MOST_DOUBLINGS: u32 = 10;
@@ -47,7 +48,11 @@ impl Run {
             let mut stream = Stream::for_sampler(seed, index, "cmaes_restart");
             (0..count).map(|_| stream.unit_f64()).collect()
         };
-        let choices: Vec<usize> = coordinates.choices.iter().map(|(_, count)| *count).collect();
+        let choices: Vec<usize> = coordinates
+            .choices
+            .iter()
+            .map(|(_, count)| *count)
+            .collect();
         let discrete = coordinates.discrete();
         Self {
             index,
@@ -68,7 +73,7 @@ impl Run {
         while let Some((generation, later)) = rest.split_at_checked(run.constants.lambda) {
             rest = later;
             let going = run.learn(coordinates, generation, seed);
-            if !going || run.has_converged() {
+            if !going || run.has_converged(coordinates) {
                 run = Self::start(coordinates, seed, run.index.saturating_add(1));
             }
         }
@@ -105,7 +110,8 @@ impl Run {
         }
         for (at, (_, axis)) in coordinates.numbers.iter().enumerate() {
             if let Axis::Lattice(lattice) = axis {
-                self.margins.correct(&mut self.gaussian, at, lattice, left[at]);
+                self.margins
+                    .correct(&mut self.gaussian, at, lattice, left[at]);
             }
         }
         true
@@ -181,16 +187,16 @@ impl Run {
         }
     }
 
-    /// Whether nothing more is to be expected of this run.
-    fn has_converged(&self) -> bool {
+    /// Whether nothing more is to be expected of this run: it is narrow, or nothing better was
+    /// found for long.
+    fn has_converged(&self, coordinates: &Coordinates) -> bool {
         let count = self.gaussian.mean.len();
         let most_idle = 10 + (30 * count).div_ceil(self.constants.lambda);
-        let narrow = (0..count).all(|at| self.gaussian.narrow_deviation(at) < CONVERGED);
-        self.idle >= most_idle || count > 0 && narrow
+        let axes = coordinates.numbers.iter().enumerate();
+        // Steps have their margin, which keeps them wide; they count for nothing beside others.
+        let mut lines = axes.filter(|(_, (_, axis))| matches!(axis, Axis::Line(_)));
+        let has_lines = lines.clone().next().is_some();
+        let is_narrow = has_lines && lines.all(|(at, _)| self.gaussian.deviation(at) < CONVERGED);
+        self.idle >= most_idle || is_narrow
     }
-}
-
-/// Uniform strictly between 0 and 1.
-pub(super) fn inner_unit(stream: &mut Stream) -> f64 {
-    stream.unit_f64() + f64::EPSILON / 4.0
 }

@@ -3,8 +3,8 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI};
 
-use crate::axis::{Axis, Lattice};
 use super::bandwidth::{self, Floor};
+use crate::axis::{Axis, Lattice};
 use crate::normal;
 use crate::stream::Stream;
 
