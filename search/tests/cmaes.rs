@@ -212,7 +212,7 @@ fn points_from_elsewhere_are_learnt_from() {
             )
         })
         .collect();
-    let with = study(space.clone(), 4).with_initial(near.clone()).unwrap();
+    let with = study(space.clone(), 4).with_initial(near).unwrap();
     let target = |point: &Point| -> f64 {
         let values = point.values().iter();
         values

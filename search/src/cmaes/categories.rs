@@ -6,8 +6,7 @@ use super::margin::least_probability;
 ///
 /// Moved along the natural gradient by a step of known length, whose length follows how well
 /// successive gradients agree: ASNG (Akimoto and others, "Adaptive stochastic natural gradient method
-/// for one-shot neural architecture search", ICML 2019), as CatCMA with margin uses it (arXiv 2504.07884,
-/// section 4.2). No probability falls below a margin.
+/// for one-shot neural architecture search", ICML 2019), as CatCMA with margin uses it (arXiv 2504.07884). No probability falls below a margin.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Categories {
     /// One list of probabilities per parameter.

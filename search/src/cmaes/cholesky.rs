@@ -89,9 +89,7 @@ mod tests {
     fn the_root_times_itself_is_the_matrix_and_whitening_undoes_colouring() {
         // C = B B' + 0.1 for a matrix B without pattern.
         let n = 30;
-        let b: Vec<f64> = (0..n * n)
-            .map(|k| libm::sin(f64::from(k as u32) * 1.7))
-            .collect();
+        let b: Vec<f64> = (0..n * n).map(|k| libm::sin(k as f64 * 1.7)).collect();
         let mut c = vec![0.0; n * n];
         for i in 0..n {
             for j in 0..n {

@@ -25,7 +25,7 @@ pub(super) struct Constants {
     /// The expected length of a standard normal vector.
     pub(super) chi_n: f64,
     /// The longest step, in standard deviations, that is believed: Hansen, "Injecting external
-    /// solutions into CMA-ES" (arXiv 1110.4181), equation 3 and table 1.
+    /// solutions into CMA-ES" (arXiv 1110.4181).
     pub(super) longest_step: f64,
 }
 

@@ -26,8 +26,7 @@ pub(super) struct Gaussian {
 /// puts more draws outside than inside, and on a plateau nothing else would hold it.
 const WIDEST: f64 = 1.0 / 3.0;
 
-/// The most that the logarithm of the step size grows in one generation (Hansen, arXiv 1110.4181,
-/// table 1).
+/// The most that the logarithm of the step size grows in one generation (Hansen, arXiv 1110.4181).
 const LONGEST_GROWTH: f64 = 1.0;
 
 impl Gaussian {

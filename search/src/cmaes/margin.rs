@@ -6,7 +6,7 @@ use crate::normal;
 
 /// Keeps a probability of leaving the mean's cell on each axis with steps: CMA-ES with margin (Hamano,
 /// Saito, Nomura and Shirakawa, GECCO 2022), in the form of CatCMA with margin (Hamano and others,
-/// arXiv 2504.07884, section 4), where a probability may only grow again when a good trial has left the
+/// arXiv 2504.07884), where a probability may only grow again when a good trial has left the
 /// cell.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Margins {
@@ -24,7 +24,7 @@ const NARROWEST_CELL: f64 = 1e-8;
 const NEARLY: f64 = 1e-8;
 
 /// The least probability of change that each of so many discrete parameters keeps: together they
-/// leave a draw unchanged with probability 0.73 (arXiv 2504.07884, section 5.1).
+/// leave a draw unchanged with probability 0.73 (arXiv 2504.07884).
 pub(super) fn least_probability(discrete: usize) -> f64 {
     1.0 - libm::pow(0.73, 1.0 / discrete.max(1) as f64)
 }
