@@ -44,8 +44,10 @@
 //! assert_eq!(study.space().unpack(&packed).expect("packed by this space"), point);
 //! ```
 
+mod axis;
 mod builder;
 mod choice;
+mod cmaes;
 mod domain;
 mod expression;
 mod fault;
@@ -55,6 +57,7 @@ mod history;
 pub mod importance;
 mod lattice;
 mod neighbours;
+mod normal;
 mod nsga2;
 pub mod pareto;
 mod point;
@@ -63,6 +66,7 @@ mod random;
 mod sampler;
 mod sobol;
 mod space;
+mod standing;
 mod stream;
 mod study;
 mod tpe;
@@ -70,6 +74,7 @@ mod unseen;
 
 pub use builder::{MAX_CONSTRAINTS, MAX_SPACE_NODES, SpaceBuilder};
 pub use choice::Choice;
+pub use cmaes::CmaEs;
 pub use domain::{Domain, MAX_CHOICE_CHARS, MAX_CHOICES, MAX_INT, MIN_RELATIVE_STEP};
 pub use expression::{
     Expression, ExpressionFault, MAX_EXPRESSION_CHARS, MAX_EXPRESSION_DEPTH, MAX_EXPRESSION_NODES,

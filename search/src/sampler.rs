@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::cmaes::CmaEs;
 use crate::fault::SpaceFault;
 use crate::grid::Grid;
 use crate::history::History;
@@ -62,17 +63,20 @@ pub enum Method {
     Sobol,
     /// A model of where good trials lie against the others: [`Tpe`].
     Tpe,
+    /// A normal distribution that moves towards the better trials and takes their shape: [`CmaEs`].
+    CmaEs,
     /// A genetic algorithm that keeps the trials of the best fronts: [`Nsga2`].
     Nsga2,
 }
 
 impl Method {
     /// Every method, in the order in which a catalogue lists them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Random,
         Self::Grid,
         Self::Sobol,
         Self::Tpe,
+        Self::CmaEs,
         Self::Nsga2,
     ];
 
@@ -84,6 +88,7 @@ impl Method {
             Self::Grid => "grid",
             Self::Sobol => "sobol",
             Self::Tpe => "tpe",
+            Self::CmaEs => "cmaes",
             Self::Nsga2 => "nsga2",
         }
     }
@@ -93,7 +98,7 @@ impl Method {
     #[must_use]
     pub fn faults(self, space: &Space) -> Vec<SpaceFault> {
         match self {
-            Self::Random | Self::Sobol | Self::Tpe | Self::Nsga2 => Vec::new(),
+            Self::Random | Self::Sobol | Self::Tpe | Self::CmaEs | Self::Nsga2 => Vec::new(),
             Self::Grid => Grid::faults(space),
         }
     }
@@ -108,6 +113,7 @@ impl Method {
             Self::Grid => Box::new(Grid::new(space, seed)?),
             Self::Sobol => Box::new(Sobol::new(space, seed)),
             Self::Tpe => Box::new(Tpe::new(space, seed)),
+            Self::CmaEs => Box::new(CmaEs::new(space, seed)),
             Self::Nsga2 => Box::new(Nsga2::new(space, seed)),
         })
     }

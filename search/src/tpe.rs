@@ -1,9 +1,7 @@
 //! TPE: the tree-structured Parzen estimator, multivariate, after Optuna 5.0.
 
-pub(crate) mod axis;
 mod bandwidth;
 mod candidates;
-pub(crate) mod normal;
 mod parzen;
 mod several;
 mod split;
@@ -11,7 +9,6 @@ mod split;
 #[cfg(test)]
 mod oracle;
 
-pub(crate) use axis::Axis;
 use bandwidth::Floor;
 use candidates::{CANDIDATES, Candidates, Densities, Group};
 use split::Split;

@@ -1,8 +1,8 @@
 //! The density of one parameter's values on a grid, with one bandwidth by Scott's rule.
 
 use crate::domain::Domain;
+use crate::normal;
 use crate::point::ParamValue;
-use crate::tpe::normal;
 
 /// The most cells of a grid over numbers.
 const MOST_CELLS: u64 = 50;

@@ -3,8 +3,8 @@
 
 use super::Observed;
 use super::forest::LEAST_MEASURE;
+use crate::axis::{Axis, Lattice};
 use crate::space::Space;
-use crate::tpe::axis::{Axis, Lattice};
 
 /// The most bins of a numeric parameter. A tree can split between any two: with more, trees would take longer
 /// and importances hardly change.

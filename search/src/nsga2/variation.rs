@@ -5,7 +5,7 @@ use crate::point::{ParamValue, Point};
 use crate::random::Random;
 use crate::space::{Parameter, Space};
 use crate::stream::Stream;
-use crate::tpe::Axis;
+use crate::axis::Axis;
 
 /// How likely a child is made of both parents.
 const CROSSOVER: f64 = 0.9;

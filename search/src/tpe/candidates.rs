@@ -1,9 +1,9 @@
 //! Candidates for the next point, and which of them is the most promising.
 
-use super::axis::Axis;
 use super::bandwidth::Floor;
 use super::parzen::Parzen;
 use super::split::Split;
+use crate::axis::Axis;
 use crate::point::{ParamValue, Point};
 use crate::space::Space;
 use crate::stream::Stream;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::axis::Axis;
 use super::bandwidth::Floor;
 use super::candidates::{Densities, Group};
 use super::parzen::Parzen;
 use super::split::Split;
+use crate::axis::Axis;
 use crate::{
     Choice, Domain, FinishedTrial, History, ParamValue, Point, RunningTrial, Space, TrialEnd,
 };

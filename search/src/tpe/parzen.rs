@@ -3,9 +3,9 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI};
 
-use super::axis::{Axis, Lattice};
 use super::bandwidth::{self, Floor};
-use super::normal;
+use crate::axis::{Axis, Lattice};
+use crate::normal;
 use crate::stream::Stream;
 
 /// A mixture of product kernels over the axes of one group of parameters.

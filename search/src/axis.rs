@@ -1,4 +1,4 @@
-//! One parameter as the model sees it: a place on a line, in a lattice or among choices.
+//! One parameter as a model sees it: a place on a line, in a lattice or among choices.
 
 use crate::domain::Domain;
 use crate::point::ParamValue;

@@ -1,4 +1,4 @@
-//! The normal distribution where kernels need it: probabilities of intervals, also narrow ones and
+//! The normal distribution where models need it: probabilities of intervals, also narrow ones and
 //! far ones, and the inverse for drawing.
 
 use std::f64::consts::FRAC_1_SQRT_2;
@@ -7,12 +7,12 @@ use std::f64::consts::FRAC_1_SQRT_2;
 const LN_SQRT_2PI: f64 = 0.918_938_533_204_672_8;
 
 /// The probability below `x`: erfc(-x / sqrt 2) / 2, exact to rounding in the lower tail.
-pub(super) fn below(x: f64) -> f64 {
+pub(crate) fn below(x: f64) -> f64 {
     0.5 * libm::erfc(-x * FRAC_1_SQRT_2)
 }
 
 /// The probability of an interval that holds the mean, `a <= 0 <= b`.
-pub(super) fn around_mean(a: f64, b: f64) -> f64 {
+pub(crate) fn around_mean(a: f64, b: f64) -> f64 {
     /// From here on a tail is less than half a unit in the last place of 1.
     const NOTHING: f64 = -8.5;
     let tail = |x: f64| if x < NOTHING { 0.0 } else { below(x) };
@@ -57,7 +57,7 @@ fn ln_tail(x: f64) -> f64 {
 /// The `x` below which the probability is `p`; infinite at 0 and 1.
 ///
 /// Algorithm AS 241, PPND16 (Wichura, Applied Statistics 37, 1988): about 16 digits.
-pub(super) fn inverse(p: f64) -> f64 {
+pub(crate) fn inverse(p: f64) -> f64 {
     let q = p - 0.5;
     if q.abs() <= 0.425 {
         let r = 0.180_625 - q * q;

@@ -1,0 +1,58 @@
+//! Which of two finished trials is better.
+
+use std::cmp::Ordering;
+
+use crate::history::{FinishedTrial, TrialEnd};
+
+/// Where a trial stands among the finished ones: the smaller, the better.
+///
+/// Completed by cost, then pruned, then infeasible by how much they are so; the earlier of equals first. An
+/// undefined cost is worse than every other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing {
+    class: u8,
+    cost: f64,
+    pub(crate) number: u32,
+}
+
+impl Standing {
+    /// `None` for a failed trial, which says nothing.
+    pub(crate) fn of(trial: &FinishedTrial) -> Option<Self> {
+        let (class, cost) = match &trial.end {
+            TrialEnd::Completed(costs) => (0, costs.first().copied().unwrap_or(f64::NAN)),
+            TrialEnd::Pruned => (1, 0.0),
+            TrialEnd::Infeasible { violation } => (2, *violation),
+            TrialEnd::Failed => return None,
+        };
+        // One NaN and one zero: the signs of both would make an order where none is meant.
+        let cost = if cost.is_nan() { f64::NAN } else { cost + 0.0 };
+        Some(Self {
+            class,
+            cost,
+            number: trial.number,
+        })
+    }
+
+    /// The same where completed trials have several costs and `best` of them (their numbers in ascending
+    /// order) are wanted: those come before the others.
+    pub(crate) fn among(trial: &FinishedTrial, best: Option<&[u32]>) -> Option<Self> {
+        let mut standing = Self::of(trial)?;
+        if let (Some(best), TrialEnd::Completed(_)) = (best, &trial.end) {
+            let is_best = best.binary_search(&trial.number).is_ok();
+            standing.cost = if is_best { 0.0 } else { 1.0 };
+        }
+        Some(standing)
+    }
+
+    pub(crate) fn compare(&self, other: &Self) -> Ordering {
+        self.compare_outcome(other)
+            .then(self.number.cmp(&other.number))
+    }
+
+    /// As [`compare`](Self::compare), but equal outcomes are equal whichever came first.
+    pub(crate) fn compare_outcome(&self, other: &Self) -> Ordering {
+        self.class
+            .cmp(&other.class)
+            .then(self.cost.total_cmp(&other.cost))
+    }
+}
