@@ -42,12 +42,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// A point and its values as numbers from 0 to 1.
+type Drawn = (Point, Vec<f64>);
+
 fn random(
     space: &Space,
     trials: u32,
     seed: u64,
     choices: i64,
-) -> Result<Vec<(Point, Vec<f64>)>, Box<dyn Error>> {
+) -> Result<Vec<Drawn>, Box<dyn Error>> {
     let study =
         Study::new(space.clone(), Method::Random, seed).map_err(|faults| faults[0].clone())?;
     let points = (0..trials).filter_map(|number| study.ask(&History::EMPTY, number));
@@ -80,7 +83,7 @@ fn of(parameters: usize, choices: i64) -> Result<Space, Box<dyn Error>> {
     Space::new(parameters).map_err(|faults| faults[0].clone().into())
 }
 
-fn observed(trials: &[(Point, Vec<f64>)], value: impl Fn(u32, &[f64]) -> f64) -> Vec<Observed<'_>> {
+fn observed(trials: &[Drawn], value: impl Fn(u32, &[f64]) -> f64) -> Vec<Observed<'_>> {
     (0..)
         .zip(trials)
         .map(|(number, (point, units))| Observed {
