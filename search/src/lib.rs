@@ -50,6 +50,7 @@ mod domain;
 mod expression;
 mod fault;
 mod feasible;
+mod gp;
 mod grid;
 mod history;
 mod lattice;
@@ -74,6 +75,7 @@ pub use expression::{
 };
 pub use fault::{PointFault, SpaceFault};
 pub use feasible::{MAX_DRAWS, PROBE_POINTS};
+pub use gp::Gp;
 pub use grid::Grid;
 pub use history::{FinishedTrial, History, RunningTrial, TrialEnd};
 pub use lattice::{MAX_GRID_POINTS, MAX_LISTING_WORK};

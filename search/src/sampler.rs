@@ -6,6 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::fault::SpaceFault;
+use crate::gp::Gp;
 use crate::grid::Grid;
 use crate::history::History;
 use crate::point::Point;
@@ -61,11 +62,13 @@ pub enum Method {
     Sobol,
     /// A model of where good trials lie against the others: [`Tpe`].
     Tpe,
+    /// A Gaussian process and the improvement it expects: [`Gp`].
+    Gp,
 }
 
 impl Method {
     /// Every method, in the order in which a catalogue lists them.
-    pub const ALL: [Self; 4] = [Self::Random, Self::Grid, Self::Sobol, Self::Tpe];
+    pub const ALL: [Self; 5] = [Self::Random, Self::Grid, Self::Sobol, Self::Tpe, Self::Gp];
 
     /// The name used in requests, columns and logs.
     #[must_use]
@@ -75,6 +78,7 @@ impl Method {
             Self::Grid => "grid",
             Self::Sobol => "sobol",
             Self::Tpe => "tpe",
+            Self::Gp => "gp",
         }
     }
 
@@ -83,7 +87,7 @@ impl Method {
     #[must_use]
     pub fn faults(self, space: &Space) -> Vec<SpaceFault> {
         match self {
-            Self::Random | Self::Sobol | Self::Tpe => Vec::new(),
+            Self::Random | Self::Sobol | Self::Tpe | Self::Gp => Vec::new(),
             Self::Grid => Grid::faults(space),
         }
     }
@@ -98,6 +102,7 @@ impl Method {
             Self::Grid => Box::new(Grid::new(space, seed)?),
             Self::Sobol => Box::new(Sobol::new(space, seed)),
             Self::Tpe => Box::new(Tpe::new(space, seed)),
+            Self::Gp => Box::new(Gp::new(space, seed)),
         })
     }
 }

@@ -138,7 +138,7 @@ impl Study {
     }
 
     /// How many bytes of memory it takes, roughly: what it prepared, mostly (8
-    /// per point of a grid, or of a space that [`Method::Tpe`] can list).
+    /// per point of a grid, or of a space that [`Method::Tpe`] or [`Method::Gp`] can list).
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let listed = self.sampler.size_limit().unwrap_or(0);
@@ -147,7 +147,7 @@ impl Study {
             .saturating_mul(8);
         let indices = match self.method {
             Method::Sobol if !self.space.constraints().is_empty() => Sobol::MOST_BYTES,
-            Method::Random | Method::Grid | Method::Sobol | Method::Tpe => 0,
+            Method::Random | Method::Grid | Method::Sobol | Method::Tpe | Method::Gp => 0,
         };
         let points = self.initial.len() * self.space.parameters().len() * size_of::<ParamValue>();
         let (listed, space) = (listed.saturating_add(indices), self.space.memory_bytes());

@@ -1,9 +1,9 @@
 //! TPE: the tree-structured Parzen estimator, multivariate, after Optuna 5.0.
 
-mod axis;
+pub(crate) mod axis;
 mod bandwidth;
 mod candidates;
-mod normal;
+pub(crate) mod normal;
 mod parzen;
 mod split;
 

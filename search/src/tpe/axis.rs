@@ -14,7 +14,7 @@ use crate::point::ParamValue;
 ///
 /// Every range becomes `[0, 1]`, so that neither 1e-300 nor 1e300 meets the limits of floats later.
 #[derive(Debug, Clone)]
-pub(super) enum Axis {
+pub(crate) enum Axis {
     /// A float without step.
     Line(Line),
     /// A float or int with a step: every int has one.
@@ -25,7 +25,7 @@ pub(super) enum Axis {
 
 impl Axis {
     /// The axis of a domain; `None` where there is nothing to choose.
-    pub(super) fn of(domain: &Domain) -> Option<Self> {
+    pub(crate) fn of(domain: &Domain) -> Option<Self> {
         let size = domain.size();
         if size == Some(1) {
             return None;
@@ -38,7 +38,7 @@ impl Axis {
     }
 
     /// The place of a value of the domain; `None` for an absent one.
-    pub(super) fn place(&self, value: ParamValue) -> Option<f64> {
+    pub(crate) fn place(&self, value: ParamValue) -> Option<f64> {
         match (self, value) {
             (Self::Line(line), ParamValue::Float(value)) => Some(line.place(value)),
             (Self::Lattice(lattice), value) => lattice.cell(value),
@@ -48,7 +48,7 @@ impl Axis {
     }
 
     /// The value at a place.
-    pub(super) fn value(&self, place: f64) -> ParamValue {
+    pub(crate) fn value(&self, place: f64) -> ParamValue {
         match self {
             Self::Line(line) => ParamValue::Float(line.value(place)),
             Self::Lattice(lattice) => lattice.value(place),
@@ -67,7 +67,7 @@ impl Axis {
 
 /// A range of floats.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
+pub(crate) struct Line {
     low: f64,
     high: f64,
     log: bool,
@@ -112,7 +112,7 @@ impl Line {
 
 /// A float or int domain with a step.
 #[derive(Debug, Clone)]
-pub(super) struct Lattice {
+pub(crate) struct Lattice {
     domain: Domain,
     size: u64,
     cells: f64,
@@ -156,22 +156,22 @@ impl Lattice {
     }
 
     /// How many values there are.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
     /// The middle of a cell on `[0, 1]`: where its value lies.
-    pub(super) fn middle(&self, cell: f64) -> f64 {
+    pub(crate) fn middle(&self, cell: f64) -> f64 {
         self.at(cell, 0.0)
     }
 
     /// Both ends of a cell on `[0, 1]`.
-    pub(super) fn ends(&self, cell: f64) -> (f64, f64) {
+    pub(crate) fn ends(&self, cell: f64) -> (f64, f64) {
         (self.at(cell, -0.5), self.at(cell, 0.5))
     }
 
     /// The cell whose value is nearest to a place on `[0, 1]`.
-    pub(super) fn nearest(&self, unit: f64) -> f64 {
+    pub(crate) fn nearest(&self, unit: f64) -> f64 {
         let cell = match self.spacing {
             Spacing::Even => unit * self.cells - 0.5,
             Spacing::Log { low, start, length } => libm::exp(start + unit * length) - low,

@@ -7,7 +7,7 @@ use std::f64::consts::FRAC_1_SQRT_2;
 const LN_SQRT_2PI: f64 = 0.918_938_533_204_672_8;
 
 /// The probability below `x`: erfc(-x / sqrt 2) / 2, exact to rounding in the lower tail.
-pub(super) fn below(x: f64) -> f64 {
+pub(crate) fn below(x: f64) -> f64 {
     0.5 * libm::erfc(-x * FRAC_1_SQRT_2)
 }
 
