@@ -116,7 +116,7 @@ fn assert_sound(space: &Space, searched: &Searched) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 25, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn every_point_is_of_the_space_and_new(space in spaces::space(), seed in 0u64..(1 << 53)) {
@@ -445,5 +445,13 @@ fn points_are_the_recorded_ones() {
         .iter()
         .map(|t| shown(&t.point))
         .collect();
-    assert_eq!(last, [""; 0]);
+    assert_eq!(
+        last,
+        [
+            "choice number 1 118 0.00350161524006891",
+            "choice number 1 123 0.0018937091560962565",
+            "choice number 1 120 0.0018059823700910967",
+            "choice number 1 120 0.0018455223585377334",
+        ]
+    );
 }
