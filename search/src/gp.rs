@@ -39,29 +39,33 @@ const MOST_RUNNING: usize = 50;
 /// How many random points are tried when no other is new.
 const RANDOM_DRAWS: usize = 100;
 
-/// Bayesian optimization: a Gaussian process is fitted to the trials so far, and the point is taken where it
-/// expects most improvement (Jones, Schonlau and Welch, "Efficient global optimization of expensive
-/// black-box functions", 1998). For smooth objectives, few parameters and small budgets; a suggestion takes some
-/// 10 ms, up to about 100, whatever the number of trials.
+/// Bayesian optimization: a Gaussian process is fitted to the trials so far, and the point is taken
+/// where it expects most improvement (Jones, Schonlau and Welch, "Efficient global optimization of
+/// expensive black-box functions", 1998). For smooth objectives, few parameters and small budgets;
+/// a suggestion takes some 20 to 50 ms, with a hundred parameters 150, however many trials there
+/// are.
 ///
-/// - While fewer than 10 trials have finished (failed ones not counted), points are those of a scrambled Sobol
-///   sequence.
-/// - Covariance: Matérn 5/2 with a length scale per parameter. Numbers lie on their range as part of it, of the
-///   logarithm where the domain says so, stepped values in the middle of their cells; choices are at a Hamming distance of 1;
-///   an absent parameter has a place of its own.
-/// - Length scales, signal and noise are those of the highest posterior density (`gp/fit.rs` has the priors).
+/// - While fewer than 10 trials have finished (failed ones not counted), points are those of a
+///   scrambled Sobol sequence.
+/// - Covariance: Matérn 5/2 with a length scale per parameter. Numbers lie on their range as part
+///   of it, of the logarithm where the domain says so, stepped values in the middle of their cells;
+///   choices are at a Hamming distance of 1; an absent parameter has a place of its own.
+/// - Length scales, signal and noise are those of the highest posterior density (`gp/fit.rs` has
+///   the priors).
 /// - Costs are standardized. What lies more than five times as far above the best as the middle one
 ///   counts as that far; pruned and infeasible trials count as the worst completed one.
-/// - The logarithm of the expected improvement on the best cost is searched from 600 candidates; the five best are
-///   improved by its gradient and, where values are separate, one parameter at a time. Every point looked at is rounded
-///   to the values of its parameters and keeps conditions and constraints.
+/// - The logarithm of the expected improvement on the best cost is searched from 600 candidates;
+///   the five best are improved by its gradient and, where values are separate, one parameter at a
+///   time. Every point looked at is rounded to the values of its parameters and keeps conditions
+///   and constraints.
 /// - Running trials stand in with the mean that the model expects ("kriging believer").
-/// - Of the finished trials it reads at most 200: the 100 best and the 100 latest of the others. The kernel is
-///   fitted to at most 100 of these, chosen in the same way, and of the running trials the 50 latest count.
-/// - A point of the known history is not given again ([`Unseen`]). Where the model has nothing to go by or finds no
-///   allowed point, random points are tried.
-/// - The point follows from space, history, seed and number alone; the order in which the history lists trials does
-///   not matter.
+/// - Of the finished trials it reads at most 200: the 100 best and the 100 latest of the others.
+///   The kernel is fitted to at most 100 of these, chosen in the same way, and of the running
+///   trials the 50 latest count.
+/// - A point of the known history is not given again ([`Unseen`]). Where the model has nothing to
+///   go by or finds no allowed point, random points are tried.
+/// - The point follows from space, history, seed and number alone; the order in which the history
+///   lists trials does not matter.
 ///
 /// One objective only: of several costs it reads the first.
 ///
@@ -134,7 +138,8 @@ impl Sampler for Gp {
     }
 }
 
-/// Points that the model proposes, the most promising first; empty where there is nothing to learn from.
+/// Points that the model proposes, the most promising first; empty where there is nothing to learn
+/// from.
 fn promising(space: &Space, history: &History<'_>, seed: u64, number: u32) -> Vec<Point> {
     let encoding = Encoding::of(space);
     let observations = Observations::of(history, MOST_OBSERVED);

@@ -11,7 +11,7 @@
 //! `--golden` moves the optima.
 //!
 //! The second prints the time of one suggestion in milliseconds (shortest and middle of many) after 100, 200,
-//! 1,000 and 10,000 random trials on 5 and 20 floats and on two of the problems' spaces.
+//! 1,000 and 10,000 random trials on 5, 20 and 100 floats and on two of the problems' spaces.
 
 #![expect(clippy::print_stdout, reason = "an example's output is what it prints")]
 
@@ -159,6 +159,7 @@ fn cost(method: Method) -> Result<(), Box<dyn Error>> {
     for (name, dimensions) in [
         ("5 floats", 5),
         ("20 floats", 20),
+        ("100 floats", 100),
         ("mixed", 0),
         ("plateau", 0),
     ] {

@@ -32,8 +32,8 @@ pub(super) fn add_scaled(y: &mut [f64], factor: f64, x: &[f64]) {
     }
 }
 
-/// The lower triangular `L` with `L L^T = A`. Its first `m` rows are the factor of the first `m` rows
-/// and columns of `A`.
+/// The lower triangular `L` with `L L^T = A`. Its first `m` rows are the factor of the first `m`
+/// rows and columns of `A`.
 #[derive(Debug, Clone)]
 pub(super) struct Cholesky {
     size: usize,
@@ -42,8 +42,8 @@ pub(super) struct Cholesky {
 }
 
 impl Cholesky {
-    /// Factors a matrix given row by row, of which the lower triangle is read; `None` where it is not
-    /// positive definite to rounding.
+    /// Factors a matrix given row by row, of which the lower triangle is read; `None` where it is
+    /// not positive definite to rounding.
     pub(super) fn of(size: usize, mut matrix: Vec<f64>) -> Option<Self> {
         for i in 0..size {
             let (above, rest) = matrix.split_at_mut(i * size);

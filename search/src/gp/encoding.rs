@@ -21,8 +21,8 @@ const FARTHEST: f64 = 64.0;
 /// | categorical | the number of the choice |
 /// | absent | [`ABSENT`] |
 ///
-/// A *draft* is a row without absent coordinates: it has one also for the parameters whose condition does not
-/// hold, in case that changes.
+/// A *draft* is a row without absent coordinates: it has one also for the parameters whose
+/// condition does not hold, in case that changes.
 #[derive(Debug)]
 pub(super) struct Encoding<'a> {
     space: &'a Space,

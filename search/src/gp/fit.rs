@@ -2,11 +2,12 @@
 //!
 //! The priors:
 //!
-//! - each length scale is log-normal, `ln l ~ N(sqrt 2 + ln(d) / 2 - 2, 0.5^2)` with `d` axes, a density
-//!   over `ln l`: longer with more axes, as Hvarfner, Hellsten and Nardi ("Vanilla Bayesian optimization
-//!   performs great in high dimensions", ICML 2024, section 4) have it, but narrower. Theirs,
-//!   `N(sqrt 2 + ln(d) / 2, 3)` over `l`, has its mode at `sqrt 2 + ln(d) / 2 - 3`, and leaves so much to the
-//!   fit that with few trials a length scale is often that of an accident (docs/benchmarks/search.md);
+//! - each length scale is log-normal, `ln l ~ N(sqrt 2 + ln(d) / 2 - 2, 0.5^2)` with `d` axes, a
+//!   density over `ln l`: longer with more axes, as Hvarfner, Hellsten and Nardi ("Vanilla Bayesian
+//!   optimization performs great in high dimensions", ICML 2024) have it, but narrower.
+//!   Theirs, `N(sqrt 2 + ln(d) / 2, 3)` over `l`, has its mode at `sqrt 2 + ln(d) / 2 - 3`, and
+//!   leaves so much to the fit that with few trials a length scale is often that of an accident
+//!   (docs/benchmarks/search.md);
 //! - the signal's variance is Gamma(2, 1) and that of the noise Gamma(1.1, 30), as in Optuna 5
 //!   (`optuna/_gp/prior.py`).
 
@@ -44,8 +45,8 @@ struct Data<'a> {
     distances: Vec<f64>,
 }
 
-/// The kernel of the highest posterior density for these values; `None` where no covariances could be
-/// factored.
+/// The kernel of the highest posterior density for these values; `None` where no covariances could
+/// be factored.
 pub(super) fn kernel(kinds: &[Kind], rows: &[&[f64]], values: &[f64]) -> Option<Kernel> {
     let data = Data::of(kinds, rows, values);
     let axes = kinds.len();
@@ -197,7 +198,8 @@ mod tests {
     #[test]
     fn the_loss_of_one_value_is_the_formula_by_hand() {
         let data = Data::of(&[Kind::Number], &[&[0.3]], &[2.0]);
-        // All at the mode of the length scale, signal 1, noise 1/4: y^2 / (2 K) + ln(K) / 2 and the priors.
+        // All at the mode of the length scale, signal 1, noise 1/4: y^2 / (2 K) + ln(K) / 2 and the
+        // priors.
         let (noise, k) = (0.25, 1.25_f64);
         let loss = data.loss(&[SQRT_2 - 2.0, 0.0, libm::log(noise)], &mut [0.0; 3]);
         let likelihood = 4.0 / (2.0 * k) + 0.5 * libm::log(k);

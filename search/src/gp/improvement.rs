@@ -13,11 +13,12 @@ const TERMS: u32 = 60;
 
 /// `ln h(z)` with `h(z) = phi(z) + z Phi(z)`, and its derivative `Phi(z) / h(z)`.
 ///
-/// `s h((best - m) / s)` is the improvement to be expected below `best` of a normal with mean `m` and
-/// deviation `s`. Far below the mean it underflows, and a search by it is blind; its logarithm is not
-/// (Ament et al., "Unexpected improvements to expected improvement for Bayesian optimization",
-/// NeurIPS 2023, eq. 9). Below -5 by Mills' ratio: with `t = -z` and `c = 1/(t + 2/(t + 3/(t + ...)))`,
-/// `Phi(z) = phi(z) / (t + c)` (Laplace), hence `h(z) = phi(z) c / (t + c)`, without cancellation.
+/// `s h((best - m) / s)` is the improvement to be expected below `best` of a normal with mean `m`
+/// and deviation `s`. Far below the mean it underflows, and a search by it is blind; its logarithm
+/// is not (Ament et al., "Unexpected improvements to expected improvement for Bayesian
+/// optimization", NeurIPS 2023). Below -5 by Mills' ratio: with `t = -z` and `c = 1/(t +
+/// 2/(t + 3/(t + ...)))`, `Phi(z) = phi(z) / (t + c)` (Laplace), hence `h(z) = phi(z) c / (t + c)`,
+/// without cancellation.
 pub(super) fn ln_h(z: f64) -> (f64, f64) {
     if z > TAIL {
         let density = libm::exp(-0.5 * z * z - LN_SQRT_2PI);

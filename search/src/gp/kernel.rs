@@ -16,8 +16,9 @@ impl Kind {
     /// The squared distance of two coordinates.
     ///
     /// Of numbers that of the line. Of choices the Hamming distance: 1 where they differ. An absent
-    /// choice is one more choice; an absent number lies half a unit beside the middle of the line. Each is
-    /// the distance of a place in a Euclidean space, so that covariances stay positive definite.
+    /// choice is one more choice; an absent number lies half a unit beside the middle of the line.
+    /// Each is the distance of a place in a Euclidean space, so that covariances stay positive
+    /// definite.
     pub(super) fn squared_distance(self, a: f64, b: f64) -> f64 {
         match self {
             Self::Choice => f64::from(u8::from(a.to_bits() != b.to_bits())),

@@ -30,8 +30,8 @@ impl Search<'_> {
     ///
     /// `f` gives the value at a point and writes the gradient; a value that is not finite marks a
     /// point that is not to be visited. Limited-memory BFGS (Nocedal and Wright, "Numerical
-    /// Optimization", 2006, algorithm 7.4) on the coordinates that are not held by a bound; steps are
-    /// cut off at the bounds and shortened until they bring enough.
+    /// Optimization", 2006, algorithm 7.4) on the coordinates that are not held by a bound; steps
+    /// are cut off at the bounds and shortened until they bring enough.
     pub(super) fn run(&self, x: &mut [f64], mut f: impl FnMut(&[f64], &mut [f64]) -> f64) -> f64 {
         let n = x.len();
         let (mut gradient, mut new_gradient) = (vec![0.0; n], vec![0.0; n]);

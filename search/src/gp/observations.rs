@@ -3,8 +3,8 @@
 use crate::history::{History, TrialEnd};
 use crate::point::Point;
 
-/// How far a value may lie above the best, in units of how far the middle one does: what is worse is
-/// merely bad, and how bad it is must not hide the differences among the good.
+/// How far a value may lie above the best, in units of how far the middle one does: what is worse
+/// is merely bad, and how bad it is must not hide the differences among the good.
 const FARTHEST: f64 = 5.0;
 
 /// A deviation, as a part of the largest value, that is of rounding alone.
@@ -24,8 +24,8 @@ pub(super) fn informative(history: &History<'_>) -> usize {
     trials.filter(|trial| trial.end != TrialEnd::Failed).count()
 }
 
-/// The positions of at most `most` of `numbers`, which are those of trials that come the best first: the first
-/// half of them, then the latest of the others. In their order.
+/// The positions of at most `most` of `numbers`, which are those of trials that come the best
+/// first: the first half of them, then the latest of the others. In their order.
 pub(super) fn thinned(numbers: &[u32], most: usize) -> Vec<usize> {
     if numbers.len() <= most {
         return (0..numbers.len()).collect();
@@ -39,8 +39,9 @@ pub(super) fn thinned(numbers: &[u32], most: usize) -> Vec<usize> {
 }
 
 impl<'a> Observations<'a> {
-    /// At most `most` of the finished trials; empty where none has a cost. Pruned and infeasible trials, and those
-    /// whose cost is no finite number, come last and are as bad as the worst cost.
+    /// At most `most` of the finished trials; empty where none has a cost. Pruned and infeasible
+    /// trials, and those whose cost is no finite number, come last and are as bad as the worst
+    /// cost.
     pub(super) fn of(history: &History<'a>, most: usize) -> Self {
         // The best first: those with a cost, then the others.
         let mut ranked: Vec<(Option<f64>, u32, &Point)> = history
@@ -82,7 +83,8 @@ impl<'a> Observations<'a> {
 }
 
 /// Costs in ascending order as multiples of how far the middle one lies above the best, at most
-/// [`FARTHEST`]. The best is 0. Where the middle one is the best, the unit is another, and nothing is cut off.
+/// [`FARTHEST`]. The best is 0. Where the middle one is the best, the unit is another, and nothing
+/// is cut off.
 fn above_best(costs: &[f64]) -> Vec<f64> {
     let largest = largest(costs);
     if largest == 0.0 {

@@ -5,9 +5,10 @@ use super::kernel::{Kernel, matern};
 
 /// A Gaussian process with zero mean, conditioned on observed values and on running trials.
 ///
-/// A running trial stands in with the value that the model expects there ("kriging believer", Ginsbourger, Le
-/// Riche and Carraro, "Kriging is well-suited to parallelize optimization", 2010). That leaves the
-/// mean as it is everywhere and takes variance away around the point: its part of `L^-1 y` is zero.
+/// A running trial stands in with the value that the model expects there ("kriging believer",
+/// Ginsbourger, Le Riche and Carraro, "Kriging is well-suited to parallelize optimization", 2010).
+/// That leaves the mean as it is everywhere and takes variance away around the point: its part of
+/// `L^-1 y` is zero.
 #[derive(Debug)]
 pub(super) struct Posterior<'a> {
     kernel: Kernel,
