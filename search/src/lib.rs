@@ -52,6 +52,7 @@ mod domain;
 mod expression;
 mod fault;
 mod feasible;
+mod gp;
 mod grid;
 mod history;
 pub mod importance;
@@ -82,6 +83,7 @@ pub use expression::{
 };
 pub use fault::{PointFault, SpaceFault};
 pub use feasible::{MAX_DRAWS, PROBE_POINTS};
+pub use gp::Gp;
 pub use grid::Grid;
 pub use history::{FinishedTrial, History, RunningTrial, TrialEnd};
 pub use lattice::{MAX_GRID_POINTS, MAX_LISTING_WORK};

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::cmaes::CmaEs;
 use crate::fault::SpaceFault;
+use crate::gp::Gp;
 use crate::grid::Grid;
 use crate::history::History;
 use crate::nsga2::Nsga2;
@@ -63,6 +64,8 @@ pub enum Method {
     Sobol,
     /// A model of where good trials lie against the others: [`Tpe`].
     Tpe,
+    /// A Gaussian process and the improvement it expects: [`Gp`].
+    Gp,
     /// A normal distribution that moves towards the better trials and takes their shape: [`CmaEs`].
     CmaEs,
     /// A genetic algorithm that keeps the trials of the best fronts: [`Nsga2`].
@@ -71,11 +74,12 @@ pub enum Method {
 
 impl Method {
     /// Every method, in the order in which a catalogue lists them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Random,
         Self::Grid,
         Self::Sobol,
         Self::Tpe,
+        Self::Gp,
         Self::CmaEs,
         Self::Nsga2,
     ];
@@ -88,6 +92,7 @@ impl Method {
             Self::Grid => "grid",
             Self::Sobol => "sobol",
             Self::Tpe => "tpe",
+            Self::Gp => "gp",
             Self::CmaEs => "cmaes",
             Self::Nsga2 => "nsga2",
         }
@@ -98,7 +103,9 @@ impl Method {
     #[must_use]
     pub fn faults(self, space: &Space) -> Vec<SpaceFault> {
         match self {
-            Self::Random | Self::Sobol | Self::Tpe | Self::CmaEs | Self::Nsga2 => Vec::new(),
+            Self::Random | Self::Sobol | Self::Tpe | Self::Gp | Self::CmaEs | Self::Nsga2 => {
+                Vec::new()
+            }
             Self::Grid => Grid::faults(space),
         }
     }
@@ -113,6 +120,7 @@ impl Method {
             Self::Grid => Box::new(Grid::new(space, seed)?),
             Self::Sobol => Box::new(Sobol::new(space, seed)),
             Self::Tpe => Box::new(Tpe::new(space, seed)),
+            Self::Gp => Box::new(Gp::new(space, seed)),
             Self::CmaEs => Box::new(CmaEs::new(space, seed)),
             Self::Nsga2 => Box::new(Nsga2::new(space, seed)),
         })

@@ -151,6 +151,7 @@ impl Study {
             | Method::Grid
             | Method::Sobol
             | Method::Tpe
+            | Method::Gp
             | Method::CmaEs
             | Method::Nsga2 => 0,
         };

@@ -199,6 +199,11 @@ proptest! {
     }
 
     #[test]
+    fn gp_conforms_on_any_space(space in spaces::space(), seed in 0u64..(1 << 53)) {
+        assert_conforms(Method::Gp, &space, seed);
+    }
+
+    #[test]
     fn a_grid_visits_exactly_the_points_that_brute_force_finds(
         space in spaces::conditional_space(true),
         seed in 0u64..(1 << 53),
@@ -310,7 +315,7 @@ proptest! {
                     .collect();
                 prop_assert_eq!(all.len(), limit as usize, "a point came twice");
                 prop_assert!(study.ask(&History::EMPTY, limit).is_none());
-            } else if study.history_need() == HistoryNeed::All {
+            } else if plain.history_need() != HistoryNeed::None {
                 // It reads history: it goes on with the trial's own number, and knows the points.
                 for (number, point) in (first..).zip(behind) {
                     prop_assert_eq!(point, plain.ask(&History::EMPTY, number), "{}", method);
@@ -575,7 +580,7 @@ fn each_method_is_found_by_its_name_and_an_unknown_name_is_told_the_known_ones()
     let error = "Random".parse::<Method>().unwrap_err().to_string();
     assert_eq!(
         error,
-        "unknown optimization method \"Random\"; use random, grid, sobol, tpe, cmaes, nsga2"
+        "unknown optimization method \"Random\"; use random, grid, sobol, tpe, gp, cmaes, nsga2"
     );
 }
 

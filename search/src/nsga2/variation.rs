@@ -1,11 +1,11 @@
 //! How a child is made of its parents.
 
 use super::selection::{Individual, tournament};
+use crate::axis::Axis;
 use crate::point::{ParamValue, Point};
 use crate::random::Random;
 use crate::space::{Parameter, Space};
 use crate::stream::Stream;
-use crate::axis::Axis;
 
 /// How likely a child is made of both parents.
 const CROSSOVER: f64 = 0.9;
