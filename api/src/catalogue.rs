@@ -125,12 +125,20 @@ async fn samplers() -> Json<SamplerList> {
                 "Tree-structured Parzen estimator, multivariate: draws where good trials are dense \
                  against the others."
             }
+            Method::Gp => {
+                "Gaussian process (Matern 5/2) with logarithmic expected improvement: the most of few \
+                 trials; a suggestion takes tens of milliseconds."
+            }
+            Method::CmaEs => {
+                "CMA-ES with margin: a normal distribution that moves towards the better trials and takes \
+                 their shape; margins for integers, a distribution for choices."
+            }
+            Method::Nsga2 => {
+                "NSGA-II: a genetic algorithm that keeps the best trials as parents; for long searches."
+            }
         }
         .to_owned(),
-        repeatable_in_parallel: match method {
-            Method::Random | Method::Grid | Method::Sobol => true,
-            Method::Tpe => false,
-        },
+        repeatable_in_parallel: !method.reads_history(),
     });
     Json(SamplerList {
         items: items.collect(),

@@ -161,7 +161,7 @@ impl Work {
             method,
             ..fast.clone()
         };
-        match chance.weighted(&[4, 2, 1, 2, 2, 1, 2, 1, 1]) {
+        match chance.weighted(&[4, 2, 1, 2, 2, 1, 2, 1, 1, 1, 1, 1]) {
             0 => fast,
             1 => method("grid", Method::Grid),
             2 => method("sobol", Method::Sobol),
@@ -173,7 +173,10 @@ impl Work {
             },
             6 => Self::slow(u32::try_from(2 + chance.below(6)).unwrap_or(2), seed),
             7 => Self::assessed(chance),
-            _ => Self::walk_forward(chance),
+            8 => Self::walk_forward(chance),
+            9 => method("gp in order", Method::Gp).in_order(),
+            10 => method("cmaes in order", Method::CmaEs).in_order(),
+            _ => method("nsga2", Method::Nsga2),
         }
     }
 
@@ -282,7 +285,7 @@ impl Work {
     /// When `search` refuses a space of ours: a fault of this file.
     #[must_use]
     pub fn undisturbed(&self) -> Option<Vec<Expected>> {
-        if self.method == Method::Tpe && !self.sequential || self.bars.is_some() {
+        if self.method.reads_history() && !self.sequential || self.bars.is_some() {
             return None;
         }
         let space = Space::new(self.domains()).expect("the bounds above are in order");
@@ -343,7 +346,7 @@ impl Work {
             if trial["state"] != "completed" {
                 // A search in order goes on from other trials than expected; a failed one is
                 // judged by who knows whether it may be.
-                if self.sequential && self.method == Method::Tpe {
+                if self.sequential && self.method.reads_history() {
                     break;
                 }
                 continue;
@@ -396,10 +399,10 @@ mod tests {
     #[test]
     fn a_missing_a_doubled_and_a_changed_trial_are_each_a_fault() {
         let mut chance = Chance::new(1, "work");
-        for method in [Method::Random, Method::Grid, Method::Sobol, Method::Tpe] {
+        for method in Method::ALL {
             let mut work = Work::fast(40, chance.below(1000));
             work.method = method;
-            work.sequential = method == Method::Tpe;
+            work.sequential = method.reads_history();
             let good = listed(&work);
             assert_eq!(work.faults(&good), Vec::<String>::new(), "{method:?}");
             let mut lost = good.clone();

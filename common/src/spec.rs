@@ -184,10 +184,7 @@ impl TaskSpec {
     /// matters, and not too many may be unseen.
     #[must_use]
     pub fn reads_history(&self) -> bool {
-        match self.method {
-            Method::Random | Method::Grid | Method::Sobol => false,
-            Method::Tpe => true,
-        }
+        self.method.reads_history()
     }
 
     /// Whether the same request, snapshot and build give the same trials again.
@@ -202,10 +199,8 @@ impl TaskSpec {
     /// The points of the space, if its method can exhaust it: those that give no point twice.
     #[must_use]
     pub fn size_limit(&self) -> Option<u64> {
-        match self.method {
-            Method::Grid | Method::Tpe => self.space.lattice_size(),
-            Method::Random | Method::Sobol => None,
-        }
+        let exhausts = self.method.never_repeats();
+        exhausts.then(|| self.space.lattice_size()).flatten()
     }
 
     /// The plan of its validation, if it has one.
@@ -306,6 +301,9 @@ impl TaskSpec {
     /// The oldest version of the form that means all of this task: the builds that read it run the
     /// task as it is meant, and older ones leave it alone.
     fn form_version(&self) -> u32 {
+        if matches!(self.method, Method::Gp | Method::CmaEs | Method::Nsga2) {
+            return MODELS_FORM_VERSION;
+        }
         let trusts = self.validation.is_some() || self.backtest.market.has_rules();
         if trusts || !self.scope.is_portfolio() || self.is_assessed() {
             TRUST_FORM_VERSION
@@ -440,7 +438,10 @@ pub struct UnreadableSpec(pub String);
 /// Newest version of a search's stored form that this build reads and writes. Version 1 had no
 /// conditions, constraints and pairs, and wrote a result constraint in three parts; it is read as
 /// well.
-pub const FORM_VERSION: u32 = TRUST_FORM_VERSION;
+pub const FORM_VERSION: u32 = MODELS_FORM_VERSION;
+/// The version of a task whose sampler is a Gaussian process, CMA-ES or NSGA-II, which an older build does not
+/// know.
+const MODELS_FORM_VERSION: u32 = 5;
 /// The version of a task that is assessed, validated, trades under the rules of a market, or has a book
 /// for each symbol. An older build would take the assessment for trials, trade as if there were no
 /// rules, let trials see the days that are to judge them, and put all symbols into one book.

@@ -276,10 +276,10 @@ fn each_single_fault_is_named_by_place_and_code() {
         ("/timeout", json!("1h"), "wrong_type"),
         ("/trial_timeout", json!(86_401), "out_of_range"),
         // The sampler.
-        ("/optimization_method", json!("cmaes"), "not_built_yet"),
+        ("/optimization_method", json!("motpe"), "not_built_yet"),
         ("/optimization_method", json!("radnom"), "unknown_method"),
         ("/optimization_method", json!(7), "wrong_type"),
-        ("/optimization_method/name", json!("nsga2"), "not_built_yet"),
+        ("/optimization_method/name", json!("motpe"), "not_built_yet"),
         ("/optimization_method/name", json!(3), "wrong_type"),
         (
             "/optimization_method",

@@ -163,7 +163,7 @@ fn terse(atoms: &'static [&'static str], most: usize) -> impl Strategy<Value = S
 /// A sphere request with conditions and constraints of every length.
 fn conditional_request() -> impl Strategy<Value = Value> {
     let constraints = prop::collection::vec(terse(&OF_BOTH, 36), 1..4);
-    let method = prop::sample::select(vec!["random", "sobol", "tpe"]);
+    let method = prop::sample::select(vec!["random", "sobol", "tpe", "gp", "cmaes", "nsga2"]);
     (terse(&OF_X, 36), constraints, terse(&OF_VALUE, 40), method).prop_map(
         |(when, constraints, result, method)| {
             json!({

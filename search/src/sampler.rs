@@ -98,6 +98,26 @@ impl Method {
         }
     }
 
+    /// Whether it proposes from what has ended: then the order in which trials end matters.
+    #[must_use]
+    pub const fn reads_history(self) -> bool {
+        !matches!(self, Self::Random | Self::Grid | Self::Sobol)
+    }
+
+    /// Whether it gives no point twice, so that a space whose points can be counted is exhausted.
+    #[must_use]
+    pub const fn never_repeats(self) -> bool {
+        !matches!(self, Self::Random | Self::Sobol)
+    }
+
+    /// Whether a suggestion takes longer than many a trial: tens of milliseconds where the others take less
+    /// than one. Who asks for several at once asks one after the other then, so that each sees the
+    /// others' points.
+    #[must_use]
+    pub const fn deliberates(self) -> bool {
+        matches!(self, Self::Gp)
+    }
+
     /// What keeps this method from searching `space`, all of it at once; empty when nothing does.
     /// Cheap: it prepares nothing, so a request can be checked with it.
     #[must_use]

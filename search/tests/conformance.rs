@@ -334,6 +334,10 @@ proptest! {
     ) {
         prop_assume!(space.feasible_point().is_some());
         for method in Method::ALL {
+            // A suggestion takes it so long that a quarter of the spaces must do.
+            if method.deliberates() && !seed.is_multiple_of(4) {
+                continue;
+            }
             if method.faults(&space).is_empty() {
                 assert_conforms_with_history(method, &space, seed, 1);
                 if matches!(method, Method::Tpe | Method::Nsga2) {

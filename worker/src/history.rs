@@ -166,6 +166,8 @@ pub(crate) struct TaskHistory {
     view: RwLock<View>,
     /// One reader of the store at a time.
     reading: tokio::sync::Mutex<()>,
+    /// One who asks at a time, where that takes long.
+    asking: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -199,6 +201,7 @@ impl TaskHistory {
             spec,
             view: RwLock::new(view),
             reading: tokio::sync::Mutex::default(),
+            asking: Mutex::default(),
         }
     }
 
@@ -337,6 +340,9 @@ impl TaskHistory {
     /// started under this lease. The trial is running from now on.
     pub(crate) fn ask(&self, study: &Study, lease: HeldLease, number: u32) -> Asked {
         let number = self.place(number);
+        let deliberates = study.method().deliberates();
+        // Nothing is kept under it that a panic could leave half-done.
+        let _turn = deliberates.then(|| self.asking.lock().unwrap_or_else(PoisonError::into_inner));
         let view = self.view();
         match view.started.get(&number) {
             Some((holder, point)) if *holder == lease => return Asked::Point(point.clone()),

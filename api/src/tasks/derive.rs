@@ -22,7 +22,6 @@ use trialmill_common::fault::Warning;
 use trialmill_common::protocol::StopRules;
 use trialmill_common::spec::{Spec, TaskSpec};
 use trialmill_common::state::{OriginHow, StopReason, TaskId, TaskKind};
-use trialmill_search::Method;
 use trialmill_store::rows::{NewTask, Origin, Snapshot, TaskRow, WorkerRow};
 use uuid::Uuid;
 
@@ -197,11 +196,11 @@ const NOT_INHERITED: [&str; 6] = [
     "space_smaller_than_n_trials",
     OTHER_ENGINE,
     RULES_DROPPED,
-    STAYS_TPE,
+    NO_GRID,
 ];
 const OTHER_ENGINE: &str = "other_engine";
 const RULES_DROPPED: &str = "stop_rules_dropped";
-const STAYS_TPE: &str = "small_space_stays_tpe";
+const NO_GRID: &str = "small_space_is_no_grid";
 
 fn warning(code: &str, pointer: &str, detail: String) -> Warning {
     Warning {
@@ -324,7 +323,7 @@ fn warnings_of(origin: &TaskRow, search: &TaskSpec, planned: u32, how: OriginHow
              them as a grid from the start; this one goes on as {}",
             search.n_trials, search.method
         );
-        warnings.push(warning(STAYS_TPE, "/n_trials", detail));
+        warnings.push(warning(NO_GRID, "/n_trials", detail));
     }
     warnings
 }
@@ -332,7 +331,7 @@ fn warnings_of(origin: &TaskRow, search: &TaskSpec, planned: u32, how: OriginHow
 /// Whether a request of this size would have become a grid: that is decided at submission.
 fn outgrows_its_space(search: &TaskSpec) -> bool {
     let fits = |size| size <= u64::from(search.n_trials);
-    search.method == Method::Tpe && search.size_limit().is_some_and(fits)
+    search.reads_history() && search.size_limit().is_some_and(fits)
 }
 
 /// Whether the request of the new task, run from its first trial, would give the same trials.

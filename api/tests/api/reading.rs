@@ -298,7 +298,7 @@ async fn the_catalogues_name_what_this_build_has() {
     assert!(strategies.contains(&"sphere".to_owned()), "{strategies:?}");
     assert_eq!(
         names(&service.get("/api/v1/samplers").await, "name"),
-        ["random", "grid", "sobol", "tpe"]
+        ["random", "grid", "sobol", "tpe", "gp", "cmaes", "nsga2"]
     );
     let items = service.get("/api/v1/strategies").await.body["items"].clone();
     let of = |key: &str| {

@@ -49,7 +49,7 @@ pub(super) const FIELDS: [&str; 26] = [
 /// How many of [`FIELDS`] are required.
 pub(super) const REQUIRED: usize = 7;
 /// Samplers that requests may name one day.
-const LATER_METHODS: [&str; 4] = ["nsga2", "motpe", "gp", "cmaes"];
+const LATER_METHODS: [&str; 1] = ["motpe"];
 const LATER_PRUNERS: [&str; 5] = [
     "median",
     "percentile",
@@ -248,12 +248,12 @@ pub(super) fn check(
         );
         found.warn("space_smaller_than_n_trials", "/n_trials", detail);
     }
-    if spec.method == Method::Tpe && size.is_some_and(|size| size <= n_trials.into()) {
+    if spec.reads_history() && size.is_some_and(|size| size <= n_trials.into()) {
         // A model that several workers ask at once may give a point twice and leave another out;
         // the order of a grid depends on the number alone.
-        spec.method = Method::Grid;
+        let method = std::mem::replace(&mut spec.method, Method::Grid);
         let detail = format!(
-            "tpe has nothing to choose: all {planned} points of the space fit into the {n_trials} \
+            "{method} has nothing to choose: all {planned} points of the space fit into the {n_trials} \
              trials asked for. Each is visited once, in the shuffled order of the sampler grid"
         );
         found.warn("small_space_is_grid", "/optimization_method", detail);

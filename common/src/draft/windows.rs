@@ -82,11 +82,12 @@ fn few_points(spec: &mut TaskSpec, plan: &Plan, points: Option<u64>) -> Vec<Warn
     let fits = points
         .zip(fewest)
         .is_some_and(|(points, fewest)| points <= fewest as u64);
-    if spec.method == Method::Tpe && fits {
-        spec.method = Method::Grid;
-        let detail = "tpe has nothing to choose: all points of the space fit into the trials of a \
-                      window. Each is visited once, in the shuffled order of the sampler grid"
-            .to_owned();
+    if spec.reads_history() && fits {
+        let method = std::mem::replace(&mut spec.method, Method::Grid);
+        let detail = format!(
+            "{method} has nothing to choose: all points of the space fit into the trials of a window. \
+             Each is visited once, in the shuffled order of the sampler grid"
+        );
         warnings.push(warning(
             "small_space_is_grid",
             "/optimization_method",

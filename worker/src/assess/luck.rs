@@ -26,6 +26,8 @@ pub const EASY_LUCK_SECONDS: f64 = 60.0;
 /// much, and no more are searched. Their p is valid all the same: Besag, Clifford (1991),
 /// "Sequential Monte Carlo p-values", Biometrika 78(2).
 const ENOUGH_AS_GOOD: u32 = 20;
+/// What a sampler that deliberates takes for a point, in seconds, roughly.
+const DELIBERATE_ASK_SECONDS: f64 = 0.04;
 /// What asking an adaptive sampler for a point costs in seconds, roughly (docs/benchmarks/search.md):
 /// it is no part of a trial's duration.
 const ASK_SECONDS: f64 = 4e-5;
@@ -127,7 +129,12 @@ fn seconds_of_search(case: &Case<'_>) -> f64 {
             .map(|window| {
                 let count = trials_of(case, window).len() as f64;
                 let models = count * count / 2.0 * parameters * ASK_SECONDS_PER_TRIAL;
-                count * ASK_SECONDS + models
+                let each = if case.spec.method.deliberates() {
+                    DELIBERATE_ASK_SECONDS
+                } else {
+                    ASK_SECONDS
+                };
+                count * each + models
             })
             .sum()
     } else {
