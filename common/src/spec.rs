@@ -828,12 +828,31 @@ mod tests {
     #[test]
     fn a_form_of_another_version_is_refused_by_name() {
         let mut form = example().to_json();
-        form["version"] = 5.into();
+        form["version"] = 6.into();
         let refused = TaskSpec::from_json(&form).unwrap_err().to_string();
         assert!(
-            refused.contains("form version 5, this build reads 1 to 4"),
+            refused.contains("form version 6, this build reads 1 to 5"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn a_sampler_that_an_older_build_does_not_know_is_of_a_newer_form() {
+        for method in Method::ALL {
+            let form = TaskSpec {
+                method,
+                ..example()
+            }
+            .to_json();
+            let is_new = matches!(method, Method::Gp | Method::CmaEs | Method::Nsga2);
+            assert_eq!(
+                form["version"] == 5,
+                is_new,
+                "{method}: {}",
+                form["version"]
+            );
+            assert_eq!(TaskSpec::from_json(&form).unwrap().method, method);
+        }
     }
 
     #[test]

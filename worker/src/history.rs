@@ -712,6 +712,59 @@ mod tests {
     }
 
     #[test]
+    fn slots_that_ask_a_sampler_which_deliberates_see_the_points_of_each_other() {
+        let space = sphere_spec().space;
+        let study = Study::new(space, Method::Gp, 5).unwrap();
+        let known: Vec<_> = (0..40).map(finished).collect();
+        let asked = |order: &[u32]| {
+            let history = history(None);
+            history.view_mut().recorded(known.clone());
+            for number in order {
+                history.claimed(lease(*number, 1));
+            }
+            history
+        };
+        let ask = |history: &TaskHistory, number: u32| match history.ask(
+            &study,
+            lease(number, 1),
+            number,
+        ) {
+            Asked::Point(point) => point,
+            other => panic!("a point is drawn, not {other:?}"),
+        };
+        let one_by_one = |order: [u32; 3]| {
+            let history = asked(&order);
+            order.map(|number| (number, ask(&history, number))).to_vec()
+        };
+        let together = asked(&[50, 51, 52]);
+        let mut found: Vec<(u32, Point)> = std::thread::scope(|scope| {
+            let threads = [50, 51, 52].map(|number| {
+                let (together, ask) = (&together, &ask);
+                scope.spawn(move || (number, ask(together, number)))
+            });
+            threads.map(|thread| thread.join().unwrap()).to_vec()
+        });
+        found.sort_by_key(|(number, _)| *number);
+        let orders = [
+            [50, 51, 52],
+            [50, 52, 51],
+            [51, 50, 52],
+            [51, 52, 50],
+            [52, 50, 51],
+            [52, 51, 50],
+        ];
+        let is_some_order = orders.into_iter().any(|order| {
+            let mut expected = one_by_one(order);
+            expected.sort_by_key(|(number, _)| *number);
+            expected == found
+        });
+        assert!(
+            is_some_order,
+            "as if one had asked after the other: {found:?}"
+        );
+    }
+
+    #[test]
     fn the_share_of_a_unit_grows_with_what_is_recorded_and_not_with_what_is_ended() {
         let history = history(Some(3));
         assert_eq!(history.share(), 8 / 3);
