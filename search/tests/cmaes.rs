@@ -1,27 +1,12 @@
 //! What CMA-ES finds, what it does not depend on, and what it bears.
 
+mod support;
+
+use support::domains::{float, int};
 use trialmill_search::{
     Choice, Domain, FinishedTrial, History, Method, ParamValue, Point, RunningTrial, Space,
     SpaceBuilder, Study, TrialEnd,
 };
-
-fn float(low: f64, high: f64) -> Domain {
-    Domain::Float {
-        low,
-        high,
-        step: None,
-        log: false,
-    }
-}
-
-fn int(low: i64, high: i64) -> Domain {
-    Domain::Int {
-        low,
-        high,
-        step: 1,
-        log: false,
-    }
-}
 
 fn floats(count: usize) -> Space {
     Space::new((0..count).map(|k| (format!("x{k:02}"), float(-5.0, 5.0)))).unwrap()

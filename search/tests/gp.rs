@@ -5,114 +5,16 @@ mod support;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use support::domains::{float, int, texts};
+use support::searched::{Searched, any_end};
 use support::spaces;
 use trialmill_search::{
     Choice, Domain, FinishedTrial, History, Method, ParamValue, Point, RunningTrial, Space,
-    SpaceBuilder, Stream, Study, TrialEnd,
+    SpaceBuilder, Study, TrialEnd,
 };
-
-fn float(low: f64, high: f64) -> Domain {
-    Domain::Float {
-        low,
-        high,
-        step: None,
-        log: false,
-    }
-}
-
-fn int(low: i64, high: i64) -> Domain {
-    Domain::Int {
-        low,
-        high,
-        step: 1,
-        log: false,
-    }
-}
-
-fn texts(names: &[&str]) -> Domain {
-    let choices = names.iter().map(|name| Choice::Text((*name).to_owned()));
-    Domain::Categorical {
-        choices: choices.collect(),
-    }
-}
 
 fn gp(space: &Space, seed: u64) -> Study {
     Study::new(space.clone(), Method::Gp, seed).unwrap()
-}
-
-/// Trials that a study asked for itself; with `spread`, every fourth still runs.
-struct Searched {
-    finished: Vec<FinishedTrial>,
-    running: Vec<RunningTrial>,
-}
-
-impl Searched {
-    fn by(study: &Study, trials: u32, spread: bool, end: impl Fn(u32, &Point) -> TrialEnd) -> Self {
-        let mut searched = Self {
-            finished: Vec::new(),
-            running: Vec::new(),
-        };
-        for number in 0..trials {
-            let Some(point) = study.ask(&searched.history(), number) else {
-                break;
-            };
-            if spread && number % 4 == 3 {
-                searched.running.push(RunningTrial { number, point });
-            } else {
-                let end = end(number, &point);
-                searched.finished.push(FinishedTrial { number, point, end });
-            }
-        }
-        searched
-    }
-
-    fn history(&self) -> History<'_> {
-        History {
-            finished: &self.finished,
-            running: &self.running,
-        }
-    }
-
-    fn points(&self) -> Vec<&Point> {
-        let finished = self.finished.iter().map(|trial| &trial.point);
-        finished
-            .chain(self.running.iter().map(|trial| &trial.point))
-            .collect()
-    }
-
-    fn best(&self) -> f64 {
-        let costs = self.finished.iter().map(|trial| match &trial.end {
-            TrialEnd::Completed(costs) => costs[0],
-            _ => f64::INFINITY,
-        });
-        costs.fold(f64::INFINITY, f64::min)
-    }
-}
-
-/// An end that depends on the number alone, of every kind.
-fn any_end(number: u32) -> TrialEnd {
-    let value = Stream::for_study(u64::from(number), "ends").unit_f64();
-    match number % 9 {
-        0..5 => TrialEnd::Completed(vec![value]),
-        5 | 6 => TrialEnd::Pruned,
-        7 => TrialEnd::Infeasible { violation: value },
-        _ => TrialEnd::Failed,
-    }
-}
-
-/// What must hold for every point of a search.
-fn assert_sound(space: &Space, searched: &Searched) {
-    let points = searched.points();
-    for point in &points {
-        assert_eq!(space.check_allowed(point), Ok(()), "{point:?}");
-    }
-    let packed: BTreeSet<Vec<u8>> = points.iter().map(|point| space.pack(point)).collect();
-    let repeated = points.len() - packed.len();
-    assert!(
-        repeated == 0,
-        "{repeated} of {} points came twice",
-        points.len()
-    );
 }
 
 proptest! {
@@ -121,8 +23,8 @@ proptest! {
     #[test]
     fn every_point_is_of_the_space_and_new(space in spaces::space(), seed in 0u64..(1 << 53)) {
         let study = gp(&space, seed);
-        let searched = Searched::by(&study, 30, true, |number, _| any_end(number));
-        assert_sound(&space, &searched);
+        let searched = Searched::by(&study, 30, 4, |number, _| any_end(number));
+        searched.assert_sound(&space);
         let expected = study.size_limit().unwrap_or(u64::MAX).min(30);
         prop_assert_eq!(searched.points().len() as u64, expected);
     }
@@ -133,7 +35,7 @@ proptest! {
         seed in 0u64..(1 << 53),
     ) {
         let study = gp(&space, seed);
-        let mut searched = Searched::by(&study, 30, true, |number, _| any_end(number));
+        let mut searched = Searched::by(&study, 30, 4, |number, _| any_end(number));
         let before = study.ask(&searched.history(), 30);
         searched.finished.reverse();
         let turn = 3.min(searched.finished.len());
@@ -150,10 +52,10 @@ proptest! {
             0.0, -0.0, 1e-320,
         ]), 25),
     ) {
-        let searched = Searched::by(&gp(&space, 3), 25, true, |number, _| {
+        let searched = Searched::by(&gp(&space, 3), 25, 4, |number, _| {
             TrialEnd::Completed(vec![costs[number as usize]])
         });
-        assert_sound(&space, &searched);
+        searched.assert_sound(&space);
     }
 }
 
@@ -185,8 +87,8 @@ fn a_history_of_one_kind_of_end_is_searched_on() {
         |_| TrialEnd::Completed(Vec::new()),
     ];
     for end in ends {
-        let searched = Searched::by(&gp(&space, 5), 40, true, |number, _| end(number));
-        assert_sound(&space, &searched);
+        let searched = Searched::by(&gp(&space, 5), 40, 4, |number, _| end(number));
+        searched.assert_sound(&space);
         assert_eq!(searched.points().len(), 40);
     }
 }
@@ -247,8 +149,8 @@ fn a_space_of_few_points_is_visited_once_each_and_then_exhausted() {
     ])
     .unwrap();
     let study = gp(&space, 4);
-    let searched = Searched::by(&study, 50, true, |number, _| any_end(number));
-    assert_sound(&space, &searched);
+    let searched = Searched::by(&study, 50, 4, |number, _| any_end(number));
+    searched.assert_sound(&space);
     assert_eq!(searched.points().len(), 18);
     assert_eq!(study.size_limit(), Some(18));
 }
@@ -256,9 +158,7 @@ fn a_space_of_few_points_is_visited_once_each_and_then_exhausted() {
 #[test]
 fn a_space_without_choice_gives_its_point_once() {
     let space = Space::new([("n".to_owned(), int(7, 7))]).unwrap();
-    let searched = Searched::by(&gp(&space, 4), 20, false, |_, _| {
-        TrialEnd::Completed(vec![0.0])
-    });
+    let searched = Searched::by(&gp(&space, 4), 20, 0, |_, _| TrialEnd::Completed(vec![0.0]));
     assert_eq!(searched.points(), [&Point::new(vec![ParamValue::Int(7)])]);
 }
 
@@ -270,8 +170,8 @@ fn a_constraint_that_almost_nothing_keeps_is_kept() {
         .constraint("abs(x - y) < 0.002")
         .build()
         .unwrap();
-    let searched = Searched::by(&gp(&space, 8), 40, true, |number, _| any_end(number));
-    assert_sound(&space, &searched);
+    let searched = Searched::by(&gp(&space, 8), 40, 4, |number, _| any_end(number));
+    searched.assert_sound(&space);
     assert_eq!(searched.points().len(), 40);
 }
 
@@ -296,10 +196,10 @@ fn conditional_parameters_and_constraints_are_learned() {
         });
         off.sum()
     };
-    let searched = Searched::by(&gp(&space, 2), 50, false, |_, point| {
+    let searched = Searched::by(&gp(&space, 2), 50, 0, |_, point| {
         TrialEnd::Completed(vec![cost(point)])
     });
-    assert_sound(&space, &searched);
+    searched.assert_sound(&space);
     assert!(searched.best() < 1e-3, "best cost {}", searched.best());
 }
 
@@ -307,7 +207,7 @@ fn conditional_parameters_and_constraints_are_learned() {
 fn a_smooth_bowl_is_found_to_a_thousandth_within_forty_trials() {
     let space = Space::new((0..3).map(|i| (format!("x{i}"), float(-5.0, 5.0)))).unwrap();
     for seed in 0..5 {
-        let searched = Searched::by(&gp(&space, seed), 40, false, |_, point| {
+        let searched = Searched::by(&gp(&space, seed), 40, 0, |_, point| {
             let off = point.values().iter().map(|value| match value {
                 ParamValue::Float(x) => (x - 1.234).powi(2),
                 other => panic!("{other}"),
@@ -339,8 +239,8 @@ fn a_hundred_parameters_and_a_thousand_choices_are_taken() {
         (format!("p{i}"), domain)
     });
     let space = Space::new(parameters).unwrap();
-    let searched = Searched::by(&gp(&space, 6), 25, true, |number, _| any_end(number));
-    assert_sound(&space, &searched);
+    let searched = Searched::by(&gp(&space, 6), 25, 4, |number, _| any_end(number));
+    searched.assert_sound(&space);
     assert_eq!(searched.points().len(), 25);
 }
 
@@ -429,7 +329,7 @@ fn points_are_the_recorded_ones() {
         ),
     ])
     .unwrap();
-    let searched = Searched::by(&gp(&space, 42), 25, true, |_, point| {
+    let searched = Searched::by(&gp(&space, 42), 25, 4, |_, point| {
         let off = space.named(point).map(|(_, value)| match value {
             Choice::Int(n) => (n as f64 - 120.0).powi(2) * 1e-4,
             Choice::Float(rate) => rate,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
 use proptest::prelude::*;
+use support::domains::int;
 use support::spaces;
 use trialmill_search::importance::{
     Decomposed, FanovaOptions, Importance, ImportanceFault, Observed, PedAnovaOptions, contour,
@@ -22,15 +23,6 @@ fn float(low: f64, high: f64, log: bool) -> Domain {
         high,
         step: None,
         log,
-    }
-}
-
-fn int(low: i64, high: i64) -> Domain {
-    Domain::Int {
-        low,
-        high,
-        step: 1,
-        log: false,
     }
 }
 

@@ -6,10 +6,10 @@ mod support;
 #[allow(dead_code, reason = "these tests take two of the problems")]
 mod problems;
 
-use std::collections::BTreeSet;
-
 use problems::{GOLDEN, Problem};
 use proptest::prelude::*;
+use support::domains::{float, int};
+use support::searched::Searched;
 use support::spaces;
 use trialmill_search::pareto::hypervolume;
 use trialmill_search::{
@@ -18,74 +18,6 @@ use trialmill_search::{
 };
 
 const LEARNERS: [Method; 2] = [Method::Tpe, Method::Nsga2];
-
-fn float(low: f64, high: f64) -> Domain {
-    Domain::Float {
-        low,
-        high,
-        step: None,
-        log: false,
-    }
-}
-
-fn int(low: i64, high: i64) -> Domain {
-    Domain::Int {
-        low,
-        high,
-        step: 1,
-        log: false,
-    }
-}
-
-/// What a study searches when every `width`-th trial keeps running.
-struct Searched {
-    finished: Vec<FinishedTrial>,
-    running: Vec<RunningTrial>,
-}
-
-impl Searched {
-    fn by(study: &Study, trials: u32, width: u32, end: impl Fn(u32, &Point) -> TrialEnd) -> Self {
-        let mut searched = Self {
-            finished: Vec::new(),
-            running: Vec::new(),
-        };
-        for number in 0..trials {
-            let Some(point) = study.ask(&searched.history(), number) else {
-                break;
-            };
-            if number % width == width - 1 {
-                searched.running.push(RunningTrial { number, point });
-            } else {
-                let end = end(number, &point);
-                searched.finished.push(FinishedTrial { number, point, end });
-            }
-        }
-        searched
-    }
-
-    fn history(&self) -> History<'_> {
-        History {
-            finished: &self.finished,
-            running: &self.running,
-        }
-    }
-
-    fn points(&self) -> Vec<&Point> {
-        let finished = self.finished.iter().map(|trial| &trial.point);
-        let running = self.running.iter().map(|trial| &trial.point);
-        finished.chain(running).collect()
-    }
-
-    /// Every point is allowed and came once.
-    fn assert_sound(&self, space: &Space) {
-        let points = self.points();
-        for point in &points {
-            assert_eq!(space.check_allowed(point), Ok(()), "{point:?}");
-        }
-        let packed: BTreeSet<Vec<u8>> = points.iter().map(|point| space.pack(point)).collect();
-        assert_eq!(packed.len(), points.len(), "a point came twice");
-    }
-}
 
 /// Ends of every kind with this many objectives; costs from few values, so that many are equal.
 fn any_end(number: u32, objectives: usize) -> TrialEnd {

@@ -2,103 +2,17 @@
 
 mod support;
 
-use std::collections::BTreeSet;
-
 use proptest::prelude::*;
+use support::domains::{float, int};
+use support::searched::{Searched, any_end};
 use support::spaces;
 use trialmill_search::{
     Choice, Domain, FinishedTrial, History, Method, ParamValue, Point, RunningTrial, Space,
-    SpaceBuilder, Stream, Study, TrialEnd,
+    SpaceBuilder, Study, TrialEnd,
 };
-
-fn float(low: f64, high: f64) -> Domain {
-    Domain::Float {
-        low,
-        high,
-        step: None,
-        log: false,
-    }
-}
-
-fn int(low: i64, high: i64) -> Domain {
-    Domain::Int {
-        low,
-        high,
-        step: 1,
-        log: false,
-    }
-}
 
 fn tpe(space: &Space, seed: u64) -> Study {
     Study::new(space.clone(), Method::Tpe, seed).unwrap()
-}
-
-/// Trials that a study asked for itself, each ended as `end` says, three of four told at once.
-struct Searched {
-    finished: Vec<FinishedTrial>,
-    running: Vec<RunningTrial>,
-}
-
-impl Searched {
-    fn by(study: &Study, trials: u32, end: impl Fn(u32, &Point) -> TrialEnd) -> Self {
-        let mut searched = Self {
-            finished: Vec::new(),
-            running: Vec::new(),
-        };
-        for number in 0..trials {
-            let Some(point) = study.ask(&searched.history(), number) else {
-                break;
-            };
-            if number % 4 == 3 {
-                searched.running.push(RunningTrial { number, point });
-            } else {
-                let end = end(number, &point);
-                searched.finished.push(FinishedTrial { number, point, end });
-            }
-        }
-        searched
-    }
-
-    fn history(&self) -> History<'_> {
-        History {
-            finished: &self.finished,
-            running: &self.running,
-        }
-    }
-
-    fn points(&self) -> Vec<&Point> {
-        let finished = self.finished.iter().map(|trial| &trial.point);
-        finished
-            .chain(self.running.iter().map(|trial| &trial.point))
-            .collect()
-    }
-}
-
-/// An end that depends on the number alone, of every kind.
-fn any_end(number: u32) -> TrialEnd {
-    let value = Stream::for_study(u64::from(number), "ends").unit_f64();
-    match number % 9 {
-        0..5 => TrialEnd::Completed(vec![value]),
-        5 | 6 => TrialEnd::Pruned,
-        7 => TrialEnd::Infeasible { violation: value },
-        _ => TrialEnd::Failed,
-    }
-}
-
-/// What must hold for every point of a search.
-fn assert_sound(space: &Space, searched: &Searched) {
-    let points = searched.points();
-    for point in &points {
-        assert_eq!(space.check_point(point), Ok(()), "{point:?}");
-        assert!(space.allows(point), "{point:?} breaks a constraint");
-    }
-    let packed: BTreeSet<Vec<u8>> = points.iter().map(|point| space.pack(point)).collect();
-    let repeated = points.len() - packed.len();
-    assert!(
-        repeated == 0,
-        "{repeated} of {} points came twice",
-        points.len()
-    );
 }
 
 proptest! {
@@ -107,8 +21,8 @@ proptest! {
     #[test]
     fn every_point_is_of_the_space_and_new(space in spaces::space(), seed in 0u64..(1 << 53)) {
         let study = tpe(&space, seed);
-        let searched = Searched::by(&study, 45, |number, _| any_end(number));
-        assert_sound(&space, &searched);
+        let searched = Searched::by(&study, 45, 4, |number, _| any_end(number));
+        searched.assert_sound(&space);
         let expected = study.size_limit().unwrap_or(u64::MAX).min(45);
         prop_assert_eq!(searched.points().len() as u64, expected);
     }
@@ -119,7 +33,7 @@ proptest! {
         seed in 0u64..(1 << 53),
     ) {
         let study = tpe(&space, seed);
-        let mut searched = Searched::by(&study, 40, |number, _| any_end(number));
+        let mut searched = Searched::by(&study, 40, 4, |number, _| any_end(number));
         let before = study.ask(&searched.history(), 40);
         searched.finished.reverse();
         let turn = 3.min(searched.finished.len());
@@ -136,10 +50,10 @@ proptest! {
         ]), 30),
     ) {
         let study = tpe(&space, 3);
-        let searched = Searched::by(&study, 30, |number, _| {
+        let searched = Searched::by(&study, 30, 4, |number, _| {
             TrialEnd::Completed(vec![costs[number as usize]])
         });
-        assert_sound(&space, &searched);
+        searched.assert_sound(&space);
     }
 }
 
@@ -171,8 +85,8 @@ fn a_history_of_one_kind_of_end_is_searched_on() {
     ];
     for end in ends {
         let study = tpe(&space, 5);
-        let searched = Searched::by(&study, 60, |number, _| end(number));
-        assert_sound(&space, &searched);
+        let searched = Searched::by(&study, 60, 4, |number, _| end(number));
+        searched.assert_sound(&space);
         assert_eq!(searched.points().len(), 60);
     }
 }
@@ -223,7 +137,7 @@ fn a_trial_that_is_asked_again_while_it_runs_gets_the_same_point() {
     ])
     .unwrap();
     let study = tpe(&space, 1);
-    let mut searched = Searched::by(&study, 30, |number, _| any_end(number));
+    let mut searched = Searched::by(&study, 30, 4, |number, _| any_end(number));
     let point = study.ask(&searched.history(), 30).unwrap();
     searched.running.push(RunningTrial {
         number: 30,
@@ -246,8 +160,8 @@ fn a_space_of_few_points_is_visited_once_each_and_then_exhausted() {
     ])
     .unwrap();
     let study = tpe(&space, 4);
-    let searched = Searched::by(&study, 50, |number, _| any_end(number));
-    assert_sound(&space, &searched);
+    let searched = Searched::by(&study, 50, 4, |number, _| any_end(number));
+    searched.assert_sound(&space);
     assert_eq!(searched.points().len(), 12);
     assert_eq!(study.size_limit(), Some(12));
 }
@@ -294,10 +208,10 @@ fn constraints_are_kept_and_the_search_still_learns() {
         named.map(|off| off * off).sum::<f64>()
     };
     let study = tpe(&space, 8);
-    let searched = Searched::by(&study, 120, |_, point| {
+    let searched = Searched::by(&study, 120, 4, |_, point| {
         TrialEnd::Completed(vec![cost(point)])
     });
-    assert_sound(&space, &searched);
+    searched.assert_sound(&space);
     let mean = |trials: &[FinishedTrial]| {
         trials.iter().map(|trial| cost(&trial.point)).sum::<f64>() / trials.len() as f64
     };
@@ -319,8 +233,8 @@ fn a_constraint_that_almost_nothing_keeps_is_kept() {
         .constraint("abs(x - y) < 0.002")
         .build()
         .unwrap();
-    let searched = Searched::by(&tpe(&space, 8), 40, |number, _| any_end(number));
-    assert_sound(&space, &searched);
+    let searched = Searched::by(&tpe(&space, 8), 40, 4, |number, _| any_end(number));
+    searched.assert_sound(&space);
     assert_eq!(searched.points().len(), 40);
 }
 
@@ -352,10 +266,10 @@ fn conditional_parameters_are_learned_in_their_groups() {
         off.sum()
     };
     let study = tpe(&space, 2);
-    let searched = Searched::by(&study, 120, |_, point| {
+    let searched = Searched::by(&study, 120, 4, |_, point| {
         TrialEnd::Completed(vec![cost(point)])
     });
-    assert_sound(&space, &searched);
+    searched.assert_sound(&space);
     let late = &searched.finished[50..];
     let trend = late
         .iter()
@@ -393,8 +307,8 @@ fn a_hundred_parameters_and_a_thousand_choices_are_taken() {
         (format!("p{i}"), domain)
     });
     let space = Space::new(parameters).unwrap();
-    let searched = Searched::by(&tpe(&space, 6), 60, |number, _| any_end(number));
-    assert_sound(&space, &searched);
+    let searched = Searched::by(&tpe(&space, 6), 60, 4, |number, _| any_end(number));
+    searched.assert_sound(&space);
     assert_eq!(searched.points().len(), 60);
 }
 
