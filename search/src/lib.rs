@@ -60,6 +60,8 @@ mod lattice;
 mod neighbours;
 mod normal;
 mod nsga2;
+#[cfg(test)]
+mod optuna;
 pub mod pareto;
 mod point;
 mod quantile;

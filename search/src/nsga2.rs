@@ -74,8 +74,7 @@ impl Sampler for Nsga2 {
     }
 
     fn ask(&self, space: &Space, history: &History<'_>, seed: u64, number: u32) -> Option<Point> {
-        let limit = self.size_limit();
-        if limit.is_some_and(|limit| u64::from(number) >= limit) {
+        if self.unseen.is_exhausted(number) {
             return None;
         }
         let parents = parents(history.finished);

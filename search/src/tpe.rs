@@ -89,10 +89,7 @@ impl Sampler for Tpe {
     }
 
     fn ask(&self, space: &Space, history: &History<'_>, seed: u64, number: u32) -> Option<Point> {
-        if self
-            .size_limit()
-            .is_some_and(|limit| u64::from(number) >= limit)
-        {
+        if self.unseen.is_exhausted(number) {
             return None;
         }
         let started = Split::informative(history) >= START_UP;

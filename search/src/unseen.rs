@@ -36,6 +36,13 @@ impl Unseen {
         Some(lattice.codes().len() as u64)
     }
 
+    /// Whether trial `number` comes after every point.
+    #[must_use]
+    pub fn is_exhausted(&self, number: u32) -> bool {
+        let limit = self.size_limit();
+        limit.is_some_and(|limit| u64::from(number) >= limit)
+    }
+
     /// The first of up to `draws` proposals that is allowed and that no other trial of the history
     /// has, however that trial ended.
     ///

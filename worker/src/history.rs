@@ -25,6 +25,7 @@
 //! throws the overlays of the older ones away, whatever their units; and where not all of the `n`
 //! are known, no point is drawn ([`Asked::Missing`]).
 
+use crate::costs;
 use crate::cpu::Lane;
 use crate::run;
 use crate::task::KEPT_IDLE;
@@ -35,8 +36,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Instant;
 use trialmill_common::protocol::unseen_share;
 use trialmill_common::spec::TaskSpec;
-use trialmill_common::state::{Direction, TaskId, TrialEnd};
-use trialmill_common::trial::{EndedTrial, Outcome};
+use trialmill_common::state::TaskId;
+use trialmill_common::trial::EndedTrial;
 use trialmill_search::{
     FinishedTrial, History, HistoryNeed, Point, RunningTrial, Study, TrialEnd as Known, UnpackError,
 };
@@ -265,7 +266,8 @@ impl TaskHistory {
             let point = self.spec.space.unpack(&row.params);
             let point = point.map_err(|why| HistoryError::Unreadable { number, why })?;
             let number = self.place(number);
-            let end = self.end(row.end, row.infeasible, &row.values, row.violation);
+            let (infeasible, violation) = (row.infeasible, row.violation);
+            let end = costs::of_record(&self.spec, row.end, infeasible, &row.values, violation);
             Ok(FinishedTrial { number, point, end })
         };
         rows.into_iter().map(unpack).collect()
@@ -279,32 +281,6 @@ impl TaskHistory {
             Some((row.unit, RunningTrial { number, point }))
         };
         rows.into_iter().filter_map(unpack).collect()
-    }
-
-    /// The end of a trial in the sampler's words: values as costs.
-    fn end(
-        &self,
-        end: TrialEnd,
-        infeasible: bool,
-        values: &[f64],
-        violation: Option<f64>,
-    ) -> Known {
-        match end {
-            TrialEnd::Completed if infeasible => Known::Infeasible {
-                violation: violation.unwrap_or(f64::INFINITY),
-            },
-            TrialEnd::Completed => {
-                let cost = |(value, direction): (&f64, Direction)| match direction {
-                    Direction::Minimize => *value,
-                    // Not the negation: of a zero that would be a negative zero.
-                    Direction::Maximize => 0.0 - value,
-                };
-                let directions = self.spec.objectives.iter().map(|o| o.direction);
-                Known::Completed(values.iter().zip(directions).map(cost).collect())
-            }
-            TrialEnd::Pruned => Known::Pruned,
-            TrialEnd::Failed => Known::Failed,
-        }
     }
 
     // ---- the units' side ---------------------------------------------------------------------
@@ -387,19 +363,11 @@ impl TaskHistory {
 
     /// A trial of a unit has ended and is not recorded yet.
     pub(crate) fn ended(&self, lease: HeldLease, trial: &EndedTrial) {
-        let (infeasible, values, violation) = match &trial.outcome {
-            Outcome::Completed(e) | Outcome::Pruned(e) => (
-                e.infeasible.is_some(),
-                e.values.as_slice(),
-                e.recorded_violation(),
-            ),
-            Outcome::Failed(_) => (false, [].as_slice(), None),
-        };
         let number = self.place(trial.number);
         let finished = FinishedTrial {
             number,
             point: trial.point.clone(),
-            end: self.end(trial.outcome.end(), infeasible, values, violation),
+            end: costs::of_outcome(&self.spec, &trial.outcome),
         };
         let mut view = self.view_mut();
         if view.holds(lease) {
@@ -553,7 +521,7 @@ mod tests {
     use crate::objective::sphere_spec;
     use std::time::Duration;
     use trialmill_common::spec::MAX_TRIALS;
-    use trialmill_common::trial::Evaluation;
+    use trialmill_common::trial::{Evaluation, Outcome};
     use trialmill_search::{Method, ParamValue};
 
     const TASK: TaskId = TaskId(uuid::Uuid::from_u128(1));

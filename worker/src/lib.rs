@@ -20,6 +20,7 @@ mod backoff;
 pub mod bars;
 pub mod child;
 pub mod config;
+mod costs;
 mod cpu;
 mod flush;
 mod history;

@@ -10,38 +10,13 @@ use super::candidates::{Densities, Group};
 use super::parzen::Parzen;
 use super::split::Split;
 use crate::axis::Axis;
+use crate::optuna::{self, domain};
 use crate::{
     Choice, Domain, FinishedTrial, History, ParamValue, Point, RunningTrial, Space, TrialEnd,
 };
 
 fn cases(title: &str) -> Vec<Value> {
-    let all: Value = serde_json::from_str(include_str!("../../tests/optuna_tpe.json")).unwrap();
-    let cases = all[title].as_array().unwrap().clone();
-    assert!(!cases.is_empty());
-    cases
-}
-
-fn domain(spec: &Value) -> Domain {
-    let log = spec["log"].as_bool().unwrap_or(false);
-    match spec["kind"].as_str().unwrap() {
-        "float" => Domain::Float {
-            low: spec["low"].as_f64().unwrap(),
-            high: spec["high"].as_f64().unwrap(),
-            step: spec["step"].as_f64(),
-            log,
-        },
-        "int" => Domain::Int {
-            low: spec["low"].as_i64().unwrap(),
-            high: spec["high"].as_i64().unwrap(),
-            step: spec["step"].as_i64().unwrap_or(1),
-            log,
-        },
-        _ => Domain::Categorical {
-            choices: (0..spec["choices"].as_i64().unwrap())
-                .map(Choice::Int)
-                .collect(),
-        },
-    }
+    optuna::cases(include_str!("../../tests/optuna_tpe.json"), title)
 }
 
 fn space(spec: &Value) -> Space {

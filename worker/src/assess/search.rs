@@ -2,14 +2,14 @@
 
 use super::evaluate::{Evaluator, NoReport};
 use super::{Case, MakeBacktest, Stopped};
+use crate::costs;
 use crate::objective::Ground;
 use std::sync::Arc;
 use trialmill_backtest::bars::BarSeries;
 use trialmill_common::spec::TaskSpec;
-use trialmill_common::state::Direction;
 use trialmill_common::trial::{EndedTrial, Evaluation, Failure, FailureKind, Outcome};
 use trialmill_common::validation::{Stretch, Window};
-use trialmill_search::{FinishedTrial, History, HistoryNeed, Study, TrialEnd};
+use trialmill_search::{FinishedTrial, History, HistoryNeed, Study};
 
 /// The windows of a task; one of all its days where it has no plan.
 pub(super) fn windows(spec: &TaskSpec) -> Vec<Window> {
@@ -46,7 +46,6 @@ pub(super) fn search(
     stop: &dyn Fn() -> bool,
 ) -> Result<Vec<EndedTrial>, Stopped> {
     let looks_back = study.history_need() != HistoryNeed::None;
-    let direction = spec.objectives.first().map(|first| first.direction);
     let mut finished: Vec<FinishedTrial> = Vec::new();
     let mut trials = Vec::new();
     for place in 0..count {
@@ -60,37 +59,28 @@ pub(super) fn search(
         let Some(point) = study.ask(&history, place) else {
             break;
         };
-        let (outcome, end) = match evaluator.trial(ground, &spec.named(&point), stop)? {
-            Ok(tried) => {
-                let mut evaluation = tried.evaluation;
-                evaluation.stats = tried.stats.map(|stats| stats.to_bytes());
-                let end = end(&evaluation, direction);
-                (Outcome::Completed(evaluation), end)
-            }
-            Err(NoReport::Unsuitable(reason)) => {
-                let evaluation = Evaluation {
-                    infeasible: Some(reason),
-                    ..Evaluation::default()
-                };
-                let end = end(&evaluation, direction);
-                (Outcome::Completed(evaluation), end)
-            }
-            Err(NoReport::Failed(message)) => (
-                Outcome::Failed(Failure {
-                    kind: FailureKind::InvalidParameters,
-                    message,
-                    causes: Vec::new(),
-                    hint: String::new(),
-                    worker: String::new(),
-                }),
-                TrialEnd::Failed,
-            ),
+        let outcome = match evaluator.trial(ground, &spec.named(&point), stop)? {
+            Ok(tried) => Outcome::Completed(Evaluation {
+                stats: tried.stats.map(|stats| stats.to_bytes()),
+                ..tried.evaluation
+            }),
+            Err(NoReport::Unsuitable(reason)) => Outcome::Completed(Evaluation {
+                infeasible: Some(reason),
+                ..Evaluation::default()
+            }),
+            Err(NoReport::Failed(message)) => Outcome::Failed(Failure {
+                kind: FailureKind::InvalidParameters,
+                message,
+                causes: Vec::new(),
+                hint: String::new(),
+                worker: String::new(),
+            }),
         };
         if looks_back {
             finished.push(FinishedTrial {
                 number: place,
                 point: point.clone(),
-                end,
+                end: costs::of_outcome(spec, &outcome),
             });
         }
         trials.push(EndedTrial {
@@ -102,19 +92,6 @@ pub(super) fn search(
         });
     }
     Ok(trials)
-}
-
-/// An end in the sampler's words.
-fn end(evaluation: &Evaluation, direction: Option<Direction>) -> TrialEnd {
-    if evaluation.infeasible.is_some() {
-        let violation = evaluation.recorded_violation().unwrap_or(f64::INFINITY);
-        return TrialEnd::Infeasible { violation };
-    }
-    let sign = match direction {
-        Some(Direction::Maximize) => -1.0,
-        Some(Direction::Minimize) | None => 1.0,
-    };
-    TrialEnd::Completed(evaluation.values.iter().map(|value| sign * value).collect())
 }
 
 /// The trials of a task searched in this thread, window by window, with as many trials as it asks

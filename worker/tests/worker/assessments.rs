@@ -13,6 +13,7 @@ use trialmill_common::spec::{Target, TaskSpec, Validated};
 use trialmill_common::state::{Direction, StopReason, TaskId, TaskState, UnitKind, WorkerId};
 use trialmill_common::trial::EndedTrial;
 use trialmill_common::validation::{Period, Validation, plan};
+use trialmill_search::Method;
 use trialmill_store::rows::{Claim, NewTask, Submitted, UnitRef};
 use trialmill_store::{Store, UnitFlush};
 use trialmill_worker::assess::{Assessing, Case, LuckBounds, Market, search_alone};
@@ -206,16 +207,26 @@ fn flush(claim: &Claim, end: UnitEnd) -> UnitFlush {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_slots_assess_a_search_as_one_thread_alone_does() {
-    for (slots, segments) in [(1, None), (3, None), (2, Some(3))] {
+    for (slots, segments, method) in [
+        (1, None, Method::Random),
+        (3, None, Method::Random),
+        (2, Some(3), Method::Random),
+        // Their trials follow from the costs that workers and the luck test tell them, in one order.
+        (2, None, Method::Tpe),
+        (2, None, Method::Gp),
+        (2, None, Method::CmaEs),
+    ] {
         let mill = Mill::relaying();
         let mut spec = search(30);
+        spec.method = method;
+        spec.parallelism = Some(1);
         spec.validation = segments.map(|segments| cross_validation(&spec, segments));
         let worker = mill.worker(options(slots)).await;
         let id = submit(&mill, &spec).await;
         let found = assessment(&document(&mill, id).await);
         let luck = found.trust.luck.found().expect("it was made");
         assert!(luck.permutations >= 39, "{luck:?}");
-        assert_eq!(found, undisturbed(&spec, &found), "{slots} slots");
+        assert_eq!(found, undisturbed(&spec, &found), "{slots} slots, {method}");
         worker.drain().await;
     }
 }
