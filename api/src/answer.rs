@@ -762,6 +762,8 @@ pub struct RecordAnswer {
     pub special_treatments: u32,
     /// Dividends, bonus shares and splits.
     pub actions: u32,
+    /// Reports of fundamentals.
+    pub reports: u32,
     /// Where the latest part of it came from.
     pub source: String,
     /// When it was stored.

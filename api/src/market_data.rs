@@ -82,6 +82,7 @@ fn answer(info: SeriesInfo, record: Option<RecordInfo>) -> SeriesAnswer {
             delisted: record.delisted,
             special_treatments: record.treatments,
             actions: record.actions,
+            reports: record.reports,
             source: record.source,
             stored_at: record.stored_at,
         }),

@@ -1,6 +1,7 @@
 //! The bars of one backtest, prepared once and shared by all its trials.
 
 mod actions;
+mod fundamentals;
 mod over;
 mod session;
 
@@ -8,13 +9,14 @@ use crate::bars::{BarSeries, Frequency};
 use crate::cointegration::{PairError, PairSums};
 use crate::indicator::WindowSums;
 use crate::market::{Payout, Status};
-use crate::strategy::{BarView, PairView};
+use crate::strategy::{BarView, PairView, YieldView};
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use thiserror::Error;
 
+use fundamentals::Yields;
 use over::Source;
 pub(crate) use session::Session;
 
@@ -150,6 +152,8 @@ pub(crate) struct Instrument {
     /// What a share gives before the deals of a bar, bars ascending.
     payouts: Vec<(usize, Payout)>,
     close_sums: Arc<WindowSums>,
+    /// What was known of the company, if anything ever was; rows of `bars`.
+    yields: Option<Arc<Yields>>,
     /// The rows of `bars` within the period.
     pub(crate) period: Range<usize>,
     /// For each row of the period, its row of the calendar.
@@ -240,6 +244,7 @@ impl Dataset {
             bars,
             raw: None,
             payouts: Vec::new(),
+            yields: None,
         });
         Self::laid(sources.collect(), suspended.into(), first, last)
     }
@@ -411,7 +416,8 @@ impl Dataset {
             .iter()
             .map(|i| {
                 let raw = i.raw.as_ref().map_or(0, |raw| raw.memory_bytes());
-                let bars = i.bars.memory_bytes() + raw;
+                let of_yields = i.yields.as_ref().map_or(0, |y| 4 * 8 * y.earnings.len());
+                let bars = i.bars.memory_bytes() + raw + of_yields;
                 bars + i.close_sums.memory_bytes() + i.calendar_row.len() * 4
             })
             .sum();
@@ -453,6 +459,12 @@ impl Instrument {
         let earlier = warm_up.min(self.period.start);
         let first = self.period.start - earlier;
         let rows = first..self.period.end;
+        let yields = self.yields.as_deref().map(|yields| YieldView {
+            earnings: &yields.earnings[rows.clone()],
+            book: &yields.book[rows.clone()],
+            sales: &yields.sales[rows.clone()],
+            ebitda: &yields.ebitda[rows.clone()],
+        });
         let view = BarView {
             time: &self.bars.time()[rows.clone()],
             open: &self.bars.open()[rows.clone()],
@@ -460,6 +472,7 @@ impl Instrument {
             low: &self.bars.low()[rows.clone()],
             close: &self.bars.close()[rows.clone()],
             volume: &self.bars.volume()[rows],
+            yields,
             close_sums: &self.close_sums,
             first,
         };

@@ -17,6 +17,7 @@ mod action;
 mod board;
 mod execution;
 mod fees;
+mod fundamental;
 mod limit;
 mod lot;
 mod record;
@@ -29,10 +30,11 @@ pub use board::{Board, Security, security};
 pub use execution::{Blocked, Execution};
 pub use fees::{Charge, Deal, MIN_COMMISSION, charge};
 pub(crate) use fees::{in_fen, rates};
+pub use fundamental::{Fundamentals, FundamentalsFault};
 pub use limit::{Limits, begins_unlimited, fen, limit_percent, unjudged_days};
 pub use lot::Lot;
 pub use record::{
-    MAX_ACTIONS, MAX_RECORD_BYTES, MAX_TREATMENTS, Record, RecordChange, RecordFault,
+    MAX_ACTIONS, MAX_RECORD_BYTES, MAX_REPORTS, MAX_TREATMENTS, Record, RecordChange, RecordFault,
 };
 pub use status::{Status, Treatment};
 

@@ -17,6 +17,7 @@ mod moving_average;
 mod obv;
 mod rsi;
 mod stochastic;
+mod value_factor;
 
 pub use bollinger::{Bollinger, BollingerRule};
 pub use cci::CommodityChannel;
@@ -28,6 +29,7 @@ pub use moving_average::{MovingAverage, MovingAverageRule};
 pub use obv::OnBalanceVolume;
 pub use rsi::{Rsi, RsiRule};
 pub use stochastic::Stochastic;
+pub use value_factor::ValueFactor;
 
 use crate::cointegration::{NoFit, PairSums, WindowFit};
 use crate::indicator::WindowSums;
@@ -90,6 +92,9 @@ pub struct StrategyInfo {
     /// How many symbols one position of it concerns: 1, or 2 for a pair strategy, which needs a
     /// partner for each stock code. [`Strategy::rule`] gives the [`TradingRule`] that goes with it.
     pub legs: u8,
+    /// Whether it reads what companies reported ([`BarView::yields`]): then each of its symbols needs
+    /// imported fundamentals, and a market that pins them (`cn_a`, `us`).
+    pub reads_fundamentals: bool,
     /// Its parameters, in the order of importance.
     pub parameters: &'static [ParamInfo],
     /// Names that requests to the service this replaces may carry and that did nothing there, each
@@ -242,6 +247,20 @@ impl ParamFault {
     }
 }
 
+/// What a unit of price buys of a company on the rows of a [`BarView`], by the reports that were
+/// announced on earlier days; NaN where a figure was not known yet. Prices are those as traded.
+#[derive(Clone, Copy, Debug)]
+pub struct YieldView<'a> {
+    /// Earnings of twelve months, by price: the inverse of the price earnings ratio.
+    pub earnings: &'a [f64],
+    /// Book value by price.
+    pub book: &'a [f64],
+    /// Sales of twelve months, by price.
+    pub sales: &'a [f64],
+    /// EBITDA of twelve months, by price and net debt.
+    pub ebitda: &'a [f64],
+}
+
 /// The bars that a rule sees, warm-up rows first. All slices have one length.
 #[derive(Clone, Copy, Debug)]
 pub struct BarView<'a> {
@@ -257,6 +276,8 @@ pub struct BarView<'a> {
     pub close: &'a [f64],
     /// Volumes.
     pub volume: &'a [f64],
+    /// What was known of the company, against its price; nothing if nothing ever was.
+    pub yields: Option<YieldView<'a>>,
     pub(crate) close_sums: &'a WindowSums,
     /// Row of the sums that is row 0 of this view.
     pub(crate) first: usize,
@@ -436,6 +457,7 @@ static ALL: &[&dyn Strategy] = &[
     &OnBalanceVolume,
     &MeanReversion,
     &Cointegration,
+    &ValueFactor,
 ];
 
 /// Every strategy.

@@ -5,7 +5,8 @@
 //! once, among them, if wanted, two that stay together.
 
 use crate::bars::{BarSeries, Columns, Frequency, midnight};
-use chrono::{Datelike, NaiveDate, Weekday};
+use crate::market::Fundamentals;
+use chrono::{Datelike, Months, NaiveDate, Weekday};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -296,6 +297,31 @@ fn trend(kind: Kind, random: &mut Random) -> f64 {
 
 fn tick(price: f64) -> f64 {
     (price.clamp(PRICE_BOUNDS.0, PRICE_BOUNDS.1) * TICKS_PER_UNIT).round() / TICKS_PER_UNIT
+}
+
+/// Invented reports of a company, one a quarter from `first` to `last`: figures per share that go
+/// their own ways from report to report, all above 0.
+///
+/// ```
+/// let day = |text: &str| text.parse().expect("a date");
+/// let reports = trialmill_backtest::synthetic::reports("A", 7, day("2020-01-31"), day("2020-12-31"));
+/// assert_eq!(reports.len(), 4);
+/// assert!(reports.iter().all(|report| report.check().is_ok()));
+/// ```
+#[must_use]
+pub fn reports(symbol: &str, seed: u64, first: NaiveDate, last: NaiveDate) -> Vec<Fundamentals> {
+    let mut random = Random::new(seed);
+    let mut figures = [3.0, 30.0, 60.0, 6.0, 10.0];
+    let days = (0..).map_while(|quarter| {
+        let day = first.checked_add_months(Months::new(3 * quarter))?;
+        (day <= last).then_some(day)
+    });
+    let report = |announced| {
+        let moved = figures.map(|figure| figure * (1.0 + 0.1 * random.normal()).clamp(0.5, 1.5));
+        figures = moved;
+        Fundamentals::new(symbol, announced, figures.map(Some))
+    };
+    days.map(report).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use trialmill_backtest::bars::{BarSeries, midnight};
 use trialmill_backtest::engine::{BacktestConfig, Dataset, Report, run};
 use trialmill_backtest::strategy::{Params, Strategy, TradingRule, all};
-use trialmill_backtest::synthetic::{Kind, series};
+use trialmill_backtest::synthetic::{Kind, reports, series};
 
 const FIRST: (i32, u32, u32) = (2016, 1, 1);
 
@@ -14,7 +14,9 @@ fn day((y, m, d): (i32, u32, u32)) -> NaiveDate {
 }
 
 fn report(bars: BarSeries, strategy: &dyn Strategy) -> Report {
+    let reports = reports(bars.symbol(), 3, day((2009, 1, 31)), day((2019, 12, 31)));
     let data = Dataset::new(vec![Arc::new(bars)], day(FIRST), day((2019, 12, 31))).unwrap();
+    let data = data.with_fundamentals(&reports);
     let config = BacktestConfig::default();
     run(&data, strategy, &Params::new(), &config, &|| false).unwrap()
 }

@@ -11,7 +11,7 @@ use trialmill_backtest::engine::{
 use trialmill_backtest::metrics::Metric;
 use trialmill_backtest::result::{BacktestResult, Figure};
 use trialmill_backtest::strategy::{Params, Strategy, all, find};
-use trialmill_backtest::synthetic::{GroupKind, Kind, group, series};
+use trialmill_backtest::synthetic::{GroupKind, Kind, group, reports, series};
 
 const FILLS: [Fill; 3] = [Fill::NextOpen, Fill::NextClose, Fill::Close];
 
@@ -85,10 +85,17 @@ fn every_strategy() -> Vec<(&'static dyn Strategy, Vec<Arc<BarSeries>>, bool)> {
 }
 
 fn prepared(strategy: &dyn Strategy, series: Vec<Arc<BarSeries>>) -> Dataset {
-    match strategy.info().legs {
+    let (first, last) = (day(2014, 1, 31), day(2020, 12, 31));
+    let symbols = series.iter().map(|one| one.symbol().to_owned());
+    let reports: Vec<_> = (0..)
+        .zip(symbols)
+        .flat_map(|(seed, symbol)| reports(&symbol, seed, first, last))
+        .collect();
+    let data = match strategy.info().legs {
         2 => paired(series),
         _ => dataset(series),
-    }
+    };
+    data.with_fundamentals(&reports)
 }
 
 fn dataset(series: Vec<Arc<BarSeries>>) -> Dataset {

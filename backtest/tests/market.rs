@@ -63,6 +63,7 @@ const fn info(legs: u8) -> StrategyInfo {
         description: "does as it is told",
         formula: "none",
         legs,
+        reads_fundamentals: false,
         parameters: &[],
         retired: &[],
     }

@@ -15,7 +15,7 @@ use trialmill_backtest::strategy::{
     BarView, Leg, PairRule, PairSignal, PairView, ParamFault, ParamKind, ParamValue, Params, Rule,
     Signal, Strategy, StrategyInfo, TradingRule, all,
 };
-use trialmill_backtest::synthetic::{GroupKind, Random, group};
+use trialmill_backtest::synthetic::{GroupKind, Random, group, reports};
 
 fn first_day() -> NaiveDate {
     NaiveDate::from_ymd_opt(2016, 1, 1).unwrap()
@@ -136,8 +136,14 @@ impl Case {
     /// Data with what is known beside its bars.
     fn informed(&self, data: Dataset) -> Dataset {
         let data = data.with_statuses(self.statuses());
+        let last = first_day() + Days::new(self.days);
+        let symbols = (self.seed..).zip(data.symbols().iter());
+        let known = symbols.filter(|(seed, _)| seed % 3 > 0);
+        let reports: Vec<_> = known
+            .flat_map(|(seed, symbol)| reports(symbol, seed, first_day(), last))
+            .collect();
         if !self.has_actions() {
-            return data;
+            return data.with_fundamentals(&reports);
         }
         let mut random = random_of(self.seed, 99);
         let symbols = Arc::clone(data.symbols());
@@ -151,7 +157,9 @@ impl Case {
             })
             .filter(|action| action.check().is_ok())
             .collect();
-        data.with_actions(&actions).unwrap()
+        data.with_actions(&actions)
+            .unwrap()
+            .with_fundamentals(&reports)
     }
 
     /// The data for a strategy of that many legs: each symbol paired with the one before it.
@@ -600,6 +608,7 @@ fn info(legs: u8) -> StrategyInfo {
         description: "orders at random",
         formula: "none",
         legs,
+        reads_fundamentals: false,
         parameters: &[],
         retired: &[],
     }

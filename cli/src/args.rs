@@ -418,9 +418,10 @@ pub enum Data {
     /// Store the bars and tables of files (CSV, CSV.gz, Parquet): all of them, or none if any has a fault
     ///
     /// Tables beside bars are CSV, told by their columns: corporate actions (symbol, ex_date,
-    /// cash_per_share, bonus_per_share), statuses (symbol, listed, delisted, st_from, st_to) and
-    /// adjustment factors (date, price_factor, split_factor, reference_price; AAPL.factors.csv), from
-    /// which actions follow. A table replaces what was known of its kind of the symbols that it names.
+    /// cash_per_share, bonus_per_share), statuses (symbol, listed, delisted, st_from, st_to),
+    /// fundamentals (symbol, announced, earnings_per_share, book_per_share, sales_per_share,
+    /// ebitda_per_share, net_debt_per_share) and adjustment factors (date, price_factor, split_factor,
+    /// reference_price; AAPL.factors.csv), from which actions follow. A table replaces what was known of its kind of the symbols that it names.
     /// docs/market-data.md has the columns with examples.
     #[command(after_help = DATABASE_HELP)]
     Import {

@@ -207,7 +207,9 @@ fn document(report: &ImportReport, imported: Option<bool>, seconds: f64) -> Resu
 fn of_file(file: &FileReport) -> String {
     let columns = match file.dialect {
         Some("trialmill") | None => String::new(),
-        Some(table @ ("actions" | "statuses" | "factors")) => format!(", a table of {table}"),
+        Some(table @ ("actions" | "statuses" | "factors" | "fundamentals")) => {
+            format!(", a table of {table}")
+        }
         Some(dialect) => format!(", columns of {dialect}"),
     };
     format!("{}{columns}", sentence(&json!(file)))
@@ -340,16 +342,20 @@ fn of_record(record: &RecordInfo) -> Value {
         "delisted": record.delisted,
         "special_treatments": record.treatments,
         "actions": record.actions,
+        "reports": record.reports,
         "source": record.source,
         "stored_at": record.stored_at,
     })
 }
 
-/// `12 actions, status`, or what there is of it.
+/// `12 actions, 40 reports, status`, or what there is of it.
 fn in_short(record: &RecordInfo) -> String {
     let mut parts = Vec::new();
-    if record.actions > 0 || !record.has_status() {
+    if record.actions > 0 || (!record.has_status() && record.reports == 0) {
         parts.push(format!("{} actions", record.actions));
+    }
+    if record.reports > 0 {
+        parts.push(format!("{} reports", record.reports));
     }
     if let Some(day) = record.delisted {
         parts.push(format!("delisted {day}"));

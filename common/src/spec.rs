@@ -121,6 +121,9 @@ pub struct BacktestSettings {
     /// The rules of the exchange.
     #[serde(default, skip_serializing_if = "is_plain")]
     pub market: Market,
+    /// Whether a pinned record has reports of fundamentals.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pins_reports: bool,
 }
 
 fn is_plain(market: &Market) -> bool {
@@ -140,6 +143,7 @@ impl Default for BacktestSettings {
             allow_short: false,
             benchmark: Benchmark::default(),
             market: Market::default(),
+            pins_reports: false,
         }
     }
 }
@@ -301,6 +305,9 @@ impl TaskSpec {
     /// The oldest version of the form that means all of this task: the builds that read it run the
     /// task as it is meant, and older ones leave it alone.
     fn form_version(&self) -> u32 {
+        if self.backtest.pins_reports {
+            return REPORTS_FORM_VERSION;
+        }
         if matches!(self.method, Method::Gp | Method::CmaEs | Method::Nsga2) {
             return MODELS_FORM_VERSION;
         }
@@ -438,7 +445,9 @@ pub struct UnreadableSpec(pub String);
 /// Newest version of a search's stored form that this build reads and writes. Version 1 had no
 /// conditions, constraints and pairs, and wrote a result constraint in three parts; it is read as
 /// well.
-pub const FORM_VERSION: u32 = MODELS_FORM_VERSION;
+pub const FORM_VERSION: u32 = REPORTS_FORM_VERSION;
+/// The version of a task that pins reports of fundamentals, which an older build cannot read.
+const REPORTS_FORM_VERSION: u32 = 6;
 /// The version of a task whose sampler is a Gaussian process, CMA-ES or NSGA-II, which an older build does not
 /// know.
 const MODELS_FORM_VERSION: u32 = 5;
@@ -793,6 +802,8 @@ mod tests {
             },
             ..example()
         };
+        let mut reported = ruled.clone();
+        reported.backtest.pins_reports = true;
         let validated = TaskSpec {
             validation: Some(held_out()),
             ..example()
@@ -805,6 +816,7 @@ mod tests {
             (example(), 2),
             (stops, 3),
             (copies, 3),
+            (reported, 6),
             (ruled, 4),
             (validated, 4),
             (alone, 4),
@@ -828,10 +840,10 @@ mod tests {
     #[test]
     fn a_form_of_another_version_is_refused_by_name() {
         let mut form = example().to_json();
-        form["version"] = 6.into();
+        form["version"] = 7.into();
         let refused = TaskSpec::from_json(&form).unwrap_err().to_string();
         assert!(
-            refused.contains("form version 6, this build reads 1 to 5"),
+            refused.contains("form version 7, this build reads 1 to 6"),
             "{refused}"
         );
     }

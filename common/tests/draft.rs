@@ -35,6 +35,7 @@ fn market() -> MarketView {
             ("^GSPC".to_owned(), coverage(day(2003, 1, 2), [4; 32])),
             ("300750.SZ".to_owned(), coverage(day(2018, 6, 11), [3; 32])),
         ]),
+        reported: BTreeSet::from(["600000.SH".to_owned(), "AAPL".to_owned()]),
     }
 }
 

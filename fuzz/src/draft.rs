@@ -34,6 +34,7 @@ static MARKET: LazyLock<MarketView> = LazyLock::new(|| {
     let series = series.map(|(name, coverage)| (name.to_owned(), coverage));
     MarketView {
         series: BTreeMap::from(series),
+        reported: BTreeSet::from(["600000.SH".to_owned()]),
     }
 });
 

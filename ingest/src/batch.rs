@@ -91,6 +91,8 @@ pub fn read_files(paths: &[PathBuf], options: &ReadOptions) -> (ImportReport, Im
             of_symbol.symbol = change.symbol;
             of_symbol.actions = change.actions.or(of_symbol.actions.take());
             of_symbol.status = change.status.or(of_symbol.status.take());
+            let reports = of_symbol.fundamentals.take();
+            of_symbol.fundamentals = change.fundamentals.or(reports);
         }
     }
     let records = changes.into_values().collect();
@@ -103,14 +105,16 @@ enum What {
     Bars,
     Actions,
     Status,
+    Fundamentals,
 }
 
 fn held(import: &Import) -> impl Iterator<Item = (&str, What)> {
     let bars = import.series.iter().map(|one| (one.symbol(), What::Bars));
     let tables = import.records.iter().map(|change| {
-        let what = match change.status {
-            Some(_) => What::Status,
-            None => What::Actions,
+        let what = match (&change.status, &change.fundamentals) {
+            (Some(_), _) => What::Status,
+            (None, Some(_)) => What::Fundamentals,
+            (None, None) => What::Actions,
         };
         (change.symbol.as_str(), what)
     });
@@ -122,14 +126,20 @@ fn of_import(source: String, import: &Import) -> FileReport {
         let day = time.div_euclid(86_400) * 86_400;
         LocalTime(day).to_string()
     };
-    let ex_dates = || {
+    let days = || {
         let actions = import.records.iter().flat_map(|change| &change.actions);
-        actions.flatten().map(|action| midnight(action.ex_date))
+        let ex_dates = actions.flatten().map(|action| action.ex_date);
+        let reports = import
+            .records
+            .iter()
+            .flat_map(|change| &change.fundamentals);
+        let announced = reports.flatten().map(|report| report.announced);
+        ex_dates.chain(announced).map(midnight)
     };
     let firsts = import.series.iter().map(BarSeries::first_time);
     let lasts = import.series.iter().map(BarSeries::last_time);
-    let first = firsts.chain(ex_dates()).min();
-    let last = lasts.chain(ex_dates()).max();
+    let first = firsts.chain(days()).min();
+    let last = lasts.chain(days()).max();
     FileReport {
         source,
         dialect: Some(import.dialect),

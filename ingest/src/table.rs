@@ -1,9 +1,10 @@
-//! Tables beside bars: corporate actions, statuses, and adjustment factors, from which actions
-//! follow. Which table a file is, is told by the names of its columns.
+//! Tables beside bars: corporate actions, statuses, fundamentals, and adjustment factors, from which
+//! actions follow. Which table a file is, is told by the names of its columns.
 
 mod actions;
 mod cells;
 mod factors;
+mod fundamentals;
 mod statuses;
 
 use crate::report::{Code, Findings, Subject};
@@ -25,10 +26,16 @@ pub(crate) enum Kind {
     Actions,
     Statuses,
     Factors,
+    Fundamentals,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Actions, Self::Statuses, Self::Factors];
+    const ALL: [Self; 4] = [
+        Self::Actions,
+        Self::Statuses,
+        Self::Factors,
+        Self::Fundamentals,
+    ];
 
     /// What a report says that the file holds.
     const fn name(self) -> &'static str {
@@ -36,6 +43,7 @@ impl Kind {
             Self::Actions => "actions",
             Self::Statuses => "statuses",
             Self::Factors => "factors",
+            Self::Fundamentals => "fundamentals",
         }
     }
 
@@ -45,6 +53,7 @@ impl Kind {
             Self::Actions => &["ex_date"],
             Self::Statuses => &["listed", "delisted", "st_from", "st_to"],
             Self::Factors => &["price_factor", "split_factor"],
+            Self::Fundamentals => &["announced"],
         }
     }
 
@@ -54,6 +63,7 @@ impl Kind {
             Self::Actions => &["ex_date", "cash_per_share", "bonus_per_share"],
             Self::Statuses => &["listed", "delisted", "st_from", "st_to"],
             Self::Factors => &["date", "price_factor", "split_factor", "reference_price"],
+            Self::Fundamentals => &fundamentals::COLUMNS,
         }
     }
 
@@ -62,6 +72,7 @@ impl Kind {
             Self::Actions => Box::<actions::Actions>::default(),
             Self::Statuses => Box::<statuses::Statuses>::default(),
             Self::Factors => Box::<factors::Factors>::default(),
+            Self::Fundamentals => Box::<fundamentals::Reports>::default(),
         }
     }
 }
@@ -277,6 +288,7 @@ impl<'a> Reader<'a> {
                 let code = match fault {
                     RecordFault::TooMany { .. } => Code::RecordTooLarge,
                     RecordFault::Status { .. } => Code::ContradictingStatus,
+                    RecordFault::Fundamentals { .. } => Code::NotAReport,
                     _ => Code::NotAnAction,
                 };
                 let subject = Subject::new(code).symbol(&change.symbol);
@@ -345,7 +357,7 @@ fn name_of(
         Err(code) if is_code(written) => return Err(code),
         Err(_) => written.to_owned(),
     };
-    match Record::new(name.clone(), Status::default(), Vec::new()) {
+    match Record::new(name.clone(), Status::default(), Vec::new(), Vec::new()) {
         Ok(_) => Ok(name),
         Err(_) => Err(Code::BadSymbol),
     }

@@ -10,7 +10,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use tempfile::TempDir;
 use trialmill_backtest::bars::BarSeries;
-use trialmill_backtest::market::{CorporateAction, MAX_ACTIONS, RecordChange, Status, Treatment};
+use trialmill_backtest::market::{
+    CorporateAction, Fundamentals, MAX_ACTIONS, RecordChange, Status, Treatment,
+};
 use trialmill_backtest::moves::impossible_moves;
 use trialmill_ingest::{Code, ImportReport, Imported, ReadOptions, read_file, read_files};
 
@@ -72,7 +74,7 @@ fn actions_come_by_symbol_and_ex_date_from_plain_and_packed_files() {
         RecordChange {
             symbol: "000001.SZ".to_owned(),
             actions: Some(vec![action("000001.SZ", "2016-06-16", 0.153, 0.2)]),
-            status: None,
+            ..RecordChange::default()
         },
         RecordChange {
             symbol: "600000.SH".to_owned(),
@@ -81,7 +83,7 @@ fn actions_come_by_symbol_and_ex_date_from_plain_and_packed_files() {
                 action("600000.SH", "2015-06-23", 0.757, 0.0),
                 action("600000.SH", "2016-06-23", 0.515, 0.1),
             ]),
-            status: None,
+            ..RecordChange::default()
         },
     ];
     let (report, read) = one("dividends.csv", &text);
@@ -355,4 +357,90 @@ fn a_real_reverse_split_is_refused_with_its_row() {
         told[0].starts_with("not_an_action split_factor [48] 20 up to 2009-06-30, 1 after"),
         "{told:?}"
     );
+}
+
+const FUNDAMENTALS: &str = "symbol,announced,earnings_per_share,book_per_share,sales_per_share,\
+                            ebitda_per_share,net_debt_per_share\n";
+
+#[test]
+fn fundamentals_have_a_row_for_each_report_with_what_it_tells() {
+    let text = format!(
+        "{FUNDAMENTALS}sh.600000,2015-03-19,2.52,13.9,,,\n600000,20160428,-0.1,,6.5,1.2,-3\n\
+         AAPL,2016-01-26,2.4,22,,,\n"
+    );
+    let (report, read) = one("reports.csv", &text);
+    let of = |symbol: &str, announced, figures| Fundamentals::new(symbol, day(announced), figures);
+    let wanted = [
+        RecordChange {
+            symbol: "600000.SH".to_owned(),
+            fundamentals: Some(vec![
+                of(
+                    "600000.SH",
+                    "2015-03-19",
+                    [Some(2.52), Some(13.9), None, None, None],
+                ),
+                of(
+                    "600000.SH",
+                    "2016-04-28",
+                    [Some(-0.1), None, Some(6.5), Some(1.2), Some(-3.0)],
+                ),
+            ]),
+            ..RecordChange::default()
+        },
+        RecordChange {
+            symbol: "AAPL".to_owned(),
+            fundamentals: Some(vec![of(
+                "AAPL",
+                "2016-01-26",
+                [Some(2.4), Some(22.0), None, None, None],
+            )]),
+            ..RecordChange::default()
+        },
+    ];
+    assert_eq!(read.records, wanted);
+    let file = &report.files[0];
+    assert_eq!((file.dialect, file.rows), (Some("fundamentals"), 3));
+    assert_eq!(file.first_date.as_deref(), Some("2015-03-19"));
+    assert_eq!(file.last_date.as_deref(), Some("2016-04-28"));
+    // Each table of an import tells its part; two of one kind may not tell of one symbol.
+    let actions = format!("{ACTIONS}600000.SH,2015-06-23,0.757,0\n");
+    let both = [
+        ("a.csv", actions.into()),
+        ("r.csv", text.clone().into_bytes()),
+    ];
+    let (_, read) = files(&both, &ReadOptions::default());
+    assert_eq!(read.records.len(), 2);
+    assert!(read.records[0].actions.is_some() && read.records[0].fundamentals.is_some());
+    let twice = [("r.csv", text.clone().into_bytes()), ("s.csv", text.into())];
+    let (report, read) = files(&twice, &ReadOptions::default());
+    assert!(!report.is_sound() && read.records.is_empty());
+    assert_eq!(report.files[1].findings[0].code, Code::SymbolInTwoFiles);
+}
+
+#[test]
+fn every_fault_of_a_table_of_fundamentals_is_told_with_its_row() {
+    let text = format!(
+        "{FUNDAMENTALS}A,2015-03-19,1,,,,\nA,2015-03-19,2,,,,\nA,2015-03-20,,,,,\nA,,1,,,,\n\
+         A,2015-03-21,x,,-1,,\nA,2015-03-22,,,-1,,\nA,2015-03-23,1e13,,,,\nA,2015-03-24,nan,,,,\n"
+    );
+    assert_eq!(
+        errors(one("reports.csv", &text)),
+        [
+            "missing_value announced [5] ",
+            "unreadable_number earnings_per_share [6] \"x\"",
+            "duplicate_report announced [3] 2015-03-19 is also in row 2",
+            "not_a_report announced [4] announced 2015-03-20",
+            "not_a_report earnings_per_share [8, 9] announced 2015-03-23",
+            "not_a_report sales_per_share [7] announced 2015-03-22",
+        ]
+    );
+    let missing = files(
+        &[(
+            "reports.csv",
+            b"symbol,announced,earnings_per_share\nA,2015-03-19,1\n".to_vec(),
+        )],
+        &ReadOptions::default(),
+    );
+    let told = missing.0.files[0].findings[0].value.clone();
+    assert!(told.unwrap().contains("book_per_share"));
 }

@@ -224,7 +224,8 @@ pub(crate) fn changed_record(
     before: Option<&[u8]>,
     change: &RecordChange,
 ) -> Result<Record, StoreError> {
-    let whole = change.actions.is_some() && change.status.is_some();
+    let whole =
+        change.actions.is_some() && change.status.is_some() && change.fundamentals.is_some();
     let before = match before {
         Some(bytes) if !whole => {
             let read = Record::from_bytes(bytes).map_err(|fault| StoreError::Unreadable {

@@ -595,6 +595,8 @@ pub struct RecordInfo {
     pub treatments: u32,
     /// Corporate actions.
     pub actions: u32,
+    /// Reports of fundamentals.
+    pub reports: u32,
     /// Where the latest part of it came from, such as the file's name.
     pub source: String,
     /// When it was stored.

@@ -40,8 +40,8 @@ impl PinnedData {
         Backtest::new(data, config.clone()).map_err(|error| error.to_string())
     }
 
-    /// The data of a backtest from `first` to `last`, both days included, with the corporate actions
-    /// and statuses of the records. `pairs` are stock code and partner of a strategy with two legs.
+    /// The data of a backtest from `first` to `last`, both days included, with the corporate actions,
+    /// statuses and reports of the records. `pairs` are stock code and partner of a strategy with two legs.
     ///
     /// # Errors
     /// Why these bars cannot be backtested over these days, in a sentence.
@@ -73,11 +73,15 @@ impl PinnedData {
         let statuses = statuses.map(|record| (record.symbol().to_owned(), record.status().clone()));
         let actions: Vec<_> = self.records.iter().flat_map(|r| r.actions()).collect();
         let data = data.with_statuses(statuses.collect());
-        if actions.is_empty() {
-            return Ok(data);
-        }
-        let actions: Vec<_> = actions.into_iter().cloned().collect();
-        data.with_actions(&actions)
-            .map_err(|error| error.to_string())
+        let data = if actions.is_empty() {
+            data
+        } else {
+            let actions: Vec<_> = actions.into_iter().cloned().collect();
+            let data = data.with_actions(&actions);
+            data.map_err(|error| error.to_string())?
+        };
+        let reports = self.records.iter().flat_map(|r| r.fundamentals());
+        let reports: Vec<_> = reports.cloned().collect();
+        Ok(data.with_fundamentals(&reports))
     }
 }

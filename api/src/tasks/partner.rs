@@ -109,6 +109,8 @@ impl Partners {
         if accepted.spec.backtest().market.has_rules() {
             let pinned = records.iter().map(|info| (info.symbol.clone(), info.hash));
             accepted.records = pinned.collect();
+            let has_reports = records.iter().any(|info| info.reports > 0);
+            accepted.spec.backtest_mut().pins_reports = has_reports;
         }
         let ground = self.ground(store, &accepted, &records).await?;
         accepted.warn_of_its_ground(&ground);

@@ -259,8 +259,17 @@ async fn check(state: &AppState, scope: Scope, body: Value) -> Result<NewTask, P
         .filter(|worker| worker.live)
         .map(|worker| worker.card.slots)
         .sum();
+    let reads = strategy_key(&body).and_then(trialmill_backtest::strategy::find);
+    let records = match reads {
+        Some(strategy) if strategy.info().reads_fundamentals && !symbols.is_empty() => {
+            state.store.records_info(&symbols).await?
+        }
+        _ => Vec::new(),
+    };
+    let reported = records.into_iter().filter(|record| record.reports > 0);
     let market = MarketView {
         series: known.into_iter().map(coverage).collect(),
+        reported: reported.map(|record| record.symbol).collect(),
     };
     let known = Known {
         market,

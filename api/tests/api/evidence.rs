@@ -5,7 +5,7 @@ use crate::service::{Answer, Service, TASKS, announce, id_of, sphere};
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 use trialmill_backtest::bars::{BarSeries, Columns, Frequency};
-use trialmill_backtest::market::{CorporateAction, RecordChange, Status};
+use trialmill_backtest::market::{CorporateAction, Fundamentals, RecordChange, Status};
 use trialmill_backtest::synthetic::{self, GroupKind};
 use trialmill_common::protocol::ASSESS_STEPS;
 use trialmill_common::protocol::board::UnitEnd;
@@ -379,19 +379,19 @@ fn of_actions(symbol: &str, actions: Vec<CorporateAction>) -> RecordChange {
     RecordChange {
         symbol: symbol.to_owned(),
         actions: Some(actions),
-        status: None,
+        ..RecordChange::default()
     }
 }
 
 fn of_status(symbol: &str, listed: NaiveDate, delisted: Option<NaiveDate>) -> RecordChange {
     RecordChange {
         symbol: symbol.to_owned(),
-        actions: None,
         status: Some(Status {
             listed: Some(listed),
             delisted,
             ..Status::default()
         }),
+        ..RecordChange::default()
     }
 }
 
@@ -471,6 +471,77 @@ async fn known_actions_explain_gaps_and_are_pinned_where_the_market_has_rules() 
         let made = post(&service, &format!("{path}/{derived}"), &body).await;
         assert_eq!(made.status, 201, "{derived}: {}", made.text);
         assert_eq!(pinned(&made).await, (id, snapshot.clone()), "{derived}");
+    }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_strategy_that_reads_fundamentals_needs_them_and_a_market_that_pins_them() {
+    let service = Service::start().await;
+    let (first, last) = (day(2020, 1, 2), day(2023, 12, 29));
+    let whole = synthetic::series(synthetic::Kind::Trending, 7, 0, first, last).unwrap();
+    let rows = whole.rows();
+    let bars = |symbol| reshaped(&whole, symbol, Frequency::Daily, 0..rows, |_, price| price);
+    let both = [bars("600000.SH"), bars("AAPL")];
+    service.store.put_series(&both, "bars").await.unwrap();
+    let space = json!({"pe_weight": {"type": "float", "low": 0, "high": 1}});
+    let body = |symbol, market: Value| {
+        let body = with(single(symbol), "strategy_name", json!("value_factor"));
+        let body = with(body, "param_space", space.clone());
+        with(body, "backtest_config", market)
+    };
+    let faults = |answer: &Answer| -> Vec<(String, String)> {
+        assert_eq!(answer.status, 422, "{}", answer.text);
+        let errors = answer.body["errors"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        errors
+            .map(|e| (text(&e["pointer"]), text(&e["code"])))
+            .collect()
+    };
+    let named = |pointer: &str, code: &str| (pointer.to_owned(), code.to_owned());
+    // AAPL trades under plain unless another market is named.
+    let neither = submit(&service, &body("AAPL", json!({}))).await;
+    assert_eq!(
+        faults(&neither),
+        [
+            named("/stock_codes/0", "missing_fundamentals"),
+            named("/backtest_config/market", "no_fundamentals"),
+        ]
+    );
+    let missing = submit(&service, &body("600000.SH", json!({}))).await;
+    assert_eq!(
+        faults(&missing),
+        [named("/stock_codes/0", "missing_fundamentals")]
+    );
+    let reports = |symbol: &str| RecordChange {
+        symbol: symbol.to_owned(),
+        fundamentals: Some(vec![Fundamentals::new(
+            symbol,
+            day(2022, 4, 28),
+            [Some(1.0), None, None, None, None],
+        )]),
+        ..RecordChange::default()
+    };
+    let changes = [reports("600000.SH"), reports("AAPL")];
+    let hashes = service
+        .store
+        .put_records(&changes, "reports")
+        .await
+        .unwrap();
+    let listed = service.get("/api/v1/market-data/AAPL").await;
+    assert_eq!(listed.body["record"]["reports"], 1);
+    for (body, hash) in [
+        (body("600000.SH", json!({})), hashes[0]),
+        (body("AAPL", json!({"market": "us"})), hashes[1]),
+    ] {
+        let accepted = submit(&service, &body).await;
+        assert_eq!(accepted.status, 201, "{}", accepted.text);
+        let id = id_of(accepted.header("location").unwrap());
+        let task = service.store.task(id).await.unwrap().unwrap();
+        let pinned = service.store.snapshot(task.snapshot.unwrap()).await;
+        assert!(pinned.unwrap().unwrap().records.values().eq([&hash]));
+        // A form that builds without fundamentals leave alone.
+        assert_eq!(task.spec["version"], 6);
     }
     service.stop().await;
 }

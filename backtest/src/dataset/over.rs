@@ -1,5 +1,6 @@
 //! Bars laid over a period, and the same bars over another one.
 
+use super::fundamentals::Yields;
 use super::{Dataset, DatasetError, Instrument, Joined, MIN_ROWS, Pair};
 use crate::bars::{BarSeries, SECONDS_PER_DAY, midnight};
 use crate::indicator::WindowSums;
@@ -15,6 +16,7 @@ pub(super) struct Source {
     pub(super) raw: Option<Arc<BarSeries>>,
     pub(super) payouts: Vec<(usize, Payout)>,
     pub(super) close_sums: Arc<WindowSums>,
+    pub(super) yields: Option<Arc<Yields>>,
 }
 
 impl Source {
@@ -25,7 +27,7 @@ impl Source {
 }
 
 impl Dataset {
-    /// The same symbols, pairs, dividends and statuses over the days from `first` to `last`, both
+    /// The same symbols, pairs, dividends, reports and statuses over the days from `first` to `last`, both
     /// included, which need not lie within the period of this data: what
     /// [`Self::new`] or [`Self::with_pairs`] would give for those days. Bars and sums over them are
     /// shared, so that many periods of one history take little more memory than one.
@@ -41,6 +43,7 @@ impl Dataset {
             raw: instrument.raw.clone(),
             payouts: instrument.payouts.clone(),
             close_sums: Arc::clone(&instrument.close_sums),
+            yields: instrument.yields.clone(),
         });
         let mut data = Self::laid(sources.collect(), Arc::clone(&self.suspended), first, last)?;
         data.statuses.clone_from(&self.statuses);
@@ -150,12 +153,14 @@ impl Dataset {
             raw,
             payouts,
             close_sums,
+            yields,
         } = source;
         self.instruments.push(Instrument {
             bars,
             raw,
             payouts,
             close_sums,
+            yields,
             period,
             calendar_row,
         });

@@ -1,6 +1,7 @@
-//! What is known of a symbol beside its bars: when it was listed, how it was treated, what it gave.
+//! What is known of a symbol beside its bars: when it was listed, how it was treated, what it gave and
+//! what it reported.
 
-use super::{CorporateAction, Status, Treatment};
+use super::{CorporateAction, Fundamentals, Status, Treatment};
 use crate::bars::{SYMBOL_RULE, is_day_of_bars, is_symbol};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -12,15 +13,20 @@ pub const MAX_ACTIONS: usize = 5_000;
 /// The most times under special treatment of a symbol: nobody is treated more than twice a year.
 pub const MAX_TREATMENTS: usize = 500;
 
+/// The most reports of a symbol: a hundred years of quarterly ones fit more than twice.
+pub const MAX_REPORTS: usize = 1_000;
+
 /// The longest byte form of a record: that of the longest one is shorter.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
 
-/// The version of the byte form.
+/// The version of the byte form without fundamentals.
 const VERSION: u8 = 1;
+/// The version of the form with fundamentals.
+const VERSION_WITH_FUNDAMENTALS: u8 = 2;
 
 /// A symbol with what tables beside its bars say of it.
 ///
-/// It is checked, and its corporate actions are in order of their ex-dates: the same knowledge is
+/// It is checked, and its corporate actions and reports are in order of their days: the same knowledge is
 /// the same record and the same bytes, whatever the order of the tables was.
 ///
 /// ```
@@ -31,7 +37,7 @@ const VERSION: u8 = 1;
 ///     cash_per_share: 0.757,
 ///     bonus_per_share: 0.0,
 /// };
-/// let record = Record::new("600000.SH", Status::default(), vec![action])?;
+/// let record = Record::new("600000.SH", Status::default(), vec![action], Vec::new())?;
 /// assert_eq!(Record::from_bytes(&record.to_bytes())?, record);
 /// # Ok::<(), trialmill_backtest::market::RecordFault>(())
 /// ```
@@ -40,6 +46,7 @@ pub struct Record {
     symbol: String,
     status: Status,
     actions: Vec<CorporateAction>,
+    fundamentals: Vec<Fundamentals>,
 }
 
 /// What one table says of a symbol: it takes the place of that part of the symbol's record.
@@ -51,6 +58,8 @@ pub struct RecordChange {
     pub actions: Option<Vec<CorporateAction>>,
     /// Its status, if the table is one of statuses.
     pub status: Option<Status>,
+    /// All of its reports, if the table is one of fundamentals.
+    pub fundamentals: Option<Vec<Fundamentals>>,
 }
 
 /// Why something is no record.
@@ -72,6 +81,16 @@ pub enum RecordFault {
         /// What is wrong and what to do.
         reason: &'static str,
     },
+    /// A report cannot be one.
+    #[error("the fundamentals of {symbol}, announced on {announced}: {reason}")]
+    Fundamentals {
+        /// The symbol.
+        symbol: String,
+        /// The day of the announcement.
+        announced: NaiveDate,
+        /// What is wrong and what to do.
+        reason: &'static str,
+    },
     /// A status contradicts itself.
     #[error("the status of {symbol}: {reason}")]
     Status {
@@ -85,7 +104,7 @@ pub enum RecordFault {
     TooMany {
         /// The symbol.
         symbol: String,
-        /// `corporate actions` or `times under special treatment`.
+        /// `corporate actions`, `times under special treatment` or `reports`.
         what: &'static str,
         /// How many there are.
         found: usize,
@@ -98,7 +117,7 @@ pub enum RecordFault {
 }
 
 impl Record {
-    /// Checks what is known of a symbol. The actions may be in any order.
+    /// Checks what is known of a symbol. Actions and reports may be in any order.
     ///
     /// # Errors
     /// The first thing that cannot be so.
@@ -106,6 +125,7 @@ impl Record {
         symbol: impl Into<String>,
         status: Status,
         mut actions: Vec<CorporateAction>,
+        mut fundamentals: Vec<Fundamentals>,
     ) -> Result<Self, RecordFault> {
         let symbol = symbol.into();
         if !is_symbol(&symbol) {
@@ -124,6 +144,9 @@ impl Record {
         if treatments > MAX_TREATMENTS {
             let what = "times under special treatment";
             return Err(too_many(what, treatments, MAX_TREATMENTS));
+        }
+        if fundamentals.len() > MAX_REPORTS {
+            return Err(too_many("reports", fundamentals.len(), MAX_REPORTS));
         }
         status.check().map_err(|reason| RecordFault::Status {
             symbol: symbol.clone(),
@@ -154,10 +177,26 @@ impl Record {
                 return Err(fault("it is there twice; name each action once"));
             }
         }
+        fundamentals.sort_by_key(|report| report.announced);
+        for (place, report) in fundamentals.iter().enumerate() {
+            let fault = |reason| RecordFault::Fundamentals {
+                symbol: symbol.clone(),
+                announced: report.announced,
+                reason,
+            };
+            if report.symbol != symbol {
+                return Err(fault("they are of another symbol; leave them out"));
+            }
+            report.check().map_err(|found| fault(found.reason))?;
+            if place > 0 && fundamentals[place - 1].announced == report.announced {
+                return Err(fault("the day is there twice; name each day once"));
+            }
+        }
         Ok(Self {
             symbol,
             status,
             actions,
+            fundamentals,
         })
     }
 
@@ -171,14 +210,18 @@ impl Record {
             symbol,
             actions,
             status,
+            fundamentals,
         } = change;
-        let (old_status, old_actions) = before
+        let (old_status, old_actions, old_fundamentals) = before
             .filter(|record| record.symbol == symbol)
-            .map_or_else(Default::default, |record| (record.status, record.actions));
+            .map_or_else(Default::default, |record| {
+                (record.status, record.actions, record.fundamentals)
+            });
         Self::new(
             symbol,
             status.unwrap_or(old_status),
             actions.unwrap_or(old_actions),
+            fundamentals.unwrap_or(old_fundamentals),
         )
     }
 
@@ -200,12 +243,19 @@ impl Record {
         &self.actions
     }
 
+    /// What it reported, by the day of the announcement.
+    #[must_use]
+    pub fn fundamentals(&self) -> &[Fundamentals] {
+        &self.fundamentals
+    }
+
     /// Bytes that the record takes in memory, within a few dozen.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let of_actions = self.actions.len() * (size_of::<CorporateAction>() + self.symbol.len());
         let of_times = self.status.special_treatment.len() * size_of::<Treatment>();
-        size_of::<Self>() + self.symbol.len() + of_actions + of_times
+        let of_reports = self.fundamentals.len() * (size_of::<Fundamentals>() + self.symbol.len());
+        size_of::<Self>() + self.symbol.len() + of_actions + of_times + of_reports
     }
 
     /// The stable byte form: the same record gives the same bytes on every machine, so that a hash
@@ -216,6 +266,10 @@ impl Record {
     /// "delisted":null,"listed":"1999-11-10","special_treatment":[],"symbol":"600000.SH","version":1}
     /// ```
     ///
+    /// With fundamentals it is version 2, and `"fundamentals":[["2015-03-19",[2.52,13.9,null,null,null]]]`
+    /// comes before `listed`: the day of each announcement, and the figures in the order of
+    /// [`Fundamentals::FIGURES`].
+    ///
     /// # Panics
     /// Never: every field has a JSON form.
     #[must_use]
@@ -225,6 +279,7 @@ impl Record {
             cash_per_share: action.cash_per_share,
             ex_date: action.ex_date,
         };
+        let report = |report: &Fundamentals| ReportForm(report.announced, report.figures());
         let time = |time: &Treatment| TreatmentForm {
             first: time.first,
             last: time.last,
@@ -232,12 +287,22 @@ impl Record {
         let form = Form {
             actions: self.actions.iter().map(action).collect(),
             delisted: self.status.delisted,
+            fundamentals: (!self.fundamentals.is_empty())
+                .then(|| self.fundamentals.iter().map(report).collect()),
             listed: self.status.listed,
             special_treatment: self.status.special_treatment.iter().map(time).collect(),
             symbol: self.symbol.clone(),
-            version: VERSION,
+            version: self.version(),
         };
         serde_json::to_vec(&form).expect("dates, finite numbers and texts have a JSON form")
+    }
+
+    fn version(&self) -> u8 {
+        if self.fundamentals.is_empty() {
+            VERSION
+        } else {
+            VERSION_WITH_FUNDAMENTALS
+        }
     }
 
     /// Reads what [`Self::to_bytes`] wrote and checks it like [`Self::new`].
@@ -253,9 +318,10 @@ impl Record {
         }
         let told = |error: serde_json::Error| RecordFault::Bytes(error.to_string());
         let Versioned { version } = serde_json::from_slice(bytes).map_err(told)?;
-        if version != VERSION {
+        if ![VERSION, VERSION_WITH_FUNDAMENTALS].contains(&version) {
             return Err(RecordFault::Bytes(format!(
-                "version {version} is not known, only {VERSION}; use a newer build"
+                "version {version} is not known, only {VERSION} and {VERSION_WITH_FUNDAMENTALS}; use \
+                 a newer build"
             )));
         }
         let form: Form = serde_json::from_slice(bytes).map_err(told)?;
@@ -274,7 +340,11 @@ impl Record {
             cash_per_share: action.cash_per_share,
             bonus_per_share: action.bonus_per_share,
         });
-        let record = Self::new(form.symbol.clone(), status, actions.collect())?;
+        let reports = form.fundamentals.into_iter().flatten();
+        let reports = reports
+            .map(|ReportForm(day, figures)| Fundamentals::new(&form.symbol, day, figures))
+            .collect();
+        let record = Self::new(form.symbol.clone(), status, actions.collect(), reports)?;
         if record.to_bytes() == bytes {
             Ok(record)
         } else {
@@ -302,11 +372,16 @@ struct Versioned {
 struct Form {
     actions: Vec<ActionForm>,
     delisted: Option<NaiveDate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fundamentals: Option<Vec<ReportForm>>,
     listed: Option<NaiveDate>,
     special_treatment: Vec<TreatmentForm>,
     symbol: String,
     version: u8,
 }
+
+#[derive(Serialize, Deserialize)]
+struct ReportForm(NaiveDate, [Option<f64>; 5]);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -356,7 +431,7 @@ mod tests {
     }
 
     fn record(actions: Vec<CorporateAction>) -> Record {
-        Record::new("600000.SH", status(), actions).unwrap()
+        Record::new("600000.SH", status(), actions, Vec::new()).unwrap()
     }
 
     #[test]
@@ -406,13 +481,30 @@ mod tests {
             special_treatment: (0..MAX_TREATMENTS).map(time).collect(),
             ..Status::default()
         };
-        let longest = Record::new(long.clone(), status.clone(), actions.clone()).unwrap();
+        let report = |number: usize| {
+            let days = chrono::Days::new(u64::try_from(number).unwrap());
+            let figures = [Some(1.234_567_890_123_456_7e-101); 5];
+            Fundamentals::new(&long, day("1900-01-01") + days, figures)
+        };
+        let mut reports: Vec<Fundamentals> = (0..MAX_REPORTS).map(report).collect();
+        let longest = Record::new(
+            long.clone(),
+            status.clone(),
+            actions.clone(),
+            reports.clone(),
+        )
+        .unwrap();
         let bytes = longest.to_bytes();
         assert!(bytes.len() <= MAX_RECORD_BYTES, "{}", bytes.len());
         assert_eq!(Record::from_bytes(&bytes).unwrap(), longest);
         actions.push(action("2100-01-01", 1.0, 0.0));
-        let refused = Record::new(long, status, actions).unwrap_err().to_string();
+        let refused = Record::new(long.clone(), status.clone(), actions, Vec::new());
+        let refused = refused.unwrap_err().to_string();
         assert!(refused.contains("5001 corporate actions; at most 5000"));
+        reports.push(report(MAX_REPORTS));
+        let refused = Record::new(long.clone(), status, Vec::new(), reports);
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("1001 reports; at most 1000"));
     }
 
     #[test]
@@ -421,6 +513,7 @@ mod tests {
         let sound = sound.unwrap();
         for (from, to) in [
             ("\"version\":1", "\"version\":2"),
+            ("\"version\":1", "\"version\":3"),
             ("\"version\":1", "\"version\":1,\"more\":0"),
             ("{\"actions\"", " {\"actions\""),
             ("1.0", "1.00"),
@@ -445,19 +538,64 @@ mod tests {
         assert!(refused.contains("1048577"), "{refused}");
     }
 
+    fn report(announced: &str, earnings: f64) -> Fundamentals {
+        let figures = [Some(earnings), None, Some(10.0), None, None];
+        Fundamentals::new("600000.SH", day(announced), figures)
+    }
+
     #[test]
-    fn a_change_replaces_its_part_and_keeps_the_other() {
+    fn fundamentals_read_back_in_a_form_of_their_own() {
+        let reports = [report("2016-04-27", -0.0), report("2015-03-19", 2.52)];
+        let one = Record::new("600000.SH", Status::default(), Vec::new(), reports.to_vec());
+        let one = one.unwrap();
+        let text = String::from_utf8(one.to_bytes()).unwrap();
+        assert_eq!(
+            text,
+            r#"{"actions":[],"delisted":null,"fundamentals":[["2015-03-19",[2.52,null,10.0,null,null]],["2016-04-27",[0.0,null,10.0,null,null]]],"listed":null,"special_treatment":[],"symbol":"600000.SH","version":2}"#
+        );
+        assert_eq!(Record::from_bytes(text.as_bytes()).unwrap(), one);
+        for (from, to) in [
+            ("\"version\":2", "\"version\":1"),
+            ("2016-04-27", "2015-03-19"),
+            ("[0.0,", "["),
+            ("[0.0,", "[0.0,0.0,"),
+            ("[2.52,null,10.0,", "[null,null,null,"),
+            ("[2.52,null,10.0,", "[2.52,null,-10.0,"),
+            ("2.52", "1e13"),
+        ] {
+            let changed = text.replace(from, to);
+            assert_ne!(changed, text, "{from} is in the form");
+            let read = Record::from_bytes(changed.as_bytes());
+            assert!(read.is_err(), "{from} became {to}");
+        }
+        let twice = vec![report("2015-03-19", 1.0), report("2015-03-19", 2.0)];
+        let refused = Record::new("600000.SH", Status::default(), Vec::new(), twice);
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("announced on 2015-03-19: the day is there twice"));
+    }
+
+    #[test]
+    fn a_change_replaces_its_part_and_keeps_the_others() {
         let change = |actions, status| RecordChange {
             symbol: "600000.SH".to_owned(),
             actions,
             status,
+            fundamentals: None,
+        };
+        let reported = RecordChange {
+            symbol: "600000.SH".to_owned(),
+            fundamentals: Some(vec![report("2015-03-19", 1.0)]),
+            ..RecordChange::default()
         };
         let first = change(Some(vec![action("2015-06-15", 1.0, 0.0)]), None);
         let first = Record::changed(None, first).unwrap();
         assert_eq!(first.status(), &Status::default());
         let both = Record::changed(Some(first), change(None, Some(status()))).unwrap();
         assert_eq!((both.actions().len(), both.status()), (1, &status()));
-        let none = Record::changed(Some(both), change(Some(Vec::new()), None)).unwrap();
+        let all = Record::changed(Some(both), reported).unwrap();
+        assert_eq!((all.actions().len(), all.fundamentals().len()), (1, 1));
+        let none = Record::changed(Some(all), change(Some(Vec::new()), None)).unwrap();
         assert_eq!((none.actions().len(), none.status()), (0, &status()));
+        assert_eq!(none.fundamentals().len(), 1);
     }
 }

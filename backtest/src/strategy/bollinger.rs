@@ -22,6 +22,7 @@ static INFO: StrategyInfo = StrategyInfo {
               period) +- std_dev sd(close, period), sd with ddof 1; enter: b[t-1] <= 0 and b[t] > \
               0; exit: b[t-1] >= 1 and b[t] < 1",
     legs: 1,
+    reads_fundamentals: false,
     parameters: &[
         ParamInfo {
             name: "period",

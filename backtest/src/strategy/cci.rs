@@ -26,6 +26,7 @@ static INFO: StrategyInfo = StrategyInfo {
               SMA(p, period)[t]| over period rows); enter: c[t-1] <= oversold and c[t] > oversold; \
               exit: c[t-1] >= overbought and c[t] < overbought",
     legs: 1,
+    reads_fundamentals: false,
     parameters: &[
         ParamInfo {
             name: "period",

@@ -41,6 +41,7 @@ static INFO: StrategyInfo = StrategyInfo {
               x: z[t] >= entry_threshold, both only if h[t] exists, h[t] <= half_life and b > 0 \
               (otherwise the opposite leg is sold and nothing bought); exit: |z[t]| <= exit_threshold",
     legs: 2,
+    reads_fundamentals: false,
     parameters: &[
         ParamInfo {
             name: "lookback_period",

@@ -27,6 +27,7 @@ static INFO: StrategyInfo = StrategyInfo {
               D[t-1]) / d_period; J = 3 K - 2 D; enter: K[t-1] <= D[t-1] and K[t] > D[t] and J[t] < \
               oversold; exit: K[t-1] >= D[t-1] and K[t] < D[t] and J[t] > overbought",
     legs: 1,
+    reads_fundamentals: false,
     parameters: &[
         ParamInfo {
             name: "k_period",

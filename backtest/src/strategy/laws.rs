@@ -1,6 +1,6 @@
 //! What every rule for one symbol must obey, whatever its parameters and the prices.
 
-use super::{BarView, ParamFault, ParamKind, Params, Rule, Signal, TradingRule, all};
+use super::{BarView, ParamFault, ParamKind, Params, Rule, Signal, TradingRule, YieldView, all};
 use crate::bars::Columns;
 use crate::indicator::WindowSums;
 use crate::synthetic::Random;
@@ -39,6 +39,8 @@ pub(super) fn market(rows: usize, seed: u64) -> Columns {
 /// The signals of a rule on every row, nothing lying before the first.
 pub(super) fn signals_on(rule: &dyn Rule, bars: &Columns) -> Vec<Signal> {
     let sums = WindowSums::new(&bars.close);
+    let by_price = |figure: f64| -> Vec<f64> { bars.close.iter().map(|c| figure / c).collect() };
+    let yields = [2.0, 30.0, 80.0, 5.0].map(by_price);
     let view = BarView {
         time: &bars.time,
         open: &bars.open,
@@ -46,6 +48,12 @@ pub(super) fn signals_on(rule: &dyn Rule, bars: &Columns) -> Vec<Signal> {
         low: &bars.low,
         close: &bars.close,
         volume: &bars.volume,
+        yields: Some(YieldView {
+            earnings: &yields[0],
+            book: &yields[1],
+            sales: &yields[2],
+            ebitda: &yields[3],
+        }),
         close_sums: &sums,
         first: 0,
     };

@@ -25,6 +25,7 @@ static INFO: StrategyInfo = StrategyInfo {
               signal_period); each EMA seeded with the mean of its first rows; enter: h[t-1] <= 0 \
               and h[t] > 0; exit: h[t-1] >= 0 and h[t] < 0",
     legs: 1,
+    reads_fundamentals: false,
     parameters: &[
         ParamInfo {
             name: "fast_period",

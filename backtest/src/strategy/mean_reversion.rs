@@ -24,6 +24,7 @@ static INFO: StrategyInfo = StrategyInfo {
               sd with ddof 1; enter: z[t-1] <= -zscore_threshold and z[t] > -zscore_threshold; \
               exit: z[t-1] >= zscore_threshold and z[t] < zscore_threshold",
     legs: 1,
+    reads_fundamentals: false,
     parameters: &[
         ParamInfo {
             name: "lookback_period",

@@ -27,6 +27,7 @@ static INFO: StrategyInfo = StrategyInfo {
               SMA(close, long_window)[t]; enter: d[t-1] <= 0 and d[t] > 0 and |d[t]| > \
               signal_threshold; exit: d[t-1] >= 0 and d[t] < 0 and |d[t]| > signal_threshold",
     legs: 1,
+    reads_fundamentals: false,
     parameters: &[
         ParamInfo {
             name: "short_window",

@@ -26,6 +26,7 @@ static INFO: StrategyInfo = StrategyInfo {
               and |g[t]| > signal_threshold; exit: g[t-1] >= 0 and g[t] < 0 and |g[t]| > \
               signal_threshold",
     legs: 1,
+    reads_fundamentals: false,
     parameters: &[
         ParamInfo {
             name: "obv_ma_period",

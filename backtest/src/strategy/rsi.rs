@@ -25,6 +25,7 @@ static INFO: StrategyInfo = StrategyInfo {
               oversold_threshold; exit: r[t-1] >= overbought_threshold and r[t] < \
               overbought_threshold",
     legs: 1,
+    reads_fundamentals: false,
     parameters: &[
         ParamInfo {
             name: "rsi_period",

@@ -22,6 +22,7 @@ static INFO: StrategyInfo = StrategyInfo {
               K[t-1] <= D[t-1] and K[t] > D[t]; exit: K[t-1] > overbought and K[t] > overbought and \
               K[t-1] >= D[t-1] and K[t] < D[t]",
     legs: 1,
+    reads_fundamentals: false,
     parameters: &[
         ParamInfo {
             name: "k_period",

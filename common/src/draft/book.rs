@@ -6,10 +6,11 @@ use super::findings::{Findings, shown};
 use super::market::{self, MarketView};
 use super::node::{Node, Object};
 use super::partner::is_index;
+use crate::fault::Fault;
 use crate::spec::BacktestSettings;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use trialmill_backtest::config::{BacktestConfig, Benchmark, ConfigFault, Position};
+use trialmill_backtest::config::{BacktestConfig, Benchmark, ConfigFault, Market, Position};
 use trialmill_backtest::strategy::Strategy;
 
 /// The fields of `backtest_config`.
@@ -148,6 +149,12 @@ pub(super) fn read(
         findings,
     );
     config.market = chosen.market;
+    if let Some(Subject::Strategy(strategy)) = subject
+        && strategy.info().reads_fundamentals
+        && !chosen.market.has_rules()
+    {
+        findings.fault(no_reports(&object.field("market"), strategy));
+    }
     for fault in config.check().err().unwrap_or_default() {
         let node = match fault.field() {
             FRACTION => {
@@ -195,6 +202,7 @@ pub(super) fn read(
             allow_short: config.allow_short,
             benchmark: config.benchmark,
             market: chosen.market,
+            pins_reports: false,
         },
         market_is_named: chosen.named,
         partners: names.into_iter().map(|(name, _)| name).collect(),
@@ -204,6 +212,17 @@ pub(super) fn read(
 
 /// The name under which the engine refuses a fraction.
 const FRACTION: &str = "position.fraction";
+
+/// The fault of a strategy that reads fundamentals under a market that pins none.
+fn no_reports(node: &Node<'_>, strategy: &dyn Strategy) -> Fault {
+    let detail = format!(
+        "{} reads fundamentals, and the market plain pins none: the bars of a plain task are all that \
+         it knows. Use cn_a or us",
+        strategy.info().key
+    );
+    node.fault("no_fundamentals", detail)
+        .allowed([Market::CnA.name(), Market::Us.name()])
+}
 
 fn one_leg(
     node: &Node<'_>,

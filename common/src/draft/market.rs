@@ -9,9 +9,10 @@ use crate::fault::Fault;
 use crate::spec::Spec;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use trialmill_backtest::bars::{Frequency, MAX_SYMBOL_BYTES};
 use trialmill_backtest::partner::Formation;
+use trialmill_backtest::strategy::Strategy;
 
 /// The most symbols of one task.
 pub const MAX_STOCK_CODES: usize = 1_000;
@@ -90,6 +91,8 @@ pub(super) fn not_daily(node: &Node<'_>, code: &str, coverage: &Coverage) -> Fau
 pub struct MarketView {
     /// Coverage by symbol.
     pub series: BTreeMap<String, Coverage>,
+    /// The symbols of which fundamentals are stored; needed for strategies that read them.
+    pub reported: BTreeSet<String>,
 }
 
 /// The symbols that a request names (stocks and partners), for loading their [`Coverage`] before
@@ -182,10 +185,13 @@ pub(super) fn codes<'a>(
 /// so few that every trial would fail.
 pub(super) fn pin(
     codes: &[(Node<'_>, String)],
+    subject: Option<Subject>,
     period: Option<(NaiveDate, NaiveDate)>,
     market: &MarketView,
     findings: &mut Findings,
 ) -> BTreeMap<String, [u8; 32]> {
+    let reads = |strategy: &dyn Strategy| strategy.info().reads_fundamentals;
+    let reads_reports = matches!(subject, Some(Subject::Strategy(strategy)) if reads(strategy));
     let mut pinned = BTreeMap::new();
     let mut partial = Vec::new();
     for (node, code) in codes {
@@ -196,6 +202,13 @@ pub(super) fn pin(
             findings.fault(node.fault("missing_market_data", detail));
             continue;
         };
+        if reads_reports && !market.reported.contains(code) {
+            let detail = format!(
+                "there are no fundamentals of {code}, which the strategy reads; bring a table in with \
+                 `trialmill data import FILE` (docs/market-data.md)"
+            );
+            findings.fault(node.fault("missing_fundamentals", detail));
+        }
         if !coverage.is_daily() {
             findings.fault(not_daily(node, code, coverage));
             continue;

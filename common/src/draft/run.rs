@@ -66,7 +66,7 @@ pub(super) fn check(
     let start = request.required("start_date", found);
     let end = request.required("end_date", found);
     let period = market::period(&start, &end, subject, found);
-    let series = market::pin(&codes, period, around.market, found);
+    let series = market::pin(&codes, subject, period, around.market, found);
     let stocks: Vec<(String, String)> = codes
         .into_iter()
         .map(|(node, code)| (code, node.pointer))

@@ -125,7 +125,7 @@ pub(super) fn check(
         }
         BTreeMap::new()
     } else {
-        market::pin(&codes, period, around.market, found)
+        market::pin(&codes, subject, period, around.market, found)
     };
     let stocks: Vec<(String, String)> = if is_function {
         Vec::new()

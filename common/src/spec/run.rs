@@ -79,7 +79,10 @@ pub struct RecordedTrial {
     pub failure: Option<FailureKind>,
 }
 
-/// Newest version of a run's stored form: one that trades under the rules of a market, or is several
+/// Newest version of a run's stored form: one that pins reports of fundamentals, which an older build
+/// cannot read.
+const REPORTS_RUN_FORM_VERSION: u32 = 3;
+/// The version of a run that trades under the rules of a market, or is several
 /// backtests. An older build would trade as if there were none, in one book over all days.
 const RUN_FORM_VERSION: u32 = 2;
 /// The version of a run that is none of this.
@@ -141,7 +144,9 @@ impl RunSpec {
     pub fn to_json(&self) -> serde_json::Value {
         let several = !self.scope.is_portfolio() || !self.segments.is_empty();
         let form = RunForm {
-            version: if several || self.backtest.market.has_rules() {
+            version: if self.backtest.pins_reports {
+                REPORTS_RUN_FORM_VERSION
+            } else if several || self.backtest.market.has_rules() {
                 RUN_FORM_VERSION
             } else {
                 PLAIN_RUN_FORM_VERSION
@@ -156,7 +161,7 @@ impl RunSpec {
     /// # Errors
     /// When the row was written by another version, or damaged: the message says what is wrong.
     pub fn from_json(value: &serde_json::Value) -> Result<Self, UnreadableSpec> {
-        check_version(value, PLAIN_RUN_FORM_VERSION..=RUN_FORM_VERSION)?;
+        check_version(value, PLAIN_RUN_FORM_VERSION..=REPORTS_RUN_FORM_VERSION)?;
         let form = RunForm::deserialize(value).map_err(|e| UnreadableSpec(e.to_string()))?;
         Ok(form.run)
     }
@@ -204,6 +209,8 @@ mod tests {
     fn the_stored_form_gives_the_same_run_bit_for_bit() {
         let mut ruled = example();
         ruled.backtest.market = trialmill_backtest::config::Market::CnA;
+        let mut reported = ruled.clone();
+        reported.backtest.pins_reports = true;
         let alone = RunSpec {
             scope: Scope::PerSymbol(crate::spec::Aggregate::Median),
             ..example()
@@ -213,7 +220,13 @@ mod tests {
             segments: vec![(start, start), (end, end)],
             ..example()
         };
-        for (run, version) in [(example(), 1), (ruled, 2), (alone, 2), (segmented, 2)] {
+        for (run, version) in [
+            (example(), 1),
+            (ruled, 2),
+            (alone, 2),
+            (segmented, 2),
+            (reported, 3),
+        ] {
             let form = run.to_json();
             assert_eq!(form["version"], version);
             let text = form.to_string();
@@ -228,7 +241,7 @@ mod tests {
         form["version"] = 9.into();
         let refused = RunSpec::from_json(&form).unwrap_err().to_string();
         assert!(
-            refused.contains("form version 9, this build reads 1 to 2"),
+            refused.contains("form version 9, this build reads 1 to 3"),
             "{refused}"
         );
     }

@@ -52,7 +52,7 @@ impl Part for Actions {
             RecordChange {
                 symbol,
                 actions: Some(actions.into_iter().map(|(_, action)| action).collect()),
-                status: None,
+                ..RecordChange::default()
             }
         };
         self.0.into_iter().map(of_symbol).collect()

@@ -67,17 +67,23 @@ impl Cells<'_> {
         day.ok_or_else(|| self.bad(column, Code::MissingValue, "it must not be empty"))
     }
 
-    /// A number that has to be there.
-    pub fn number(&mut self, column: usize) -> Result<f64, Unsound> {
+    /// A number, or none where the cell is empty.
+    pub fn maybe_number(&mut self, column: usize) -> Result<Option<f64>, Unsound> {
         let text = self.text(column);
         if text.is_empty() {
-            return Err(self.bad(column, Code::MissingValue, "it must not be empty"));
+            return Ok(None);
         }
         let number = std::str::from_utf8(text).ok().map(str::parse);
         match number {
-            Some(Ok(number)) => Ok(number),
+            Some(Ok(number)) => Ok(Some(number)),
             _ => Err(self.bad(column, Code::UnreadableNumber, "not a number")),
         }
+    }
+
+    /// A number that has to be there.
+    pub fn number(&mut self, column: usize) -> Result<f64, Unsound> {
+        let number = self.maybe_number(column)?;
+        number.ok_or_else(|| self.bad(column, Code::MissingValue, "it must not be empty"))
     }
 
     /// A row that cannot be for what stands in a column, and why.

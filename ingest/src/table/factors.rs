@@ -93,7 +93,7 @@ impl Part for Factors {
             RecordChange {
                 symbol,
                 actions: Some(actions),
-                status: None,
+                ..RecordChange::default()
             }
         };
         self.0.into_iter().map(of_symbol).collect()

@@ -59,8 +59,8 @@ impl Part for Statuses {
     fn finish(self: Box<Self>, findings: &mut Findings) -> Vec<RecordChange> {
         let of_symbol = |(symbol, told): (String, Told)| RecordChange {
             status: Some(told.status(&symbol, findings)),
-            actions: None,
             symbol,
+            ..RecordChange::default()
         };
         self.0.into_iter().map(of_symbol).collect()
     }

@@ -30,8 +30,8 @@ pub(super) async fn put(
     let insert = tx
         .prepare_cached(
             "insert into records
-                (hash, symbol, listed, delisted, treatments, actions, source, bytes)
-             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (hash) do nothing",
+                (hash, symbol, listed, delisted, treatments, actions, reports, source, bytes)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (hash) do nothing",
         )
         .await?;
     let point = tx
@@ -62,6 +62,7 @@ pub(super) async fn put(
                 &status.delisted,
                 &int(count_of(status.special_treatment.len())),
                 &int(count_of(record.actions().len())),
+                &int(count_of(record.fundamentals().len())),
                 &source,
                 &bytes,
             ],
@@ -84,8 +85,8 @@ pub(super) async fn info(
     };
     let rows = client
         .query(
-            "select y.symbol, r.hash, r.listed, r.delisted, r.treatments, r.actions, r.source,
-                r.stored_at
+            "select y.symbol, r.hash, r.listed, r.delisted, r.treatments, r.actions, r.reports,
+                r.source, r.stored_at
              from symbol_records y join records r on r.hash = y.record_hash
              where cardinality($1::text[]) = 0 or y.symbol = any($1)
              order by y.symbol",
@@ -101,8 +102,9 @@ pub(super) async fn info(
                 delisted: row.get(3),
                 treatments: count(row, 4),
                 actions: count(row, 5),
-                source: row.get(6),
-                stored_at: row.get(7),
+                reports: count(row, 6),
+                source: row.get(7),
+                stored_at: row.get(8),
             })
         })
         .collect()

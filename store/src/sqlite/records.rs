@@ -20,8 +20,8 @@ pub(super) fn put(
     )?;
     let mut insert = tx.connection.prepare_cached(
         "insert into records
-            (hash, symbol, listed, delisted, treatments, actions, source, stored_at, bytes)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) on conflict do nothing",
+            (hash, symbol, listed, delisted, treatments, actions, reports, source, stored_at, bytes)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) on conflict do nothing",
     )?;
     let mut point = tx.connection.prepare_cached(
         "insert into symbol_records (symbol, record_hash) values (?1, ?2)
@@ -43,6 +43,7 @@ pub(super) fn put(
             status.delisted.map(|day| day.to_string()),
             count_of(status.special_treatment.len()),
             count_of(record.actions().len()),
+            count_of(record.fundamentals().len()),
             source,
             tx.now,
             bytes
@@ -61,6 +62,7 @@ fn read(row: &Row) -> Result<RecordInfo, StoreError> {
         delisted: maybe_named(row, "delisted")?,
         treatments: row.get("treatments")?,
         actions: row.get("actions")?,
+        reports: row.get("reports")?,
         source: row.get("source")?,
         stored_at: time(row, "stored_at")?,
     })
@@ -69,8 +71,8 @@ fn read(row: &Row) -> Result<RecordInfo, StoreError> {
 /// The current records of the given symbols, or of all, by symbol.
 pub(super) fn info(tx: &Tx, symbols: &[String]) -> Result<Vec<RecordInfo>, StoreError> {
     let mut statement = tx.connection.prepare_cached(
-        "select y.symbol, r.hash, r.listed, r.delisted, r.treatments, r.actions, r.source,
-            r.stored_at
+        "select y.symbol, r.hash, r.listed, r.delisted, r.treatments, r.actions, r.reports,
+            r.source, r.stored_at
          from symbol_records y join records r on r.hash = y.record_hash
          where ?1 = '[]' or y.symbol in (select value from json_each(?1)) order by y.symbol",
     )?;

@@ -5,7 +5,7 @@ use crate::given::{Given, task};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use trialmill_backtest::bars::{BarSeries, Columns, Frequency};
-use trialmill_backtest::market::{CorporateAction, Record, RecordChange, Status};
+use trialmill_backtest::market::{CorporateAction, Fundamentals, Record, RecordChange, Status};
 use trialmill_store::rows::Snapshot;
 
 fn series(symbol: &str, days: u32, price: f64) -> BarSeries {
@@ -177,6 +177,24 @@ pub async fn a_record_reads_back_and_each_table_replaces_its_own_part(database: 
     assert_eq!(info.len(), 1);
     assert_eq!((info[0].hash, info[0].actions), (both, 2));
     assert_eq!(info[0].delisted, Some("2020-06-01".parse().unwrap()));
+    let announced = "2020-03-31".parse().unwrap();
+    let report = Fundamentals::new("SYN01.SZ", announced, [Some(0.1 + 0.2); 5]);
+    let reports = RecordChange {
+        fundamentals: Some(vec![report.clone()]),
+        ..change("SYN01.SZ")
+    };
+    store.put_records(&[reports], "reports.csv").await.unwrap();
+    let info = store.records_info(&symbols).await.unwrap();
+    assert_eq!((info[0].reports, info[0].actions), (1, 2));
+    let bytes = store.record_bytes(&[info[0].hash]).await.unwrap();
+    let read = Record::from_bytes(&bytes[0]).unwrap();
+    assert_eq!(read.fundamentals(), [report]);
+    let none = RecordChange {
+        fundamentals: Some(Vec::new()),
+        ..change("SYN01.SZ")
+    };
+    let without = store.put_records(&[none], "none.csv").await.unwrap();
+    assert_eq!(without, [both], "an empty table takes them away");
     let again = store
         .put_records(&[dividends("SYN01.SZ", 2)], "again")
         .await;

@@ -94,8 +94,20 @@ pub(super) fn plan(
     Ok(Plan { permutations, real })
 }
 
-/// How many shuffled markets the time allows.
+/// Whether the strategy reads what companies reported: of the prices of the days of the reports.
+fn reads_fundamentals(spec: &TaskSpec) -> bool {
+    let strategy = trialmill_backtest::strategy::find(&spec.strategy_name);
+    strategy.is_some_and(|strategy| strategy.info().reads_fundamentals)
+}
+
+/// How many shuffled markets the time allows, where shuffled markets mean something.
 pub(super) fn affordable(case: &Case<'_>) -> Result<u32, String> {
+    if reads_fundamentals(case.spec) {
+        return Err(
+            "the strategy reads fundamentals, which would be of other prices on shuffled days"
+                .to_owned(),
+        );
+    }
     let bounds = case.bounds;
     if bounds.permutations == 0 {
         return Err("no shuffled markets were asked for".to_owned());

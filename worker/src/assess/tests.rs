@@ -736,6 +736,23 @@ fn time_bounds_the_luck_test_by_what_the_trials_took() {
 }
 
 #[test]
+fn a_strategy_that_reads_fundamentals_has_no_luck_test() {
+    let mut spec = spec(Method::Random, 40);
+    spec.strategy_name = "value_factor".to_owned();
+    let case = Case {
+        spec: &spec,
+        trials: &[],
+        default_params: None,
+        prior_trials: 0,
+        earlier_looks: 0,
+        market: None,
+        bounds: Bounds::default(),
+    };
+    let told = luck::affordable(&case).unwrap_err();
+    assert!(told.contains("reads fundamentals"), "{told}");
+}
+
+#[test]
 fn what_was_kept_is_gone_on_with_and_the_document_is_the_same() {
     let spec = walk_forward(100, "");
     let series = bars(Kind::RandomWalk, 1);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use trialmill_backtest::bars::BarSeries;
 use trialmill_backtest::config::Market;
 use trialmill_backtest::engine::{BacktestConfig, reference};
-use trialmill_backtest::market::{CorporateAction, Record, RecordChange};
+use trialmill_backtest::market::{CorporateAction, Fundamentals, Record, RecordChange};
 use trialmill_backtest::metrics::Metric;
 use trialmill_backtest::strategy::{self, Params};
 use trialmill_backtest::synthetic::{Kind, series};
@@ -37,7 +37,7 @@ fn gifts(symbol: &str, cash_per_share: f64) -> RecordChange {
             action("2021-06-15", 0.0, 0.5),
             action("2022-06-15", cash_per_share, 0.0),
         ]),
-        status: None,
+        ..RecordChange::default()
     }
 }
 
@@ -60,7 +60,7 @@ fn search(symbol: &str) -> TaskSpec {
 fn expected(spec: &TaskSpec, data: &PinnedData, mill: &[Vec<u8>]) -> Vec<u64> {
     let data = data.over(None, spec.start_date, spec.end_date).unwrap();
     let config: BacktestConfig = spec.backtest.config().unwrap();
-    let rule = strategy::find("moving_average").unwrap();
+    let rule = strategy::find(&spec.strategy_name).unwrap();
     let of = |params: &Vec<u8>| {
         let point = spec.space.unpack(params).unwrap();
         let mut named = Params::new();
@@ -175,5 +175,66 @@ async fn an_action_that_cannot_be_applied_fails_each_trial_with_its_sentence() {
     let failure = mill.trials(id).await.remove(0).failure.unwrap();
     assert_eq!(failure.kind, FailureKind::MarketData);
     assert!(failure.message.contains("record b3:0909"), "{failure:?}");
+    worker.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strategy_trades_on_the_reports_that_are_pinned_here_and_in_a_child() {
+    let mut mill = Mill::new();
+    let bars = bars();
+    let symbol = bars.symbol().to_owned();
+    let quarter = |number: u32| {
+        let months = chrono::Months::new(3 * number);
+        let announced = "2019-02-01".parse::<chrono::NaiveDate>().unwrap() + months;
+        let earnings = 3.0 + f64::from(number * number % 7);
+        let figures = [Some(earnings), Some(50.0), None, None, None];
+        Fundamentals::new(&symbol, announced, figures)
+    };
+    let change = RecordChange {
+        fundamentals: Some((0..14).map(quarter).collect()),
+        ..gifts(&symbol, 0.8)
+    };
+    let stored = mill
+        .store
+        .put_market_data(
+            std::slice::from_ref(&bars),
+            std::slice::from_ref(&change),
+            "test",
+        )
+        .await
+        .unwrap();
+    let pin = |hash| BTreeMap::from([(symbol.clone(), hash)]);
+    let pinned = Snapshot {
+        series: pin(stored.series[0]),
+        records: pin(stored.records[0]),
+    };
+    let without = Snapshot::from(pinned.series.clone());
+    let mut spec = TaskSpec {
+        strategy_name: "value_factor".to_owned(),
+        ..search(&symbol)
+    };
+    spec.space = function("value_factor", 12, vec![int("lookback_period", 20, 120)]).space;
+    spec.backtest.pins_reports = true;
+    let isolated = mill.submit(&spec, pinned.clone()).await;
+    mill.isolate(isolated).await;
+    let own = mill.submit(&spec, pinned).await;
+    let silent = mill.submit(&spec, without).await;
+    let broker = Arc::clone(&mill.broker);
+    mill.relay(broker);
+    let worker = mill.worker(options(2)).await;
+    let (params, found) = values(&mill, own).await;
+    let data = PinnedData {
+        series: vec![Arc::new(bars)],
+        records: vec![Arc::new(Record::changed(None, change).unwrap())],
+    };
+    assert_eq!(found, expected(&spec, &data, &params));
+    let traded = found.iter().filter(|bits| **bits != 0).count();
+    assert!(traded > 6, "{traded} of 12 trials traded");
+    assert_eq!(
+        values(&mill, isolated).await,
+        (params.clone(), found.clone())
+    );
+    let (_, nothing) = values(&mill, silent).await;
+    assert!(nothing.iter().all(|bits| *bits == 0), "no report, no trade");
     worker.drain().await;
 }
