@@ -1,4 +1,4 @@
-//! Parameter spaces and samplers: pure functions, no I/O, no knowledge of trading.
+//! Parameter spaces, samplers and pruners: pure functions, no I/O, no knowledge of trading.
 //!
 //! A [`Space`] says which parameters exist, what values they may take, when they have one at all
 //! (conditions) and how they must go together (constraints). A [`Study`] joins a space,
@@ -64,6 +64,7 @@ mod nsga2;
 mod optuna;
 pub mod pareto;
 mod point;
+pub mod pruner;
 mod quantile;
 mod random;
 mod sampler;

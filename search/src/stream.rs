@@ -11,6 +11,7 @@ enum Purpose {
     Study = 2,
     Sampler = 3,
     Sobol = 4,
+    Pruner = 5,
 }
 
 /// A stream of random numbers that is fixed, for ever, by its key.
@@ -76,6 +77,11 @@ impl Stream {
     /// The stream of a parameter's scramble in a block of trials of Sobol search.
     pub(crate) fn for_sobol(seed: u64, block: u32, name: &str) -> Self {
         Self::keyed(seed, u64::from(block), name, Purpose::Sobol)
+    }
+
+    /// The stream from which a pruner draws what it draws for trial `number`, such as its bracket.
+    pub(crate) fn for_pruner(seed: u64, number: u32, label: &str) -> Self {
+        Self::keyed(seed, u64::from(number), label, Purpose::Pruner)
     }
 
     fn keyed(seed: u64, number: u64, name: &str, purpose: Purpose) -> Self {
