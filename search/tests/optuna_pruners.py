@@ -3,8 +3,8 @@
 usage: python3 optuna_pruners.py > optuna_pruners.json      (needs optuna==5.0.0, scipy==1.17.1)
 
 `studies` holds studies as sequences of events, with several trials under way at a time: a report is
-`[trial, step, cost, 1 if Optuna prunes]`, an end is `[trial, "completed" | "infeasible" | "pruned" | "failed", value]`. A
-trial stops when Optuna prunes it. `p_values` holds differences and `scipy.stats.wilcoxon`'s p-value; `brackets` holds
+`[trial, step, cost, 1 if Optuna prunes]`, an end is `[trial, "completed" | "infeasible" | "pruned" | "failed", value]`.
+A trial stops when Optuna prunes it. `p_values` holds differences and `scipy.stats.wilcoxon`'s p-value; `brackets` holds
 Hyperband's weights for `[min_resource, max_resource, reduction_factor]`; `percentiles` holds `numpy.nanpercentile`.
 Everything comes from Python's own generator with fixed seeds.
 """
@@ -60,8 +60,8 @@ def played(seed, spec, trials, steps, wild, places, quiet_first, at_once=4, skip
         room = 1 if quiet_first and (begun == 0 or under_way and under_way[0]["trial"].number == 0) else at_once
         if begun < trials and len(under_way) < room:
             quiet = quiet_first and begun == 0
-            under_way.append(dict(trial=study.ask(), level=rng.random(), left=[s for s in steps if rng.random() >= skip],
-                                  costs=[], quiet=quiet))
+            level, left = rng.random(), [s for s in steps if rng.random() >= skip]
+            under_way.append(dict(trial=study.ask(), level=level, left=left, costs=[], quiet=quiet))
             begun += 1
             continue
         if begun == trials and rng.random() < 0.05:
@@ -111,10 +111,11 @@ def rungs(study, number):
 def studies():
     cases = [
         ("median", pruner("median"), EACH, {}),
-        ("median, late and seldom", pruner("median", n_startup_trials=0, n_warmup_steps=3, interval_steps=4, n_min_trials=3),
-         EACH, dict(skip=0.4)),
+        ("median, late and seldom",
+         pruner("median", n_startup_trials=0, n_warmup_steps=3, interval_steps=4, n_min_trials=3), EACH, dict(skip=0.4)),
         ("percentile", pruner("percentile", percentile=25.0, n_startup_trials=2), EACH, dict(skip=0.2, wild=0.1)),
-        ("percentile, odd", pruner("percentile", percentile=61.8, n_warmup_steps=2, interval_steps=3), EACH, dict(trials=22)),
+        ("percentile, odd", pruner("percentile", percentile=61.8, n_warmup_steps=2, interval_steps=3), EACH,
+         dict(trials=22)),
         ("best", pruner("percentile", percentile=0.0), EACH, {}),
         ("worst", pruner("percentile", percentile=100.0, n_startup_trials=0), EACH, dict(places=1, trials=22)),
         ("asha", pruner("asha", min_resource=1, reduction_factor=2), EACH, {}),
@@ -133,7 +134,8 @@ def studies():
         ("patient median", pruner("patient", wrapped=pruner("median", n_startup_trials=3), patience=1, min_delta=0.05),
          EACH, dict(skip=0.2, trials=30)),
         ("threshold", pruner("threshold", lower=-0.3, upper=1.6), EACH, dict(trials=20)),
-        ("threshold, upper only", pruner("threshold", upper=1.2, n_warmup_steps=3, interval_steps=3), EACH, dict(skip=0.3, trials=20)),
+        ("threshold, upper only", pruner("threshold", upper=1.2, n_warmup_steps=3, interval_steps=3), EACH,
+         dict(skip=0.3, trials=20)),
         ("wilcoxon", pruner("wilcoxon"), EACH, dict(wild=0.003)),
         ("wilcoxon, equal costs", pruner("wilcoxon", p_threshold=0.3, n_startup_steps=4), list(range(20)),
          dict(places=1, wild=0.0, trials=40)),
@@ -187,7 +189,8 @@ def percentiles():
             if rng.random() < 0.3:
                 values[0] = rng.choice([math.inf, -math.inf, 1e308])
             percentile = rng.choice([0.0, 100.0, 50.0, 25.0, rng.uniform(0, 100)])
-            yield [sorted(map(plain, values), key=float), percentile, plain(float(np.nanpercentile(values, percentile)))]
+            answer = float(np.nanpercentile(values, percentile))
+            yield [sorted(map(plain, values), key=float), percentile, plain(answer)]
 
 
 def main():

@@ -336,6 +336,54 @@ fn the_resource_that_is_not_given_is_that_of_the_longest_completed_trial() {
 }
 
 #[test]
+fn equal_costs_do_not_wear_patience_out() {
+    let patient = |min_delta| Patient {
+        wrapped: None,
+        patience: 0,
+        min_delta,
+    };
+    let prunes = |min_delta, costs: &[f64]| {
+        pruner(PrunerConfig::Patient(patient(min_delta))).should_prune(&each_step(costs), &[], 1, 0)
+    };
+    assert!(!prunes(0.0, &[0.5, 0.5]));
+    assert!(prunes(0.0, &[0.5, 0.75]));
+    assert!(!prunes(0.25, &[0.5, 0.75]));
+}
+
+#[test]
+fn the_trial_to_beat_is_the_first_feasible_one_with_the_least_cost() {
+    let wilcoxon = pruner(PrunerConfig::Wilcoxon(Wilcoxon::default()));
+    let steady = |cost: f64| {
+        each_step(
+            &(0..6)
+                .map(|step| cost + f64::from(step))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let trial = |reported, end| Trial {
+        reports: steady(reported),
+        end: Some(end),
+    };
+    let ended = |cost| TrialEnd::Completed(vec![cost]);
+    let prunes = |trials: &[Trial]| wilcoxon.should_prune(&steady(0.0), &rivals(trials), 1, 99);
+
+    let (better, worse) = (trial(-1.0, ended(0.0)), trial(1.0, ended(-0.0)));
+    assert!(prunes(&[better.clone(), worse.clone()]));
+    assert!(!prunes(&[worse.clone(), better]));
+    // What ends infeasible, fails or has no cost is not to be beaten.
+    for end in [
+        TrialEnd::Infeasible { violation: 1.0 },
+        TrialEnd::Failed,
+        TrialEnd::Pruned,
+        ended(f64::NAN),
+        TrialEnd::Completed(Vec::new()),
+    ] {
+        assert!(!prunes(&[trial(-1.0, end), worse.clone()]));
+    }
+    assert!(prunes(&[trial(-1.0, ended(f64::NEG_INFINITY)), worse]));
+}
+
+#[test]
 fn every_fault_of_the_options_is_told_at_once() {
     let fields = |config: PrunerConfig| -> Vec<(String, &'static str)> {
         let faults: Vec<PrunerFault> = Pruner::new(config).unwrap_err();

@@ -20,14 +20,14 @@ pub(super) fn p_greater(differences: &[f64]) -> f64 {
     sorted.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
 
     // Ranks are doubled: then they are whole.
-    let mut ranks: Vec<u32> = Vec::with_capacity(n);
+    let mut ranks: Vec<usize> = Vec::with_capacity(n);
     let (mut positive, mut zeros, mut ties) = (0.0, 0, 0.0);
     for group in sorted.chunk_by(|a, b| a.abs() == b.abs()) {
         let before = ranks.len();
         let count = group.len();
-        let doubled = u32::try_from(2 * before + count + 1).expect("steps are 32-bit numbers");
+        let doubled = 2 * before + count + 1;
         ranks.resize(before + count, doubled);
-        let weight = f64::from(doubled);
+        let weight = doubled as f64;
         positive += weight * group.iter().filter(|d| **d > 0.0).count() as f64;
         if group[0] == 0.0 {
             zeros = count;
@@ -41,7 +41,7 @@ pub(super) fn p_greater(differences: &[f64]) -> f64 {
         // What zeros add is the same whatever the signs.
         return exact(&ranks[zeros..], positive);
     }
-    let halved: f64 = ranks[..zeros].iter().map(|rank| f64::from(*rank)).sum();
+    let halved: f64 = ranks[..zeros].iter().map(|rank| *rank as f64).sum();
     let n = n as f64;
     let mean = n * (n + 1.0) * 0.25;
     let variance = (n * (n + 1.0) * (2.0 * n + 1.0) - 0.5 * ties) / 24.0;
@@ -50,20 +50,18 @@ pub(super) fn p_greater(differences: &[f64]) -> f64 {
 }
 
 /// The part of all choices among at most 50 weights whose sum is at least `positive`.
-fn exact(weights: &[u32], positive: f64) -> f64 {
-    let total: usize = weights.iter().map(|weight| *weight as usize).sum();
+fn exact(weights: &[usize], positive: f64) -> f64 {
+    let total: usize = weights.iter().sum();
     // The choices with each sum, at most 2^50 in all: whole numbers that a float holds.
     let mut choices = vec![0.0; total + 1];
     choices[0] = 1.0;
     for weight in weights {
-        let weight = *weight as usize;
-        for sum in (weight..=total).rev() {
+        for sum in (*weight..=total).rev() {
             choices[sum] += choices[sum - weight];
         }
     }
-    let as_many = (0_u32..)
-        .zip(&choices)
-        .filter(|(sum, _)| f64::from(*sum) >= positive);
-    let as_many: f64 = as_many.map(|(_, choices)| choices).sum();
-    as_many / choices.iter().sum::<f64>()
+    let all: f64 = choices.iter().sum();
+    let by_sum = choices.iter().enumerate();
+    let as_much = by_sum.filter(|(sum, _)| *sum as f64 >= positive);
+    as_much.map(|(_, choices)| choices).sum::<f64>() / all
 }

@@ -21,7 +21,8 @@ use super::signed_rank::p_greater;
 /// and zeros and up to 13 with them, a normal approximation (corrected for ties, not for
 /// continuity) beyond.
 ///
-/// - The best trial is the feasible completed one with the least final cost, the first of equals.
+/// - The best trial is the feasible completed one with the least final cost, of equals the one with
+///   the least number (in Optuna's memory the first that completed).
 /// - The means are over all reports of each trial, not only over common steps.
 /// - Nothing is pruned when a report of either trial is infinite or not a number.
 /// - The test is repeated at each step, so more trials than `p_threshold` are pruned wrongly;
