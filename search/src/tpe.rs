@@ -5,6 +5,7 @@ mod candidates;
 mod parzen;
 mod several;
 mod split;
+mod thinned;
 
 #[cfg(test)]
 mod oracle;
@@ -46,6 +47,8 @@ const RANDOM_DRAWS: usize = 100;
 ///   infeasible they are.
 /// - Running trials count as bad, so that workers asking at one time spread out.
 /// - Candidates that break a constraint are replaced, up to ten times as many draws in all.
+/// - Of more than 500 bad trials the density is made of 500: the latest 25, and an even sample of the others, each
+///   with the weight of those that it stands for (docs/benchmarks/search.md: no worse, and a tenth of the time).
 /// - A point of the known history is not given again ([`Unseen`]): the next best candidate is, then
 ///   others are drawn, then random points.
 /// - With several objectives (trials that completed with more than one cost) the good trials are those
@@ -92,14 +95,14 @@ impl Sampler for Tpe {
         if self.unseen.is_exhausted(number) {
             return None;
         }
-        let started = Split::informative(history) >= START_UP;
+        let split = Split::of(history, number);
+        let started = split.informative >= START_UP;
         let floor = floor_of_good(history, number);
-        let groups = if several::objectives(history).is_some() {
+        let groups = if split.several {
             Group::single(space)
         } else {
             Group::all(space)
         };
-        let split = Split::of(history, number);
         let densities: Vec<Densities<'_>> = groups
             .iter()
             .filter(|_| started)

@@ -11,7 +11,7 @@
 //! `--golden` moves the optima.
 //!
 //! The second prints the time of one suggestion in milliseconds (shortest and middle of many) after 100, 200,
-//! 1,000 and 10,000 random trials on 5, 20 and 100 floats and on two of the problems' spaces.
+//! 1,000, 10,000 and 100,000 random trials on 5, 20 and 100 floats and on two of the problems' spaces.
 
 #![expect(clippy::print_stdout, reason = "an example's output is what it prints")]
 
@@ -174,7 +174,7 @@ fn cost(method: Method, objectives: u32) -> Result<(), Box<dyn Error>> {
         };
         let random = Study::new(space.clone(), Method::Random, 1).map_err(|f| f[0].clone())?;
         let study = Study::new(space, method, 1).map_err(|faults| faults[0].clone())?;
-        for count in [100, 200, 1_000, 10_000_u32] {
+        for count in [100, 200, 1_000, 10_000, 100_000_u32] {
             let trial = |number| {
                 let point = random.ask(&History::EMPTY, number)?;
                 let values = random.space().named(&point);

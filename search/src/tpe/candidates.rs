@@ -3,10 +3,12 @@
 use super::bandwidth::Floor;
 use super::parzen::Parzen;
 use super::split::Split;
+use super::thinned;
 use crate::axis::Axis;
 use crate::point::{ParamValue, Point};
 use crate::space::Space;
 use crate::stream::Stream;
+use std::borrow::Cow;
 
 /// Candidates compared per suggestion.
 pub(super) const CANDIDATES: usize = 24;
@@ -24,6 +26,32 @@ pub(super) struct Group {
     /// Positions in the space of the parameters below.
     positions: Vec<usize>,
     axes: Vec<Axis>,
+    /// Whether every point has its parameters.
+    always: bool,
+}
+
+/// What is known of the places of a group's parameters.
+#[derive(Debug)]
+pub(super) struct Observed {
+    /// The places of those taken, one list for each axis.
+    pub(super) columns: Vec<Vec<f64>>,
+    /// Which of the observations these are, ascending.
+    pub(super) taken: Vec<usize>,
+    /// How many observations there are.
+    pub(super) count: usize,
+}
+
+impl Observed {
+    /// Observations of which all are taken.
+    #[cfg(test)]
+    pub(super) fn all(columns: Vec<Vec<f64>>) -> Self {
+        let count = columns.first().map_or(0, Vec::len);
+        Self {
+            columns,
+            taken: (0..count).collect(),
+            count,
+        }
+    }
 }
 
 impl Group {
@@ -45,6 +73,9 @@ impl Group {
                 fixed: Vec::new(),
                 positions: Vec::new(),
                 axes: Vec::new(),
+                always: positions
+                    .iter()
+                    .all(|position| space.parameters()[*position].when().is_none()),
             };
             for &position in positions {
                 let domain = space.parameters()[position].domain();
@@ -61,29 +92,44 @@ impl Group {
         groups.collect()
     }
 
+    /// The group where points may lack its parameters, although no condition says so.
+    #[cfg(test)]
+    pub(super) fn lacking(mut self) -> Self {
+        self.always = false;
+        self
+    }
+
     /// The axes of its parameters that have more than one value.
     #[cfg(test)]
     pub(super) fn axes(&self) -> &[Axis] {
         &self.axes
     }
 
-    /// The places of the points that have this group's parameters, one list per axis.
-    fn observed(&self, points: &[(u32, &Point)]) -> Vec<Vec<f64>> {
-        let mut columns = vec![Vec::with_capacity(points.len()); self.axes.len()];
-        let mut row = vec![0.0; self.axes.len()];
-        for (_, point) in points {
-            let places = self.axes.iter().zip(&self.positions);
-            let present = places.zip(&mut row).all(|((axis, position), place)| {
-                let known = axis.place(point.values()[*position]);
-                known.map(|known| *place = known).is_some()
+    /// The places of the points that have this group's parameters.
+    fn observed(&self, points: &[(u32, &Point)]) -> Observed {
+        let has = |(_, point): &&(u32, &Point)| {
+            let mut positions = self.positions.iter().chain([&self.member]);
+            positions.all(|position| !point.values()[*position].is_absent())
+        };
+        let present = if self.always {
+            Cow::Borrowed(points)
+        } else {
+            Cow::Owned(points.iter().filter(has).copied().collect())
+        };
+        let taken = thinned::taken(present.len());
+        let axes = self.axes.iter().zip(&self.positions);
+        let columns = axes.map(|(axis, position)| {
+            let places = taken.iter().map(|k| {
+                let place = axis.place(present[*k].1.values()[*position]);
+                place.expect("a point that lacks parameters of the group is left out")
             });
-            if present {
-                for (column, place) in columns.iter_mut().zip(&row) {
-                    column.push(*place);
-                }
-            }
+            places.collect()
+        });
+        Observed {
+            columns: columns.collect(),
+            count: present.len(),
+            taken,
         }
-        columns
     }
 
     fn write(&self, places: &[f64], values: &mut [ParamValue]) {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::bandwidth::Floor;
-use super::candidates::{Densities, Group};
+use super::candidates::{Densities, Group, Observed};
 use super::parzen::Parzen;
 use super::split::Split;
 use crate::axis::Axis;
@@ -96,7 +96,7 @@ fn densities_are_those_of_optuna() {
                 .map(|axis| first.iter().map(|row| row[axis]).collect())
                 .collect();
             let mut got = vec![0.0; points.len()];
-            Parzen::of(&axes, &columns, Floor::Magic).add_ln_density(
+            Parzen::of(&axes, &Observed::all(columns), Floor::Magic).add_ln_density(
                 &points.concat(),
                 1.0,
                 &mut got,
@@ -202,7 +202,7 @@ fn scores_are_those_of_optuna() {
             running: &running,
         };
         let split = Split::of(&history, u32::MAX);
-        let groups = Group::all(&space);
+        let groups: Vec<Group> = Group::all(&space).into_iter().map(Group::lacking).collect();
         let densities = Densities::of(&groups[0], &split, Floor::Magic);
         let candidates: Vec<f64> = case["points"]
             .as_array()

@@ -4,13 +4,16 @@
 use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI};
 
 use super::bandwidth::{self, Floor};
+use super::candidates::Observed;
+use super::thinned;
 use crate::axis::{Axis, Lattice};
 use crate::normal;
 use crate::stream::Stream;
 
 /// A mixture of product kernels over the axes of one group of parameters.
 ///
-/// With `n` observations `x_1 .. x_n`, in the order of their trials, and the prior as kernel `n + 1`:
+/// With `n` observations `x_1 .. x_n`, in the order of their trials, and the prior as kernel `n + 1` (of many
+/// observations a part, [`thinned`]):
 ///
 /// ```text
 /// density(x) = sum over k of w_k * product over axes of K_k(x)
@@ -35,6 +38,8 @@ pub(super) struct Parzen<'a> {
     cumulated: Vec<f64>,
     /// What of each kernel's logarithm does not depend on `x`: weight and normalizers.
     base: Vec<f64>,
+    /// Observations, those that others stand for included.
+    count: usize,
 }
 
 /// The kernels on one axis, in the order of the observations, the prior last.
@@ -83,11 +88,10 @@ impl Normal {
 const BLOCK: usize = 64;
 
 impl<'a> Parzen<'a> {
-    /// The density of observations: `observed` holds one list of places per axis, all of one
-    /// length.
-    pub(super) fn of(axes: &'a [Axis], observed: &[Vec<f64>], floor: Floor) -> Self {
-        let count = observed.first().map_or(0, Vec::len);
-        let mut cumulated = weights(count);
+    /// The density of observations.
+    pub(super) fn of(axes: &'a [Axis], observed: &Observed, floor: Floor) -> Self {
+        let (count, kernels) = (observed.count, observed.taken.len());
+        let mut cumulated = thinned::weights(count, &observed.taken);
         // The product of what lines and lattices divide by: between 1e-210 and 1e40 for a
         // hundred axes, so that one logarithm per kernel is enough.
         let mut factors = cumulated.clone();
@@ -97,7 +101,8 @@ impl<'a> Parzen<'a> {
             *weight = sum;
         }
         let (mut ln_seen, mut ln_prior) = (0.0, 0.0);
-        let columns = axes.iter().zip(observed).map(|(axis, places)| match axis {
+        let columns = axes.iter().zip(&observed.columns);
+        let columns = columns.map(|(axis, places)| match axis {
             Axis::Line(_) => line(places, floor, &mut factors),
             Axis::Lattice(lattice) => cells(lattice, places, floor, &mut factors),
             Axis::Choices(choices) => {
@@ -112,13 +117,14 @@ impl<'a> Parzen<'a> {
         let columns = columns.collect();
         let mut base = factors;
         for (k, factor) in base.iter_mut().enumerate() {
-            *factor = libm::log(*factor) + if k < count { ln_seen } else { ln_prior };
+            *factor = libm::log(*factor) + if k < kernels { ln_seen } else { ln_prior };
         }
         Self {
             axes,
             columns,
             cumulated,
             base,
+            count,
         }
     }
 
@@ -140,7 +146,7 @@ impl<'a> Parzen<'a> {
                 (Axis::Choices(choices), Column::Choices { seen, .. }) => {
                     // In units of 1/(n+1): n+1 for the observed choice, then 1 for each.
                     let own = if k < last {
-                        self.base.len() as f64
+                        self.count as f64 + 1.0
                     } else {
                         0.0
                     };
@@ -357,25 +363,6 @@ impl Table {
     }
 }
 
-/// The weights of `count` observations and of the prior; their sum is 1.
-fn weights(count: usize) -> Vec<f64> {
-    /// The latest observations that have full weight.
-    const FULL: usize = 25;
-    let mut weights = vec![1.0; count + 1];
-    let ramp = count.saturating_sub(FULL);
-    let first = 1.0 / count as f64;
-    for (k, weight) in weights[..ramp].iter_mut().enumerate() {
-        // From 1/n for the oldest to 1; a ramp of one is 1/n.
-        let part = k as f64 / (ramp as f64 - 1.0).max(1.0);
-        *weight = first + part * (1.0 - first);
-    }
-    let sum: f64 = weights.iter().sum();
-    for weight in &mut weights {
-        *weight /= sum;
-    }
-    weights
-}
-
 /// ln(exp(t_1) + exp(t_2) + ...), gathered in parts.
 #[derive(Debug, Clone, Copy)]
 struct LnSum {
@@ -432,7 +419,7 @@ mod tests {
     fn assert_draws_follow_the_density(domain: &Domain, observed: Vec<f64>, parts: &[Vec<f64>]) {
         const DRAWS: u32 = 20_000;
         let axes = [Axis::of(domain).unwrap()];
-        let estimator = Parzen::of(&axes, &[observed], Floor::Magic);
+        let estimator = Parzen::of(&axes, &Observed::all(vec![observed]), Floor::Magic);
         // The density is summed over places within each part.
         let mass: Vec<f64> = parts
             .iter()

@@ -1,20 +1,11 @@
 //! Which trials are good where there are several objectives.
 
-use crate::history::{FinishedTrial, History, TrialEnd};
+use crate::history::{FinishedTrial, TrialEnd};
 use crate::pareto::{greedy_subset, leading_fronts};
 
 /// How far beyond the largest cost of a front the reference point lies, as a part of the front's range:
 /// its ends count, but not for much.
 const BEYOND: f64 = 0.1;
-
-/// How many objectives the trials have; `None` for one, and while none has completed.
-pub(super) fn objectives(history: &History<'_>) -> Option<usize> {
-    let counts = history.finished.iter().map(|trial| match &trial.end {
-        TrialEnd::Completed(costs) => costs.len(),
-        TrialEnd::Infeasible { .. } | TrialEnd::Pruned | TrialEnd::Failed => 0,
-    });
-    counts.max().filter(|count| *count > 1)
-}
 
 /// The numbers of the best `count` completed trials, or of all of them, in ascending order.
 ///
@@ -178,19 +169,5 @@ mod tests {
                 .collect();
             assert_eq!(of(&far), of(&near));
         }
-    }
-
-    #[test]
-    fn one_objective_is_not_several() {
-        let of = |costs: &[Vec<f64>]| {
-            let finished = completed(costs);
-            objectives(&History {
-                finished: &finished,
-                running: &[],
-            })
-        };
-        assert_eq!(of(&[vec![1.0], vec![]]), None);
-        assert_eq!(of(&[vec![1.0, 2.0], vec![]]), Some(2));
-        assert_eq!(objectives(&History::EMPTY), None);
     }
 }

@@ -16,52 +16,158 @@ pub(super) struct Split<'a> {
     /// The other finished trials and all that are running: a worker keeps away from where others
     /// are already looking ("constant liar").
     pub(super) bad: Vec<(u32, &'a Point)>,
+    /// How many finished trials say something: all but the failed ones.
+    pub(super) informative: usize,
+    /// Whether trials have more than one cost.
+    pub(super) several: bool,
 }
 
 impl<'a> Split<'a> {
-    /// How many finished trials say something: all but the failed ones.
-    pub(super) fn informative(history: &History<'_>) -> usize {
-        let trials = history.finished.iter();
-        trials.filter(|trial| trial.end != TrialEnd::Failed).count()
-    }
-
     /// Divides a history as Optuna 5.0 does (`_split_trials`), whatever the order in which it lists
     /// the trials. Trial `asking` itself is left out of the running ones.
+    ///
+    /// A long history is read once: each trial is weighed against the best so far as it comes.
     pub(super) fn of(history: &History<'a>, asking: u32) -> Self {
-        let count = Self::informative(history).div_ceil(10).min(MOST_GOOD);
-        let best = several::objectives(history)
-            .map(|objectives| several::best(history.finished, objectives, count));
-        let mut ranked: Vec<(Standing, &Point)> = history
-            .finished
-            .iter()
-            .filter_map(|trial| Some((Standing::among(trial, best.as_deref())?, &trial.point)))
-            .collect();
-        // Next to nothing where they are in order already, as they mostly are.
-        ranked.sort_by_key(|(standing, _)| standing.number);
-        let mut split = Self {
-            good: Vec::new(),
-            bad: Vec::with_capacity(ranked.len() + history.running.len()),
-        };
-        let worst_good = count.checked_sub(1).map(|last| {
-            let mut standings: Vec<Standing> =
-                ranked.iter().map(|(standing, _)| *standing).collect();
-            *standings.select_nth_unstable_by(last, Standing::compare).1
-        });
-        for (standing, point) in ranked {
-            let good = worst_good.is_some_and(|worst| standing.compare(&worst).is_le());
-            let set = if good {
-                &mut split.good
-            } else {
-                &mut split.bad
+        let mut known: Vec<(u32, &Point)> = Vec::with_capacity(history.finished.len());
+        let mut best = Best::default();
+        let mut objectives = 0;
+        for trial in history.finished {
+            let Some(standing) = Standing::of(trial) else {
+                continue;
             };
-            set.push((standing.number, point));
+            known.push((trial.number, &trial.point));
+            best.offer(standing);
+            if let TrialEnd::Completed(costs) = &trial.end {
+                objectives = objectives.max(costs.len());
+            }
         }
+        let informative = known.len();
+        let count = informative.div_ceil(10).min(MOST_GOOD);
+        let several = objectives > 1;
+        if several {
+            let leading = several::best(history.finished, objectives, count);
+            best = Best::default();
+            for trial in history.finished {
+                if let Some(standing) = Standing::among(trial, Some(&leading)) {
+                    best.offer(standing);
+                }
+            }
+        }
+        // Next to nothing where they are in order already, as they mostly are.
+        known.sort_by_key(|(number, _)| *number);
+        let good = taken_out(&mut known, &best.numbers(count));
         let running = history.running.iter();
         let running = running.filter(|trial| trial.number != asking);
-        split
-            .bad
-            .extend(running.map(|trial| (trial.number, &trial.point)));
-        split.bad.sort_by_key(|(number, _)| *number);
-        split
+        known.extend(running.map(|trial| (trial.number, &trial.point)));
+        if !history.running.is_empty() {
+            known.sort_by_key(|(number, _)| *number);
+        }
+        Self {
+            good,
+            bad: known,
+            informative,
+            several,
+        }
+    }
+}
+
+/// Takes the trials with these numbers out of `known`; both are ascending.
+fn taken_out<'a>(known: &mut Vec<(u32, &'a Point)>, numbers: &[u32]) -> Vec<(u32, &'a Point)> {
+    let at = |number: &u32| known.partition_point(|(other, _)| other < number);
+    let places: Vec<usize> = numbers.iter().map(at).collect();
+    let taken = places.iter().map(|place| known[*place]).collect();
+    // What lies between two of them moves up by as many as were taken before it.
+    for (before, place) in places.iter().enumerate() {
+        let end = places.get(before + 1).copied().unwrap_or(known.len());
+        known.copy_within(place + 1..end, place - before);
+    }
+    known.truncate(known.len() - places.len());
+    taken
+}
+
+/// The [`MOST_GOOD`] best of the trials so far, the best first.
+#[derive(Default)]
+struct Best(Vec<Standing>);
+
+impl Best {
+    fn offer(&mut self, standing: Standing) {
+        if self.0.len() == MOST_GOOD {
+            if standing.compare(&self.0[MOST_GOOD - 1]).is_gt() {
+                return;
+            }
+            self.0.pop();
+        }
+        let place = self
+            .0
+            .partition_point(|other| other.compare(&standing).is_lt());
+        self.0.insert(place, standing);
+    }
+
+    /// The numbers of the first `count` in ascending order.
+    fn numbers(&self, count: usize) -> Vec<u32> {
+        let first = self.0.iter().take(count);
+        let mut numbers: Vec<u32> = first.map(|standing| standing.number).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FinishedTrial, Stream};
+
+    fn split(ends: Vec<TrialEnd>) -> (Vec<u32>, Vec<u32>, bool) {
+        let trial = |(number, end)| FinishedTrial {
+            number,
+            point: Point::new(Vec::new()),
+            end,
+        };
+        let finished: Vec<FinishedTrial> = (0..).zip(ends).map(trial).collect();
+        let history = History {
+            finished: &finished,
+            running: &[],
+        };
+        let split = Split::of(&history, u32::MAX);
+        let numbers = |set: &[(u32, &Point)]| set.iter().map(|(number, _)| *number).collect();
+        (numbers(&split.good), numbers(&split.bad), split.several)
+    }
+
+    #[test]
+    fn the_good_ones_are_those_that_sorting_gives() {
+        let mut stream = Stream::for_study(3, "split");
+        for count in [0, 1, 9, 10, 11, 240, 250, 251, 2_000] {
+            // Few values, so that many are equal.
+            let mut draw = || (stream.unit_f64() * 40.0).floor();
+            let costs: Vec<f64> = (0..count).map(|_| draw()).collect();
+            let mut order: Vec<usize> = (0..count).collect();
+            order.sort_by(|a, b| costs[*a].total_cmp(&costs[*b]).then(a.cmp(b)));
+            let mut good = order[..count.div_ceil(10).min(MOST_GOOD)].to_vec();
+            good.sort_unstable();
+            let ends = costs
+                .into_iter()
+                .map(|cost| TrialEnd::Completed(vec![cost]));
+            let (found, bad, several) = split(ends.collect());
+            assert!(!several);
+            assert!(
+                found.iter().map(|n| *n as usize).eq(good.iter().copied()),
+                "{count}"
+            );
+            assert_eq!(found.len() + bad.len(), count);
+            assert!(bad.is_sorted() && bad.iter().all(|number| !found.contains(number)));
+        }
+    }
+
+    #[test]
+    fn one_objective_is_not_several() {
+        let of = |costs: &[&[f64]]| {
+            let ends = costs
+                .iter()
+                .map(|costs| TrialEnd::Completed(costs.to_vec()));
+            split(ends.collect()).2
+        };
+        assert!(!of(&[&[1.0], &[]]));
+        assert!(of(&[&[1.0, 2.0], &[]]));
+        assert!(!of(&[]));
     }
 }

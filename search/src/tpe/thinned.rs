@@ -1,0 +1,80 @@
+//! Which of many observations a density is made of.
+
+/// The latest observations that have full weight; the older ones have the less, the older they are.
+pub(super) const FULL: usize = 25;
+
+/// The most observations that a density is made of.
+///
+/// The others say where trials were bad, and a sample says it as well: docs/benchmarks/search.md has the
+/// quality with and without.
+const MOST: usize = 500;
+
+/// The places of the observations that are taken of `count`, ascending: all, or the [`FULL`] latest
+/// and the middles of as many equal stretches of the older ones as there is room for.
+pub(super) fn taken(count: usize) -> Vec<usize> {
+    if count <= MOST {
+        return (0..count).collect();
+    }
+    let (older, stretches) = (count - FULL, MOST - FULL);
+    let middles = (0..stretches).map(|stretch| (2 * stretch + 1) * older / (2 * stretches));
+    middles.chain(older..count).collect()
+}
+
+/// The weights of the observations `taken` of `count`, and of the prior; their sum is 1. One that
+/// stands for others has their weight too.
+pub(super) fn weights(count: usize, taken: &[usize]) -> Vec<f64> {
+    let ramp = count.saturating_sub(FULL);
+    let first = 1.0 / count as f64;
+    let of_ramp = taken.iter().filter(|k| **k < ramp).count();
+    let stands_for = ramp as f64 / of_ramp as f64;
+    let weight = |k: &usize| {
+        if *k >= ramp {
+            return 1.0;
+        }
+        // From 1/n for the oldest to 1; a ramp of one is 1/n.
+        let part = *k as f64 / (ramp as f64 - 1.0).max(1.0);
+        stands_for * (first + part * (1.0 - first))
+    };
+    let mut weights: Vec<f64> = taken.iter().map(weight).chain([1.0]).collect();
+    let sum: f64 = weights.iter().sum();
+    for weight in &mut weights {
+        *weight /= sum;
+    }
+    weights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_are_all_taken_and_of_many_the_latest_and_an_even_part_of_the_others() {
+        assert_eq!(taken(MOST), (0..MOST).collect::<Vec<_>>());
+        for count in [MOST + 1, 777, 2 * MOST, 100_000] {
+            let taken = taken(count);
+            assert_eq!(taken.len(), MOST);
+            assert!(taken.is_sorted_by(|a, b| a < b), "{count}");
+            assert_eq!(
+                taken[MOST - FULL..],
+                (count - FULL..count).collect::<Vec<_>>()
+            );
+            let gaps = taken[..MOST - FULL].windows(2).map(|two| two[1] - two[0]);
+            let (least, most) = gaps.fold((usize::MAX, 0), |(a, b), gap| (a.min(gap), b.max(gap)));
+            assert!(most - least <= 1, "{count}: gaps of {least} to {most}");
+        }
+    }
+
+    #[test]
+    fn a_sample_weighs_what_it_stands_for() {
+        for count in [0, 1, 24, 25, 26, 27, 400, MOST, MOST + 1, 5_000, 100_000] {
+            let all = weights(count, &(0..count).collect::<Vec<_>>());
+            let some = weights(count, &taken(count));
+            assert!((some.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{count}");
+            // The prior and the latest weigh what they weigh among all.
+            let last = |weights: &[f64]| weights[weights.len() - 1];
+            assert!((last(&some) / last(&all) - 1.0).abs() < 1e-3, "{count}");
+            let latest = |weights: &[f64]| weights[weights.len().saturating_sub(FULL)];
+            assert!((latest(&some) / latest(&all) - 1.0).abs() < 1e-3, "{count}");
+        }
+    }
+}
