@@ -9,6 +9,8 @@ mod margin;
 mod noise;
 mod run;
 
+use std::sync::Arc;
+
 use coordinates::Coordinates;
 use noise::{independent, mirrored_orthogonal};
 use run::{Ranked, Run};
@@ -86,7 +88,7 @@ const DRAWS: usize = 200;
 /// ```
 #[derive(Debug, Clone)]
 pub struct CmaEs {
-    unseen: Unseen,
+    unseen: Arc<Unseen>,
     coordinates: Coordinates,
 }
 
@@ -94,8 +96,12 @@ impl CmaEs {
     /// Prepares what depends on the space alone.
     #[must_use]
     pub fn new(space: &Space, seed: u64) -> Self {
+        Self::sharing(space, Arc::new(Unseen::new(space, seed)))
+    }
+
+    pub(crate) fn sharing(space: &Space, unseen: Arc<Unseen>) -> Self {
         Self {
-            unseen: Unseen::new(space, seed),
+            unseen,
             coordinates: Coordinates::of(space),
         }
     }

@@ -7,13 +7,15 @@ mod fit;
 mod improvement;
 mod kernel;
 mod minimize;
+mod model;
 mod observations;
 mod posterior;
+mod trust;
 
-use acquisition::Acquisition;
-use encoding::Encoding;
-use observations::{Observations, informative, thinned};
-use posterior::Posterior;
+use std::sync::Arc;
+
+pub(crate) use model::Model;
+pub(crate) use observations::informative;
 
 use crate::history::History;
 use crate::point::Point;
@@ -25,16 +27,7 @@ use crate::stream::Stream;
 use crate::unseen::Unseen;
 
 /// Finished trials, failed ones aside, before which points are those of a Sobol sequence.
-const START_UP: usize = 10;
-
-/// The most finished trials that the model reads.
-const MOST_OBSERVED: usize = 200;
-
-/// The most of them to which the kernel is fitted.
-const MOST_FITTED: usize = 100;
-
-/// The most running trials that the model reads.
-const MOST_RUNNING: usize = 50;
+pub(crate) const START_UP: usize = 10;
 
 /// How many random points are tried when no other is new.
 const RANDOM_DRAWS: usize = 100;
@@ -95,16 +88,48 @@ const RANDOM_DRAWS: usize = 100;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Gp {
-    unseen: Unseen,
+    unseen: Arc<Unseen>,
 }
 
 impl Gp {
     /// Prepares what depends on the space alone.
     #[must_use]
     pub fn new(space: &Space, seed: u64) -> Self {
-        Self {
-            unseen: Unseen::new(space, seed),
-        }
+        Self::sharing(Arc::new(Unseen::new(space, seed)))
+    }
+
+    pub(crate) fn sharing(unseen: Arc<Unseen>) -> Self {
+        Self { unseen }
+    }
+
+    /// The point of trial `number` where a model of the history has been made already.
+    pub(crate) fn ask_model(
+        &self,
+        model: &Model<'_>,
+        space: &Space,
+        history: &History<'_>,
+        seed: u64,
+        number: u32,
+    ) -> Option<Point> {
+        let promising = model.points(seed, number);
+        self.first_unseen(promising, space, history, seed, number)
+    }
+
+    /// The first of these points that is new, or a random one.
+    fn first_unseen(
+        &self,
+        promising: Vec<Point>,
+        space: &Space,
+        history: &History<'_>,
+        seed: u64,
+        number: u32,
+    ) -> Option<Point> {
+        let most = promising.len() + RANDOM_DRAWS;
+        let mut proposals = promising
+            .into_iter()
+            .chain(random_points(space, seed, number));
+        self.unseen
+            .first(space, history, number, most, || proposals.next())
     }
 }
 
@@ -124,58 +149,11 @@ impl Sampler for Gp {
         let promising = if informative(history) < START_UP {
             vec![SobolSequence::new(space, seed, 0).point(space, number)]
         } else {
-            promising(space, history, seed, number)
+            let model = Model::of(space, history, number);
+            model.map_or_else(Vec::new, |model| model.points(seed, number))
         };
-        let most = promising.len() + RANDOM_DRAWS;
-        let mut proposals = promising
-            .into_iter()
-            .chain(random_points(space, seed, number));
-        self.unseen
-            .first(space, history, number, most, || proposals.next())
+        self.first_unseen(promising, space, history, seed, number)
     }
-}
-
-/// Points that the model proposes, the most promising first; empty where there is nothing to learn
-/// from.
-fn promising(space: &Space, history: &History<'_>, seed: u64, number: u32) -> Vec<Point> {
-    let encoding = Encoding::of(space);
-    let observations = Observations::of(history, MOST_OBSERVED);
-    if encoding.axes().is_empty() || observations.points.is_empty() {
-        return Vec::new();
-    }
-    let rows: Vec<Vec<f64>> = observations
-        .points
-        .iter()
-        .map(|p| encoding.row(p))
-        .collect();
-    let rows: Vec<&[f64]> = rows.iter().map(Vec::as_slice).collect();
-    let fitted = thinned(&observations.numbers, MOST_FITTED);
-    let fitted_rows: Vec<&[f64]> = fitted.iter().map(|at| rows[*at]).collect();
-    let fitted_values: Vec<f64> = fitted.iter().map(|at| observations.values[*at]).collect();
-    let Some(kernel) = fit::kernel(&encoding.kinds(), &fitted_rows, &fitted_values) else {
-        return Vec::new();
-    };
-    let mut running: Vec<_> = history
-        .running
-        .iter()
-        .filter(|trial| trial.number != number)
-        .collect();
-    running.sort_by_key(|trial| std::cmp::Reverse(trial.number));
-    running.truncate(MOST_RUNNING);
-    let running: Vec<Vec<f64>> = running
-        .iter()
-        .map(|trial| encoding.row(&trial.point))
-        .collect();
-    let running: Vec<&[f64]> = running.iter().map(Vec::as_slice).collect();
-    let Some(posterior) = Posterior::of(kernel, &rows, &observations.values, &running) else {
-        return Vec::new();
-    };
-    let acquisition = Acquisition {
-        encoding: &encoding,
-        posterior: &posterior,
-        best: observations.values[0],
-    };
-    acquisition.points(&rows, &mut Stream::for_sampler(seed, number, "gp"))
 }
 
 /// The point of [`Random`], then others.

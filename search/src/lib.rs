@@ -44,6 +44,7 @@
 //! assert_eq!(study.space().unpack(&packed).expect("packed by this space"), point);
 //! ```
 
+pub mod auto;
 mod axis;
 mod builder;
 mod choice;
@@ -76,6 +77,7 @@ mod study;
 mod tpe;
 mod unseen;
 
+pub use auto::Auto;
 pub use builder::{MAX_CONSTRAINTS, MAX_SPACE_NODES, SpaceBuilder};
 pub use choice::Choice;
 pub use cmaes::CmaEs;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::auto::Auto;
 use crate::cmaes::CmaEs;
 use crate::fault::SpaceFault;
 use crate::gp::Gp;
@@ -70,11 +71,13 @@ pub enum Method {
     CmaEs,
     /// A genetic algorithm that keeps the trials of the best fronts: [`Nsga2`].
     Nsga2,
+    /// The one of these that space, budget and results so far speak for: [`Auto`].
+    Auto,
 }
 
 impl Method {
     /// Every method, in the order in which a catalogue lists them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Random,
         Self::Grid,
         Self::Sobol,
@@ -82,6 +85,7 @@ impl Method {
         Self::Gp,
         Self::CmaEs,
         Self::Nsga2,
+        Self::Auto,
     ];
 
     /// The name used in requests, columns and logs.
@@ -95,6 +99,7 @@ impl Method {
             Self::Gp => "gp",
             Self::CmaEs => "cmaes",
             Self::Nsga2 => "nsga2",
+            Self::Auto => "auto",
         }
     }
 
@@ -115,7 +120,7 @@ impl Method {
     /// others' points.
     #[must_use]
     pub const fn deliberates(self) -> bool {
-        matches!(self, Self::Gp)
+        matches!(self, Self::Gp | Self::Auto)
     }
 
     /// What keeps this method from searching `space`, all of it at once; empty when nothing does.
@@ -123,9 +128,13 @@ impl Method {
     #[must_use]
     pub fn faults(self, space: &Space) -> Vec<SpaceFault> {
         match self {
-            Self::Random | Self::Sobol | Self::Tpe | Self::Gp | Self::CmaEs | Self::Nsga2 => {
-                Vec::new()
-            }
+            Self::Random
+            | Self::Sobol
+            | Self::Tpe
+            | Self::Gp
+            | Self::CmaEs
+            | Self::Nsga2
+            | Self::Auto => Vec::new(),
             Self::Grid => Grid::faults(space),
         }
     }
@@ -143,6 +152,7 @@ impl Method {
             Self::Gp => Box::new(Gp::new(space, seed)),
             Self::CmaEs => Box::new(CmaEs::new(space, seed)),
             Self::Nsga2 => Box::new(Nsga2::new(space, seed)),
+            Self::Auto => Box::new(Auto::new(space, seed)),
         })
     }
 }

@@ -153,7 +153,8 @@ impl Study {
             | Method::Tpe
             | Method::Gp
             | Method::CmaEs
-            | Method::Nsga2 => 0,
+            | Method::Nsga2
+            | Method::Auto => 0,
         };
         let points = self.initial.len() * self.space.parameters().len() * size_of::<ParamValue>();
         let (listed, space) = (listed.saturating_add(indices), self.space.memory_bytes());

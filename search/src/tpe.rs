@@ -10,6 +10,8 @@ mod thinned;
 #[cfg(test)]
 mod oracle;
 
+use std::sync::Arc;
+
 use bandwidth::Floor;
 use candidates::{CANDIDATES, Candidates, Densities, Group};
 use split::Split;
@@ -69,16 +71,18 @@ const RANDOM_DRAWS: usize = 100;
 /// - Pruned trials rank by number alone: a history does not hold their last steps.
 #[derive(Debug, Clone)]
 pub struct Tpe {
-    unseen: Unseen,
+    unseen: Arc<Unseen>,
 }
 
 impl Tpe {
     /// Prepares what depends on the space alone.
     #[must_use]
     pub fn new(space: &Space, seed: u64) -> Self {
-        Self {
-            unseen: Unseen::new(space, seed),
-        }
+        Self::sharing(Arc::new(Unseen::new(space, seed)))
+    }
+
+    pub(crate) fn sharing(unseen: Arc<Unseen>) -> Self {
+        Self { unseen }
     }
 }
 

@@ -204,6 +204,11 @@ proptest! {
     }
 
     #[test]
+    fn auto_conforms_on_any_space(space in spaces::space(), seed in 0u64..(1 << 53)) {
+        assert_conforms(Method::Auto, &space, seed);
+    }
+
+    #[test]
     fn a_grid_visits_exactly_the_points_that_brute_force_finds(
         space in spaces::conditional_space(true),
         seed in 0u64..(1 << 53),
@@ -340,7 +345,7 @@ proptest! {
             }
             if method.faults(&space).is_empty() {
                 assert_conforms_with_history(method, &space, seed, 1);
-                if matches!(method, Method::Tpe | Method::Nsga2) {
+                if matches!(method, Method::Tpe | Method::Nsga2 | Method::Auto) {
                     assert_conforms_with_history(method, &space, seed, 3);
                 }
             }
@@ -584,7 +589,7 @@ fn each_method_is_found_by_its_name_and_an_unknown_name_is_told_the_known_ones()
     let error = "Random".parse::<Method>().unwrap_err().to_string();
     assert_eq!(
         error,
-        "unknown optimization method \"Random\"; use random, grid, sobol, tpe, gp, cmaes, nsga2"
+        "unknown optimization method \"Random\"; use random, grid, sobol, tpe, gp, cmaes, nsga2, auto"
     );
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Observations<'a> {
 }
 
 /// How many finished trials say something: all but the failed ones.
-pub(super) fn informative(history: &History<'_>) -> usize {
+pub(crate) fn informative(history: &History<'_>) -> usize {
     let trials = history.finished.iter();
     trials.filter(|trial| trial.end != TrialEnd::Failed).count()
 }
