@@ -1,7 +1,7 @@
 //! How good a sampler is, and what a suggestion costs.
 //!
 //! ```text
-//! quality --sampler tpe|gp|cmaes|nsga2|random|sobol --mode seq|par8 --seeds 0..20 [--golden G] [--problems a,b] [--trials 100]
+//! quality --sampler auto|tpe|gp|cmaes|nsga2|random|sobol --mode seq|par8 --seeds 0..20 [--golden G] [--problems a,b] [--trials 100]
 //! quality --sampler tpe --cost [--objectives 3]
 //! ```
 //!
