@@ -115,6 +115,21 @@ impl Method {
         !matches!(self, Self::Random | Self::Sobol)
     }
 
+    /// Whether it searches for the front of several objectives; else it looks at the first alone, or at
+    /// none.
+    ///
+    /// ```
+    /// use trialmill_search::Method;
+    ///
+    /// assert!(Method::Nsga2.takes_several_objectives());
+    /// assert!(Method::Sobol.takes_several_objectives(), "it looks at none");
+    /// assert!(!Method::Gp.takes_several_objectives());
+    /// ```
+    #[must_use]
+    pub const fn takes_several_objectives(self) -> bool {
+        !matches!(self, Self::Gp | Self::CmaEs)
+    }
+
     /// Whether a suggestion takes longer than many a trial: tens of milliseconds where the others take less
     /// than one. Who asks for several at once asks one after the other then, so that each sees the
     /// others' points.

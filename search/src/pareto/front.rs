@@ -55,6 +55,49 @@ impl Front {
         true
     }
 
+    /// The same, unless a member has the same costs: then only the first to come is kept of such trials, and
+    /// many equal ones cost no more than one.
+    ///
+    /// ```
+    /// use trialmill_search::pareto::Front;
+    ///
+    /// let mut front = Front::default();
+    /// assert!(front.add_new(3, &[2.0, 2.0]));
+    /// assert!(!front.add_new(4, &[2.0, 2.0]));
+    /// assert!(front.has(&[2.0, 2.0]));
+    /// ```
+    pub fn add_new(&mut self, number: u32, costs: &[f64]) -> bool {
+        !self.has(costs) && self.add(number, costs)
+    }
+
+    /// Whether a member has these costs.
+    #[must_use]
+    pub fn has(&self, costs: &[f64]) -> bool {
+        self.members.iter().any(|member| member.costs == costs)
+    }
+
+    /// The member with the smallest cost of an objective (by its place, from 0); the lowest number among
+    /// equals.
+    ///
+    /// ```
+    /// use trialmill_search::pareto::Front;
+    ///
+    /// let mut front = Front::default();
+    /// front.add(3, &[2.0, 1.0]);
+    /// front.add(4, &[1.0, 3.0]);
+    /// assert_eq!(front.least(0).map(|member| member.number), Some(4));
+    /// assert_eq!(front.least(1).map(|member| member.number), Some(3));
+    /// assert_eq!(Front::default().least(0), None);
+    /// ```
+    #[must_use]
+    pub fn least(&self, objective: usize) -> Option<&Member> {
+        let cost = |member: &Member| member.costs.get(objective).copied().unwrap_or(f64::NAN);
+        // The first of equals: numbers ascend.
+        self.members
+            .iter()
+            .min_by(|a, b| cost(a).total_cmp(&cost(b)))
+    }
+
     /// The members in the order of their numbers.
     #[must_use]
     pub fn members(&self) -> &[Member] {
