@@ -26,9 +26,9 @@ pub use migrate::schema_version;
 use async_trait::async_trait;
 use keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use rows::{
-    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, Idempotency,
-    LeaseOutcome, MadeBefore, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot, Stored,
-    Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
+    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, HistoryRow,
+    Idempotency, LeaseOutcome, MadeBefore, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot,
+    Stored, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
     WorkerRow,
 };
 use std::collections::BTreeMap;
@@ -192,6 +192,16 @@ pub trait Store: Send + Sync + 'static {
         after: i64,
         numbers: Range<u32>,
     ) -> Result<HistoryPage, StoreError>;
+
+    /// What a sampler may know of the ended trials with these `numbers`, in the order of the numbers, at most
+    /// `limit` of them (and [`HISTORY_PAGE`]). Unlike [`Store::history`] it is for tasks that have ended,
+    /// too, however long ago; of one that runs, a trial may be missing that ended before another.
+    async fn outcomes(
+        &self,
+        id: TaskId,
+        numbers: Range<u32>,
+        limit: u32,
+    ) -> Result<Vec<HistoryRow>, StoreError>;
 
     /// The result document of a task: of one run, or of an assessment as far as it has come.
     async fn run_result(&self, id: TaskId) -> Result<Option<serde_json::Value>, StoreError>;

@@ -26,9 +26,9 @@ mod workers;
 use crate::error::StoreError;
 use crate::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use crate::rows::{
-    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, Idempotency,
-    LeaseOutcome, MadeBefore, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot, Stored,
-    Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
+    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, HistoryRow,
+    Idempotency, LeaseOutcome, MadeBefore, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot,
+    Stored, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
     WorkerRow,
 };
 use crate::verify::Violation;
@@ -428,6 +428,17 @@ impl Store for PgStore {
         numbers: Range<u32>,
     ) -> Result<HistoryPage, StoreError> {
         run!(self, |client| history::history(client, id, after, &numbers))
+    }
+
+    async fn outcomes(
+        &self,
+        id: TaskId,
+        numbers: Range<u32>,
+        limit: u32,
+    ) -> Result<Vec<HistoryRow>, StoreError> {
+        run!(self, |client| history::outcomes(
+            client, id, &numbers, limit
+        ))
     }
 
     async fn earlier_work(&self, id: TaskId) -> Result<EarlierWork, StoreError> {

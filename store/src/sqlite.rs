@@ -25,9 +25,9 @@ mod workers;
 use crate::error::StoreError;
 use crate::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use crate::rows::{
-    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, Idempotency,
-    LeaseOutcome, MadeBefore, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot, Stored,
-    Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
+    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, HistoryRow,
+    Idempotency, LeaseOutcome, MadeBefore, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot,
+    Stored, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
     WorkerRow,
 };
 use crate::verify::{RULES, Violation};
@@ -320,6 +320,16 @@ impl Store for SqliteStore {
         numbers: Range<u32>,
     ) -> Result<HistoryPage, StoreError> {
         self.read(move |tx| read::history(tx, id, after, &numbers))
+            .await
+    }
+
+    async fn outcomes(
+        &self,
+        id: TaskId,
+        numbers: Range<u32>,
+        limit: u32,
+    ) -> Result<Vec<HistoryRow>, StoreError> {
+        self.read(move |tx| read::outcomes(tx, id, &numbers, limit))
             .await
     }
 

@@ -98,6 +98,7 @@ gated! {
     trial(id: TaskId, number: u32) -> Option<TrialRow>;
     running_trials(id: TaskId) -> Vec<RunningRow>;
     history(id: TaskId, after: i64, numbers: std::ops::Range<u32>) -> HistoryPage;
+    outcomes(id: TaskId, numbers: std::ops::Range<u32>, limit: u32) -> Vec<HistoryRow>;
     earlier_work(id: TaskId) -> EarlierWork;
     run_result(id: TaskId) -> Option<serde_json::Value>;
     events(id: TaskId, after: i64, limit: u32) -> Vec<EventRow>;

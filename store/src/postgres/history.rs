@@ -3,6 +3,7 @@
 use super::PgError;
 use super::reads::{RUNNING, running_row};
 use super::task::{count, int, named};
+use crate::HISTORY_PAGE;
 use crate::error::StoreError;
 use crate::pack::{EventRanges, check_kept, unpack_values};
 use crate::rows::{HistoryPage, HistoryRow};
@@ -12,6 +13,7 @@ use std::ops::Range;
 use std::pin::pin;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
+use trialmill_common::spec::MAX_TRIALS;
 use trialmill_common::state::TaskId;
 
 /// Events that one page looks at.
@@ -78,6 +80,31 @@ pub(super) async fn history(
             .collect(),
         open_units: open_units.map_or(0, |row| count(&row, 0)),
     })
+}
+
+/// The ended trials with some numbers, in order, at most `limit`.
+pub(super) async fn outcomes(
+    client: &mut Object,
+    id: TaskId,
+    numbers: &Range<u32>,
+    limit: u32,
+) -> Result<Vec<HistoryRow>, PgError> {
+    let statement = client
+        .prepare_cached(
+            "select number, outcome, infeasible is not null, params, value, more_values, violation
+             from trials where task_id = $1 and number >= $2 and number < $3
+             order by number limit $4",
+        )
+        .await?;
+    let (first, end) = (int(numbers.start), int(numbers.end.min(MAX_TRIALS)));
+    let limit = i64::from(limit.min(HISTORY_PAGE));
+    let values: [&(dyn ToSql + Sync); 4] = [&id.0, &first, &end, &limit];
+    let mut rows = pin!(client.query_raw(&statement, values).await?);
+    let mut trials = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        trials.push(history_row(&row)?);
+    }
+    Ok(trials)
 }
 
 /// The trials of some ranges of numbers, in order.

@@ -11,7 +11,7 @@ use crate::rows::{
     EarlierWork, EventRow, HistoryPage, HistoryRow, Origin, Priority, RunningRow, TaskFilter,
     TaskPage, TaskRow, TrialFilter, TrialRow,
 };
-use crate::{EARLIER_TASKS, MAX_PAGE};
+use crate::{EARLIER_TASKS, HISTORY_PAGE, MAX_PAGE};
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, Row, params};
 use std::collections::BTreeMap;
@@ -279,15 +279,7 @@ pub(super) fn history(
     for (first, last) in ranges.joined() {
         let mut rows = of_range.query(params![id.to_string(), first, last])?;
         while let Some(row) = rows.next()? {
-            let more: Option<Vec<u8>> = row.get(5)?;
-            trials.push(HistoryRow {
-                number: row.get(0)?,
-                end: named(row, "outcome")?,
-                infeasible: row.get(2)?,
-                params: row.get(3)?,
-                values: unpack_values(row.get(4)?, more.as_deref()),
-                violation: row.get(6)?,
-            });
+            trials.push(history_row(row)?);
         }
     }
     Ok(HistoryPage {
@@ -297,6 +289,38 @@ pub(super) fn history(
         running,
         open_units: task.map_or(0, |(open_units, _)| open_units),
     })
+}
+
+fn history_row(row: &Row) -> Result<HistoryRow, StoreError> {
+    let more: Option<Vec<u8>> = row.get(5)?;
+    Ok(HistoryRow {
+        number: row.get(0)?,
+        end: named(row, "outcome")?,
+        infeasible: row.get(2)?,
+        params: row.get(3)?,
+        values: unpack_values(row.get(4)?, more.as_deref()),
+        violation: row.get(6)?,
+    })
+}
+
+/// The ended trials with some numbers, in order, at most `limit`.
+pub(super) fn outcomes(
+    tx: &Tx,
+    id: TaskId,
+    numbers: &Range<u32>,
+    limit: u32,
+) -> Result<Vec<HistoryRow>, StoreError> {
+    let mut statement = tx.connection.prepare_cached(
+        "select number, outcome, infeasible is not null, params, value, more_values, violation
+         from trials where task_id = ?1 and number >= ?2 and number < ?3 order by number limit ?4",
+    )?;
+    let limit = limit.min(HISTORY_PAGE);
+    let mut rows = statement.query(params![id.to_string(), numbers.start, numbers.end, limit])?;
+    let mut trials = Vec::new();
+    while let Some(row) = rows.next()? {
+        trials.push(history_row(row)?);
+    }
+    Ok(trials)
 }
 
 /// Events after a sequence number, in order.

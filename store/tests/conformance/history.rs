@@ -82,6 +82,11 @@ pub async fn history_holds_every_trial_once_and_goes_on_after_an_event(database:
     assert_eq!(page.open_units, 2);
     let (all, _) = read_on(given.store.as_ref(), id, 0).await;
     assert_eq!(numbers(&all), [0, 1, 10, 11, 12, 13]);
+    // By number the same rows, as many as asked for.
+    let of = |numbers, limit| given.store.outcomes(id, numbers, limit);
+    assert_eq!(of(0..u32::MAX, u32::MAX).await.unwrap(), all);
+    assert_eq!(of(1..13, 3).await.unwrap(), all[1..4]);
+    assert_eq!(of(2..10, 5).await.unwrap(), []);
 }
 
 pub async fn a_large_history_comes_in_pages_that_share_no_trial(database: Arc<Database>) {

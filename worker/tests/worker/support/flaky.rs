@@ -18,9 +18,10 @@ use trialmill_common::trial::RunningTrial;
 use trialmill_common::worker::WorkerCard;
 use trialmill_store::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use trialmill_store::rows::{
-    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, Idempotency,
-    LeaseOutcome, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot, Stored, Submitted,
-    TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
+    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, HistoryRow,
+    Idempotency, LeaseOutcome, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot, Stored,
+    Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
+    WorkerRow,
 };
 use trialmill_store::sqlite::SqliteStore;
 use trialmill_store::verify::Violation;
@@ -212,6 +213,15 @@ impl Store for Flaky {
     ) -> Result<HistoryPage, StoreError> {
         self.histories.fetch_add(1, Ordering::SeqCst);
         self.line()?.history(id, after, numbers).await
+    }
+
+    async fn outcomes(
+        &self,
+        id: TaskId,
+        numbers: std::ops::Range<u32>,
+        limit: u32,
+    ) -> Result<Vec<HistoryRow>, StoreError> {
+        self.line()?.outcomes(id, numbers, limit).await
     }
 
     async fn earlier_work(&self, id: TaskId) -> Result<EarlierWork, StoreError> {
