@@ -53,10 +53,10 @@ mod search;
 mod validation;
 mod windows;
 
-pub use aims::MAX_CONSTRAINTS;
+pub use aims::{MAX_CONSTRAINTS, MAX_OBJECTIVES};
 pub use body::parse_body;
-pub use changes::{Changes, changes_schema, check_changes, with_field};
-pub use findings::MAX_FAULTS;
+pub use changes::{Changes, changes_schema, check_changes, has_several_objectives, with_field};
+pub use findings::{MAX_FAULTS, close_to, shown};
 pub use ground::{Ground, SURVIVORSHIP_STOCKS};
 pub use market::{
     Coverage, GRACE_DAYS, MAX_PERIOD_DAYS, MAX_STOCK_CODES, MIN_PERIOD_DAYS, MarketView, YEARS,
@@ -75,7 +75,7 @@ use crate::spec::Spec;
 use crate::state::{Priority, TaskKind};
 use book::Book;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
-use findings::{Findings, advice, shown};
+use findings::{Findings, advice};
 use node::{Node, printable};
 use request::Request;
 use serde_json::Value;

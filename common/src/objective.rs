@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-/// The metric of the test functions: the value of the function itself.
+/// The metric of the test functions with one value: the value of the function itself.
 pub const FUNCTION_METRIC: &str = "value";
+/// The first and second value of a test function with two.
+pub const TWO_VALUES: [&str; 2] = ["f1", "f2"];
 
 /// A figure of a pair strategy's trial beside its metrics: the slope of its returns on those of the
 /// equal-weight hold of both legs.
@@ -20,6 +22,10 @@ pub enum TestFunction {
     Sphere,
     /// Waits `seconds` (a parameter, default 0.1), then gives the sphere of the others.
     Sleep,
+    /// Two values that pull apart, after Schaffer: the sum of the squares of all numeric parameters, and
+    /// that of their distances to 2. Nothing dominates the points on the line from the origin to
+    /// (2, 2, ...). Where it has a parameter `seconds`, that one is waited for and counts for nothing else.
+    Schaffer,
     /// Panics when the parameter `x` is at least `trigger` (default 0); else the sphere.
     #[cfg(feature = "misbehave")]
     Panic,
@@ -45,6 +51,7 @@ impl TestFunction {
     pub const ALL: &'static [Self] = &[
         Self::Sphere,
         Self::Sleep,
+        Self::Schaffer,
         #[cfg(feature = "misbehave")]
         Self::Panic,
         #[cfg(feature = "misbehave")]
@@ -65,6 +72,7 @@ impl TestFunction {
         match self {
             Self::Sphere => "sphere",
             Self::Sleep => "sleep",
+            Self::Schaffer => "schaffer",
             #[cfg(feature = "misbehave")]
             Self::Panic => "panic",
             #[cfg(feature = "misbehave")]
@@ -78,6 +86,20 @@ impl TestFunction {
             #[cfg(feature = "misbehave")]
             Self::Memory => "memory",
         }
+    }
+
+    /// The metrics that it gives, smaller being better in each unless a request says otherwise.
+    #[must_use]
+    pub const fn metrics(self) -> &'static [&'static str] {
+        match self {
+            Self::Schaffer => &TWO_VALUES,
+            _ => &[FUNCTION_METRIC],
+        }
+    }
+
+    /// The metrics of all functions, each once.
+    pub fn all_metrics() -> impl Iterator<Item = &'static str> {
+        std::iter::once(FUNCTION_METRIC).chain(TWO_VALUES)
     }
 
     /// The function with that name, if this build has it.

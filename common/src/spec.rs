@@ -11,6 +11,7 @@ pub use constraint::{Broken, MetricNames, ResultConstraint};
 pub use run::{RecordedTrial, Replay, RunSpec};
 pub use scope::{Aggregate, Scope};
 
+use crate::objective::TestFunction;
 use crate::protocol::StopRules;
 use crate::state::{Direction, TaskKind};
 use crate::validation::{Plan, Validation, Window};
@@ -57,7 +58,8 @@ pub struct TaskSpec {
     pub timeout: Option<f64>,
     /// Seconds after which one trial fails.
     pub trial_timeout: f64,
-    /// What is optimized; the first objective decides the best trial.
+    /// What is optimized: the best of one objective, the front of several. The first one decides the trial
+    /// that leads.
     pub objectives: Vec<Target>,
     /// Bounds on metrics; a trial that breaks one is infeasible.
     pub result_constraints: Vec<ResultConstraint>,
@@ -302,11 +304,33 @@ impl TaskSpec {
         !self.stock_codes.is_empty()
     }
 
+    /// The objectives' values as costs, of which less is better, in the order of the objectives: what a sampler
+    /// and a front are told.
+    #[must_use]
+    pub fn costs(&self, values: &[f64]) -> Vec<f64> {
+        let pairs = self.objectives.iter().zip(values);
+        pairs
+            .map(|(target, value)| target.direction.cost(*value))
+            .collect()
+    }
+
+    /// Whether the trial to be used of its one search is picked by a selection of the request.
+    fn picks_of_one_search(&self) -> bool {
+        let method = self.validation.as_ref().map(|validated| &validated.method);
+        method.is_some_and(|method| {
+            method.selection().is_some() && !matches!(method, Validation::WalkForward(_))
+        })
+    }
+
     /// The oldest version of the form that means all of this task: the builds that read it run the
     /// task as it is meant, and older ones leave it alone.
     fn form_version(&self) -> u32 {
-        if self.backtest.pins_reports {
-            return REPORTS_FORM_VERSION;
+        let function = TestFunction::named(&self.strategy_name);
+        let has_several = self.objectives.len() > 1
+            || function.is_some_and(|function| function.metrics().len() > 1);
+        let is_auto = self.method == Method::Auto;
+        if has_several || self.picks_of_one_search() || is_auto || self.backtest.pins_reports {
+            return SEVERAL_FORM_VERSION;
         }
         if matches!(self.method, Method::Gp | Method::CmaEs | Method::Nsga2) {
             return MODELS_FORM_VERSION;
@@ -445,9 +469,11 @@ pub struct UnreadableSpec(pub String);
 /// Newest version of a search's stored form that this build reads and writes. Version 1 had no
 /// conditions, constraints and pairs, and wrote a result constraint in three parts; it is read as
 /// well.
-pub const FORM_VERSION: u32 = REPORTS_FORM_VERSION;
-/// The version of a task that pins reports of fundamentals, which an older build cannot read.
-const REPORTS_FORM_VERSION: u32 = 6;
+pub const FORM_VERSION: u32 = SEVERAL_FORM_VERSION;
+/// The version of a task with several objectives, of a function with several values, with a selection
+/// for its one search, with the sampler `auto`, or that pins reports of fundamentals. An older build would
+/// use another trial than the picked one, and knows neither the function nor the sampler nor reports.
+const SEVERAL_FORM_VERSION: u32 = 6;
 /// The version of a task whose sampler is a Gaussian process, CMA-ES or NSGA-II, which an older build does not
 /// know.
 const MODELS_FORM_VERSION: u32 = 5;
@@ -759,7 +785,11 @@ mod tests {
                 direction: Direction::Minimize,
             }],
             result_constraints: vec![
-                ResultConstraint::parse("value <= 1e300", MetricNames::Function).unwrap(),
+                ResultConstraint::parse(
+                    "value <= 1e300",
+                    MetricNames::Function(TestFunction::Sphere),
+                )
+                .unwrap(),
             ],
             backtest: BacktestSettings::default(),
             pairs: BTreeMap::new(),
@@ -776,6 +806,7 @@ mod tests {
         let method = Validation::Holdout {
             length: "3mo".parse().unwrap(),
             embargo: "5d".parse().unwrap(),
+            selection: None,
         };
         let period = crate::validation::Period::new(start, end, &days).unwrap();
         let plan = crate::validation::plan(&method, &period, 10, None).unwrap();
@@ -812,6 +843,31 @@ mod tests {
             scope: Scope::PerSymbol(Aggregate::Worst),
             ..example()
         };
+        let target = |metric: &str| Target {
+            metric: metric.to_owned(),
+            direction: Direction::Minimize,
+        };
+        let of_two_values = TaskSpec {
+            strategy_name: "schaffer".to_owned(),
+            objectives: vec![target("f2")],
+            ..example()
+        };
+        let several = TaskSpec {
+            strategy_name: "moving_average".to_owned(),
+            objectives: vec![target("max_drawdown"), target("volatility")],
+            ..example()
+        };
+        let mut picked = TaskSpec {
+            validation: Some(held_out()),
+            ..example()
+        };
+        if let Some(Validated {
+            method: Validation::Holdout { selection, .. },
+            ..
+        }) = &mut picked.validation
+        {
+            *selection = Some("calmar".parse().unwrap());
+        }
         for (spec, version) in [
             (example(), 2),
             (stops, 3),
@@ -820,6 +876,9 @@ mod tests {
             (ruled, 4),
             (validated, 4),
             (alone, 4),
+            (several, 6),
+            (of_two_values, 6),
+            (picked, 6),
         ] {
             let form = spec.to_json();
             assert_eq!(form["version"], version);

@@ -269,6 +269,23 @@ impl Direction {
             Self::Minimize => a < b,
         }
     }
+
+    /// A value as a cost, of which less is better.
+    ///
+    /// ```
+    /// use trialmill_common::state::Direction;
+    ///
+    /// assert_eq!(Direction::Maximize.cost(1.5), -1.5);
+    /// assert!(Direction::Maximize.cost(0.0).is_sign_positive());
+    /// ```
+    #[must_use]
+    pub fn cost(self, value: f64) -> f64 {
+        match self {
+            Self::Minimize => value,
+            // Not the negation: of a zero that would be a negative zero.
+            Self::Maximize => 0.0 - value,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -86,6 +86,9 @@ pub enum Validation {
         /// Days dropped before it.
         #[serde(default)]
         embargo: Embargo,
+        /// Which trial is evaluated; without it the best one by the (first) objective.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        selection: Option<Selection>,
     },
     /// Every trial is scored over segments of the whole period. The search sees each of them, so
     /// nothing of it is out of sample.
@@ -96,6 +99,9 @@ pub enum Validation {
         /// Days dropped on both sides of a segment from what a model trains on for it.
         #[serde(default)]
         embargo: Embargo,
+        /// Which trial is used; without it the best one by the (first) objective.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        selection: Option<Selection>,
     },
     /// One search per training window, each judged on the days that follow.
     WalkForward(WalkForward),
@@ -150,6 +156,18 @@ impl Validation {
     /// The names of the methods, as `method` takes them.
     pub const METHODS: [&'static str; 4] = ["none", "holdout", "cross_validation", "walk_forward"];
 
+    /// The rule by which it picks a trial, if it has one.
+    #[must_use]
+    pub fn selection(&self) -> Option<&Selection> {
+        match self {
+            Self::None => None,
+            Self::Holdout { selection, .. } | Self::CrossValidation { selection, .. } => {
+                selection.as_ref()
+            }
+            Self::WalkForward(walk) => Some(&walk.selection),
+        }
+    }
+
     /// The name of its method.
     #[must_use]
     pub fn method(&self) -> &'static str {
@@ -168,11 +186,15 @@ impl fmt::Display for Validation {
         f.write_str(self.method())?;
         let embargo = match self {
             Self::None => return Ok(()),
-            Self::Holdout { length, embargo } => {
+            Self::Holdout {
+                length, embargo, ..
+            } => {
                 write!(f, " {length}")?;
                 embargo
             }
-            Self::CrossValidation { segments, embargo } => {
+            Self::CrossValidation {
+                segments, embargo, ..
+            } => {
                 write!(f, ", {segments} segments")?;
                 embargo
             }

@@ -7,11 +7,11 @@ use std::ops::Deref;
 use trialmill_backtest::config::Market;
 use trialmill_common::draft::{
     Accepted, Coverage, DEFAULT_TRIALS, MAX_FAULTS, MAX_PERIOD_DAYS, MIN_PERIOD_DAYS, MarketView,
-    Surroundings, check_changes, check_optimization, check_task, parse_body, request_schema,
-    symbols, task_request_schema,
+    Surroundings, check_changes, check_optimization, check_task, check_validation, parse_body,
+    request_schema, symbols, task_request_schema,
 };
 use trialmill_common::fault::Fault;
-use trialmill_common::spec::{MAX_SEED, RunSpec, TaskSpec};
+use trialmill_common::spec::{MAX_SEED, RunSpec, Target, TaskSpec};
 use trialmill_common::state::{Direction, OriginHow, Priority, TaskKind};
 use trialmill_search::{Choice, MAX_PARAMETERS, Method};
 
@@ -277,10 +277,18 @@ fn each_single_fault_is_named_by_place_and_code() {
         ("/timeout", json!("1h"), "wrong_type"),
         ("/trial_timeout", json!(86_401), "out_of_range"),
         // The sampler.
-        ("/optimization_method", json!("motpe"), "not_built_yet"),
+        (
+            "/optimization_method",
+            json!("motpe"),
+            "several_objectives_only",
+        ),
         ("/optimization_method", json!("radnom"), "unknown_method"),
         ("/optimization_method", json!(7), "wrong_type"),
-        ("/optimization_method/name", json!("motpe"), "not_built_yet"),
+        (
+            "/optimization_method/name",
+            json!("motpe"),
+            "several_objectives_only",
+        ),
         ("/optimization_method/name", json!(3), "wrong_type"),
         (
             "/optimization_method",
@@ -445,8 +453,13 @@ fn each_single_fault_is_named_by_place_and_code() {
         ("/objective_config/objective_metric", json!([]), "empty"),
         (
             "/objective_config/objective_metric",
-            json!(["sharpe_ratio", "max_drawdown"]),
-            "not_built_yet",
+            json!(["sharpe_ratio", "max_drawdown", "sharpe"]),
+            "duplicate@/2",
+        ),
+        (
+            "/objective_config/objective_metric",
+            json!(vec!["sharpe_ratio"; 9]),
+            "too_many",
         ),
         (
             "/objective_config/direction",
@@ -869,6 +882,141 @@ fn expressions_take_every_comparison_and_alias() {
     );
     let none = accept(&with(on_bars(), "/result_constraints", json!([])));
     assert_eq!(none.spec.result_constraints, []);
+}
+
+/// A search with several objectives.
+fn on_front(metrics: Value) -> Value {
+    with(on_bars(), "/objective_config/objective_metric", metrics)
+}
+
+#[test]
+fn several_objectives_have_their_own_directions_each() {
+    let directions = |body: &Value| -> Vec<(String, Direction)> {
+        let search = accept(body);
+        let objectives = search.spec.objectives.iter();
+        objectives
+            .map(|o| (o.metric.clone(), o.direction))
+            .collect()
+    };
+    let both = on_front(json!(["sharpe", "max_drawdown"]));
+    let natural = [
+        ("sharpe_ratio".to_owned(), Direction::Maximize),
+        ("max_drawdown".to_owned(), Direction::Minimize),
+    ];
+    assert_eq!(directions(&both), natural);
+    let said = json!(["maximize", "minimize"]);
+    assert_eq!(
+        directions(&with(both.clone(), "/objective_config/direction", said)),
+        natural
+    );
+    let losses = with(
+        on_front(json!(["max_drawdown", "volatility"])),
+        "/objective_config/direction",
+        json!("minimize"),
+    );
+    assert!(
+        directions(&losses)
+            .iter()
+            .all(|(_, d)| *d == Direction::Minimize)
+    );
+    let mut schaffer = with(on_sphere(), "/strategy_name", json!("schaffer"));
+    schaffer["objective_config"]["objective_metric"] = json!(["f1", "f2"]);
+    schaffer["objective_config"]["direction"] = json!(["minimize", "maximize"]);
+    assert_eq!(directions(&schaffer)[1].1, Direction::Maximize);
+    for method in ["auto", "tpe", "motpe", "nsga2", "random", "sobol"] {
+        let accepted = accept(&with(both.clone(), "/optimization_method", json!(method)));
+        let is_tpe = matches!(method, "auto" | "motpe" | "tpe");
+        assert_eq!(accepted.spec.method == Method::Tpe, is_tpe, "{method}");
+    }
+}
+
+#[test]
+fn what_several_objectives_exclude_is_told_at_once() {
+    let mut body = on_front(json!(["sharpe_ratio", "max_drawdown", "volatility"]));
+    body["objective_config"]["direction"] = json!("maximize");
+    body["optimization_method"] = json!({"name": "gp"});
+    body["stop"] = json!({"target": 2.0, "patience": 5});
+    let found = faults(&body);
+    assert_eq!(
+        told(&found),
+        expected(&[
+            ("/objective_config/direction", "contradicting_direction"),
+            ("/objective_config/direction", "contradicting_direction"),
+            ("/optimization_method/name", "one_objective_only"),
+            ("/stop/patience", "one_objective_only"),
+            ("/stop/target", "one_objective_only"),
+        ])
+    );
+    let gp = found
+        .iter()
+        .find(|fault| fault.pointer.ends_with("name"))
+        .unwrap();
+    let allowed = ["auto", "random", "grid", "sobol", "tpe", "nsga2", "motpe"];
+    assert_eq!(gp.allowed.as_deref().unwrap(), allowed);
+    assert_eq!(
+        gp.detail,
+        "the sampler gp looks for the best of one objective, and there are 3; use auto, random, grid, \
+         sobol, tpe, nsga2, motpe"
+    );
+    body["objective_config"]["direction"] = json!(["maximize", "down"]);
+    body["objective_config"]["objective_metric"][2] = json!("volatilty");
+    body["stop"] = json!({});
+    let found = faults(&body);
+    assert_eq!(
+        told(&found),
+        expected(&[
+            ("/objective_config/direction", "wrong_length"),
+            ("/objective_config/direction/1", "unknown_value"),
+            ("/objective_config/objective_metric/2", "unknown_name"),
+            ("/optimization_method/name", "one_objective_only"),
+        ])
+    );
+    assert!(
+        found
+            .iter()
+            .any(|fault| fault.detail.contains("did you mean volatility?"))
+    );
+}
+
+#[test]
+fn a_selection_picks_from_the_front_whatever_judges_the_search() {
+    let selection = json!({"metric": "calmar", "subject_to": ["max_drawdown <= 0.20"]});
+    let methods = [
+        json!({"method": "walk_forward", "train": "2y", "test": "1y", "selection": selection}),
+        json!({"method": "holdout", "length": "1y", "selection": selection}),
+        json!({"method": "cross_validation", "segments": 3, "selection": selection}),
+    ];
+    let stored = json!({"metric": "calmar_ratio", "subject_to": ["max_drawdown <= 0.2"]});
+    for asked in methods {
+        let first = Target {
+            metric: "sharpe_ratio".to_owned(),
+            direction: Direction::Maximize,
+        };
+        let read = |asked: &Value| check_validation(asked, Some(&first), false);
+        let validation = read(&asked).unwrap();
+        assert_eq!(json!(validation)["selection"], stored, "{asked}");
+        let mut limited = asked.clone();
+        limited["selection"]
+            .as_object_mut()
+            .unwrap()
+            .remove("metric");
+        let by_first = json!(read(&limited).unwrap());
+        assert_eq!(by_first["selection"]["metric"], "sharpe_ratio");
+        limited["selection"]["metric"] = json!("calmer");
+        limited["selection"]["subject_to"] = json!(["drawdown <= 1"]);
+        let pointers: Vec<_> = read(&limited)
+            .unwrap_err()
+            .into_iter()
+            .map(|f| f.pointer)
+            .collect();
+        assert_eq!(
+            pointers,
+            [
+                "/validation/selection/metric",
+                "/validation/selection/subject_to/0"
+            ]
+        );
+    }
 }
 
 #[test]
@@ -1473,10 +1621,10 @@ fn the_schema_agrees_with_the_check() {
     let metrics =
         &property("objective_config")["properties"]["objective_metric"]["anyOf"][0]["enum"];
     for metric in metrics.as_array().unwrap() {
-        let base = if metric == "value" {
-            on_sphere()
-        } else {
-            on_bars()
+        let base = match metric.as_str().unwrap() {
+            "value" => on_sphere(),
+            "f1" | "f2" => with(on_sphere(), "/strategy_name", json!("schaffer")),
+            _ => on_bars(),
         };
         accept(&with(
             base,

@@ -1,7 +1,7 @@
 //! The end of a trial as a sampler is told it: values as costs, of which less is better.
 
 use trialmill_common::spec::TaskSpec;
-use trialmill_common::state::{Direction, TrialEnd};
+use trialmill_common::state::TrialEnd;
 use trialmill_common::trial::Outcome;
 use trialmill_search::TrialEnd as Known;
 
@@ -31,15 +31,7 @@ pub(crate) fn of_record(
         TrialEnd::Completed if infeasible => Known::Infeasible {
             violation: violation.unwrap_or(f64::INFINITY),
         },
-        TrialEnd::Completed => {
-            let cost = |(value, direction): (&f64, Direction)| match direction {
-                Direction::Minimize => *value,
-                // Not the negation: of a zero that would be a negative zero.
-                Direction::Maximize => 0.0 - value,
-            };
-            let directions = spec.objectives.iter().map(|o| o.direction);
-            Known::Completed(values.iter().zip(directions).map(cost).collect())
-        }
+        TrialEnd::Completed => Known::Completed(spec.costs(values)),
         TrialEnd::Pruned => Known::Pruned,
         TrialEnd::Failed => Known::Failed,
     }

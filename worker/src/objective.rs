@@ -26,7 +26,7 @@ use trialmill_backtest::engine::{Backtest, Report};
 use trialmill_backtest::result::BacktestResult;
 use trialmill_backtest::strategy::{self, Strategy};
 use trialmill_backtest::trust::TrialStats;
-use trialmill_common::objective::{FUNCTION_METRIC, TestFunction};
+use trialmill_common::objective::TestFunction;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::trial::{Evaluation, Failure, FailureKind, Outcome};
 use trialmill_search::Choice;
@@ -268,8 +268,7 @@ impl Objective {
     ) -> Result<(Evaluation, Computed), Trouble> {
         match &self.work {
             Work::Function(function) => {
-                let value = function::call(*function, parameters, stop)?;
-                let figures = vec![(FUNCTION_METRIC, Ok(value))];
+                let figures = function::call(*function, parameters, stop)?;
                 Ok((self.judge(figures)?, Computed::Value))
             }
             Work::One { strategy, backtest } => {
@@ -427,7 +426,7 @@ pub(crate) fn sphere_spec() -> TaskSpec {
         timeout: None,
         trial_timeout: 300.0,
         objectives: vec![Target {
-            metric: FUNCTION_METRIC.to_owned(),
+            metric: trialmill_common::objective::FUNCTION_METRIC.to_owned(),
             direction: Direction::Minimize,
         }],
         result_constraints: vec![],

@@ -4,7 +4,7 @@ use super::Subject;
 use super::findings::{Findings, advice, shown};
 use super::node::{Node, printable};
 use crate::fault::Fault;
-use crate::objective::FUNCTION_METRIC;
+use crate::objective::TestFunction;
 use crate::spec::{MetricNames, ResultConstraint, Target};
 use crate::state::Direction;
 use trialmill_backtest::metrics::{self, METRICS};
@@ -13,6 +13,10 @@ use trialmill_search::{ExpressionFault, MAX_EXPRESSION_CHARS};
 /// The most entries of `result_constraints`.
 pub const MAX_CONSTRAINTS: usize = 32;
 
+/// The most objectives of a search. Of more, hardly a trial is worse than another in all of them, and every
+/// trial is on the front.
+pub const MAX_OBJECTIVES: usize = 8;
+
 /// The fields of `objective_config`.
 pub(super) const OBJECTIVE_FIELDS: [&str; 3] =
     ["objective_metric", "direction", "objective_weights"];
@@ -20,31 +24,46 @@ pub(super) const OBJECTIVE_FIELDS: [&str; 3] =
 const DIRECTIONS: [&str; 2] = ["maximize", "minimize"];
 
 /// A metric that can be asked for, with its natural direction if it has one.
+#[derive(Clone, Copy)]
 struct Known {
     name: &'static str,
     natural: Option<Direction>,
 }
 
-/// Whether a name is looked up among the metrics of test functions. With the subject itself in
-/// doubt, the name is only wrong if no subject has it.
-fn of_functions(subject: Option<Subject>, name: &str) -> bool {
+/// What a request optimizes.
+pub(super) struct Aims {
+    /// How many objectives it names, those at fault included.
+    pub(super) count: usize,
+    /// The objectives, where none has a fault.
+    pub(super) targets: Option<Vec<Target>>,
+}
+
+/// The metrics of test functions among which a name is looked up; nothing for those of backtests. With the
+/// subject itself in doubt, the name is only wrong if no subject has it.
+fn of_functions(subject: Option<Subject>, name: &str) -> Option<Vec<&'static str>> {
     match subject {
-        Some(Subject::Function(_)) => true,
-        Some(Subject::Strategy(_)) => false,
-        None => name == FUNCTION_METRIC,
+        Some(Subject::Function(function)) => Some(function.metrics().to_vec()),
+        Some(Subject::Strategy(_)) => None,
+        None => {
+            let all: Vec<_> = TestFunction::all_metrics().collect();
+            Some(all).filter(|all| all.contains(&name))
+        }
     }
 }
 
-/// The metric of that name, of test functions or of backtests, or the fault, whose place the caller
-/// knows.
-fn metric(of_functions: bool, name: &str) -> Result<Known, Box<Fault>> {
-    if of_functions && name == FUNCTION_METRIC {
+/// The metric of that name, of backtests or, where given, of these of test functions; or the fault, whose
+/// place the caller knows.
+fn metric(of_functions: Option<&[&'static str]>, name: &str) -> Result<Known, Box<Fault>> {
+    let found = of_functions.and_then(|names| names.iter().find(|known| **known == name));
+    if let Some(name) = found {
         return Ok(Known {
-            name: FUNCTION_METRIC,
+            name,
             natural: None,
         });
     }
-    if !of_functions && let Some(info) = metrics::find(name) {
+    if of_functions.is_none()
+        && let Some(info) = metrics::find(name)
+    {
         let natural = match info.direction {
             metrics::Direction::Maximize => Direction::Maximize,
             metrics::Direction::Minimize => Direction::Minimize,
@@ -55,11 +74,11 @@ fn metric(of_functions: bool, name: &str) -> Result<Known, Box<Fault>> {
         });
     }
     let names = match of_functions {
-        true => vec![FUNCTION_METRIC],
-        false => METRICS.iter().map(|info| info.name).collect(),
+        Some(names) => names.to_vec(),
+        None => METRICS.iter().map(|info| info.name).collect(),
     };
     let fault = match metrics::find_refused(name) {
-        Some(refused) if !of_functions => {
+        Some(refused) if of_functions.is_none() => {
             let code = if name == "custom" {
                 "not_built_yet"
             } else {
@@ -73,7 +92,10 @@ fn metric(of_functions: bool, name: &str) -> Result<Known, Box<Fault>> {
         }
         _ => {
             let aliases: Vec<_> = METRICS.iter().filter_map(|info| info.alias).collect();
-            let also: &[_] = if of_functions { &[] } else { &aliases };
+            let also: &[_] = match of_functions {
+                Some(_) => &[],
+                None => &aliases,
+            };
             let advice = advice(name, &names, also);
             let detail = format!("{} is not a metric; {advice}", shown(name));
             Fault::new("", "unknown_name", detail)
@@ -86,7 +108,7 @@ fn metric(of_functions: bool, name: &str) -> Result<Known, Box<Fault>> {
 fn named(
     node: &Node<'_>,
     name: &str,
-    of_functions: bool,
+    of_functions: Option<&[&'static str]>,
     findings: &mut Findings,
 ) -> Option<Known> {
     metric(of_functions, name)
@@ -100,57 +122,104 @@ fn named(
 /// Reads the name of a metric of backtests: its canonical name.
 pub(super) fn backtest_metric(node: &Node<'_>, findings: &mut Findings) -> Option<&'static str> {
     let name = node.string(findings)?;
-    named(node, name, false, findings).map(|known| known.name)
+    named(node, name, None, findings).map(|known| known.name)
 }
 
 /// Reads `objective_config`.
-pub(super) fn objective(
+pub(super) fn objectives(
     node: &Node<'_>,
     subject: Option<Subject>,
     findings: &mut Findings,
-) -> Option<Target> {
-    let object = node.object(&OBJECTIVE_FIELDS, findings)?;
+) -> Aims {
+    let none = Aims {
+        count: 0,
+        targets: None,
+    };
+    let Some(object) = node.object(&OBJECTIVE_FIELDS, findings) else {
+        return none;
+    };
     let weights = object.field("objective_weights");
     if weights.value.is_some() {
-        weights.not_built("a weighted sum of metrics", "one metric", findings);
+        weights.not_built("a weighted sum of metrics", "a list of metrics", findings);
     }
     let metric_node = object.field("objective_metric").required(findings);
-    let known = single(
-        &metric_node,
-        findings,
-        "several objectives",
-        |node, findings| {
-            let name = node.string(findings)?;
-            named(node, name, of_functions(subject, name), findings)
-        },
-    );
+    let metric_nodes = one_or_several(&metric_node, findings);
     let direction_node = object.field("direction");
-    let given = direction_node.value.is_some();
-    let direction = single(
-        &direction_node,
-        findings,
-        "several directions",
-        |node, findings| {
-            node.one_of(&DIRECTIONS, &[], findings)?
-                .parse::<Direction>()
-                .ok()
-        },
-    );
-    let known = known?;
-    let direction = match (direction, known.natural) {
-        (Some(direction), Some(natural)) if direction != natural => {
+    let direction_nodes = match direction_node.value {
+        None => Some(Vec::new()),
+        Some(_) => one_or_several(&direction_node, findings),
+    };
+    let directions: Option<Vec<Option<Direction>>> = direction_nodes.as_ref().map(|nodes| {
+        let read = |node: &Node<'_>| {
+            let name = node.one_of(&DIRECTIONS, &[], findings)?;
+            name.parse::<Direction>().ok()
+        };
+        nodes.iter().map(read).collect()
+    });
+    let Some(metric_nodes) = metric_nodes else {
+        return none;
+    };
+    let count = metric_nodes.len();
+    let known = each_once(&metric_nodes, subject, findings);
+    let (Some(direction_nodes), Some(directions)) = (direction_nodes, directions) else {
+        return Aims {
+            count,
+            targets: None,
+        };
+    };
+    let is_list = direction_node
+        .value
+        .is_some_and(serde_json::Value::is_array);
+    if is_list && directions.len() != count {
+        let detail = format!(
+            "direction has {} entries and objective_metric has {count}; give one for each metric, or one \
+             name for all, or leave the direction out",
+            directions.len()
+        );
+        findings.fault(direction_node.fault("wrong_length", detail).limit(count));
+        return Aims {
+            count,
+            targets: None,
+        };
+    }
+    let of = |place: usize| if is_list { place } else { 0 };
+    let targets: Vec<Option<Target>> = known
+        .into_iter()
+        .enumerate()
+        .map(|(place, known)| {
+            let given = direction_nodes
+                .get(of(place))
+                .zip(directions.get(of(place)));
+            aimed(known?, given, findings)
+        })
+        .collect();
+    Aims {
+        count,
+        targets: targets.into_iter().collect(),
+    }
+}
+
+/// A metric with its direction: the one that is given, which may be at fault and may not contradict, or its
+/// own.
+fn aimed(
+    known: Known,
+    given: Option<(&Node<'_>, &Option<Direction>)>,
+    findings: &mut Findings,
+) -> Option<Target> {
+    let direction = match (given, known.natural) {
+        (Some((_, None)), _) => return None,
+        (Some((node, Some(direction))), Some(natural)) if *direction != natural => {
             let detail = format!(
                 "{} is better the other way: {natural} it, or leave the direction out",
                 known.name
             );
-            let fault = direction_node.fault("contradicting_direction", detail);
+            let fault = node.fault("contradicting_direction", detail);
             findings.fault(fault.allowed([natural.name()]));
             return None;
         }
-        (Some(direction), _) => direction,
-        (None, _) if given => return None,
+        (Some((_, Some(direction))), _) => *direction,
         (None, Some(natural)) => natural,
-        // The built-in functions have their minimum at the origin.
+        // The built-in functions have their minima in the middle.
         (None, None) => Direction::Minimize,
     };
     Some(Target {
@@ -159,36 +228,51 @@ pub(super) fn objective(
     })
 }
 
-/// The one value of a field that takes a value or a list. Of a list of several each is read, for
-/// its faults, and the list is refused.
-fn single<'a, T>(
-    node: &Node<'a>,
+/// The metrics at some nodes, each of which may be named once.
+fn each_once(
+    nodes: &[Node<'_>],
+    subject: Option<Subject>,
     findings: &mut Findings,
-    what: &str,
-    mut read: impl FnMut(&Node<'a>, &mut Findings) -> Option<T>,
-) -> Option<T> {
+) -> Vec<Option<Known>> {
+    let mut found: Vec<Option<Known>> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let known = node.string(findings).and_then(|name| {
+            let of_functions = of_functions(subject, name);
+            named(node, name, of_functions.as_deref(), findings)
+        });
+        let is_second = known
+            .as_ref()
+            .is_some_and(|known| found.iter().flatten().any(|one| one.name == known.name));
+        if is_second {
+            let detail = "the same metric stands here twice, if by an alias; name each once";
+            findings.fault(node.fault("duplicate", detail));
+        }
+        found.push(known.filter(|_| !is_second));
+    }
+    found
+}
+
+/// The nodes of a field that takes a value or a list of up to [`MAX_OBJECTIVES`]; nothing where it has
+/// none, or none that are read.
+fn one_or_several<'a>(node: &Node<'a>, findings: &mut Findings) -> Option<Vec<Node<'a>>> {
     if !node.value?.is_array() {
-        return read(node, findings);
+        return Some(vec![node.clone()]);
     }
     let items = node.list(findings)?;
+    let name = node.name();
     match items.len() {
         0 => {
-            let detail = format!("{} is an empty list; name one", node.name());
+            let detail = format!("{name} is an empty list; name one");
             findings.fault(node.fault("empty", detail));
+            None
         }
-        1 => return read(&items[0], findings),
-        count if count > METRICS.len() => {
-            let detail = format!("{} has {count} entries; use one", node.name());
-            findings.fault(node.fault("too_many", detail).limit(METRICS.len()));
+        count if count > MAX_OBJECTIVES => {
+            let detail = format!("{name} has {count} entries; it may have {MAX_OBJECTIVES}");
+            findings.fault(node.fault("too_many", detail).limit(MAX_OBJECTIVES));
+            None
         }
-        _ => {
-            for item in &items {
-                read(item, findings);
-            }
-            node.not_built(what, "one", findings);
-        }
+        _ => Some(items),
     }
-    None
 }
 
 /// Reads `result_constraints`; absent, a strategy must have traded.
@@ -199,7 +283,7 @@ pub(super) fn result_constraints(
 ) -> Vec<ResultConstraint> {
     let known = match subject {
         Some(Subject::Strategy(_)) => MetricNames::Backtest,
-        Some(Subject::Function(_)) => MetricNames::Function,
+        Some(Subject::Function(function)) => MetricNames::Function(function),
         None => MetricNames::Any,
     };
     if node.value.is_none() {

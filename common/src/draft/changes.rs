@@ -120,16 +120,36 @@ pub fn changes_schema(how: OriginHow) -> Value {
     })
 }
 
+/// Where the fields of a request may stand.
+const PLACES: [&str; 4] = [
+    "",
+    "/config",
+    "/optimization_config",
+    "/config/optimization_config",
+];
+
+/// Whether a request that was accepted has several objectives.
+///
+/// ```
+/// use serde_json::json;
+/// use trialmill_common::draft::has_several_objectives;
+///
+/// let with = |metric| json!({"config": {"objective_config": {"objective_metric": metric}}});
+/// assert!(has_several_objectives(&with(json!(["sharpe_ratio", "max_drawdown"]))));
+/// assert!(!has_several_objectives(&with(json!(["sharpe_ratio"]))));
+/// assert!(!has_several_objectives(&with(json!("sharpe_ratio"))));
+/// ```
+#[must_use]
+pub fn has_several_objectives(request: &Value) -> bool {
+    let places = PLACES.iter().filter_map(|place| request.pointer(place));
+    let metrics = places.filter_map(|at| at["objective_config"]["objective_metric"].as_array());
+    metrics.into_iter().any(|metrics| metrics.len() > 1)
+}
+
 /// The request of a task with another value of a field: where it stood, in whatever form, else at
 /// the top.
 #[must_use]
 pub fn with_field(mut request: Value, name: &str, value: Value) -> Value {
-    const PLACES: [&str; 4] = [
-        "",
-        "/config",
-        "/optimization_config",
-        "/config/optimization_config",
-    ];
     let has = |place: &&str| request.pointer(place).is_some_and(|at| !at[name].is_null());
     let place = PLACES.into_iter().find(has).unwrap_or("");
     if let Some(Value::Object(fields)) = request.pointer_mut(place) {

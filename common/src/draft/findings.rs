@@ -64,7 +64,8 @@ impl Findings {
 }
 
 /// At most 64 characters of a name, for a message.
-pub(super) fn shown(text: &str) -> String {
+#[must_use]
+pub fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}...", &text[..end]),
@@ -72,10 +73,14 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// The name that was probably meant: by few edits, or as the beginning of it.
-pub(super) fn close_to<'n>(
-    name: &str,
-    names: impl IntoIterator<Item = &'n str>,
-) -> Option<&'n str> {
+///
+/// ```
+/// use trialmill_common::draft::close_to;
+///
+/// assert_eq!(close_to("volatilty", ["volatility", "turnover"]), Some("volatility"));
+/// assert_eq!(close_to("x", ["volatility", "turnover"]), None);
+/// ```
+pub fn close_to<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let name = shown(name).to_lowercase();
     let length = name.chars().count();
     let edits = |known: &str| {

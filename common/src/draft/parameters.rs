@@ -695,7 +695,9 @@ fn suit(
                 suit_strategy(strategy, info, &object, parameter, enabled, findings);
             }
         }
-        Some(Subject::Function(TestFunction::Sleep)) if name == "seconds" => {
+        Some(Subject::Function(TestFunction::Sleep | TestFunction::Schaffer))
+            if name == "seconds" =>
+        {
             for (node, value) in ends(&object, parameter, enabled) {
                 let seconds = match value {
                     Choice::Int(int) => Some(int as f64),

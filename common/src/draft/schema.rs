@@ -7,10 +7,10 @@ use super::request::{CONFIG, NESTED, NESTED_FIELDS};
 use super::search::{self, AUTO, method_names};
 use super::{
     DEFAULT_TRIAL_TIMEOUT, DEFAULT_TRIALS, MAX_CONSTRAINTS, MAX_INITIAL_PARAMS, MAX_LABEL_CHARS,
-    MAX_LABEL_NAME_CHARS, MAX_LABELS, MAX_PARALLELISM, MAX_STOCK_CODES, MAX_TASK_NAME_CHARS,
-    MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, run,
+    MAX_LABEL_NAME_CHARS, MAX_LABELS, MAX_OBJECTIVES, MAX_PARALLELISM, MAX_STOCK_CODES,
+    MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, run,
 };
-use crate::objective::{FUNCTION_METRIC, TestFunction};
+use crate::objective::TestFunction;
 use crate::spec::{Aggregate, BacktestSettings, MAX_SEED, MAX_TRIALS, Scope};
 use crate::state::{Priority, TaskKind};
 use crate::validation::{SEGMENTS, Validation, WindowKind};
@@ -253,7 +253,8 @@ fn property(name: &str) -> Value {
             "default": DEFAULT_TRIALS, "description": "trials",
         }),
         "optimization_method" => json!({
-            "description": format!("the sampler; auto is {AUTO} for now"),
+            "description": format!("the sampler; auto is {AUTO} for now; gp and cmaes take one objective, \
+                                    motpe (tpe under another name) several"),
             "default": "auto",
             "anyOf": [
                 {"type": ["string", "null"], "enum": with_null(&method_names())},
@@ -327,7 +328,7 @@ fn property(name: &str) -> Value {
                                     better than the best one"},
             },
             "default": {"target": null, "patience": null},
-            "description": "when the search ends before all trials have; stop_reason says why. With \
+            "description": "of a search with one objective: when the search ends before all trials have; stop_reason says why. With \
                             more than one trial at a time, which trials are recorded by then depends \
                             on timing",
         }),
@@ -415,8 +416,9 @@ fn validation() -> Value {
                         "items": {"type": "string"}, "default": [],
                     },
                 },
-                "description": "walk_forward: which trial of a window is tested; the best by the \
-                                objective",
+                "description": "which trial is used, of each window of a walk_forward: the best by the metric \
+                                of those that keep the limits, with several objectives of their front; \
+                                without it the best by the (first) objective",
             },
         },
         "default": {"method": "none"}, "description": "what judges the search besides its own days",
@@ -484,24 +486,28 @@ fn objective() -> Value {
         .iter()
         .flat_map(|info| [Some(info.name), info.alias])
         .flatten()
-        .chain([FUNCTION_METRIC])
+        .chain(TestFunction::all_metrics())
         .collect();
     let directions = ["maximize", "minimize"];
     json!({
         "type": "object", "required": ["objective_metric"], "additionalProperties": false,
         "properties": {
             "objective_metric": {
-                "description": "the metric; `value` for a test function",
+                "description": "the metric, or several, each once, of which a front is searched; `value` for \
+                                most test functions, `f1` and `f2` for `schaffer`",
                 "anyOf": [
                     {"type": "string", "enum": names},
-                    {"type": "array", "minItems": 1, "maxItems": 1, "items": {"enum": names}},
+                    {"type": "array", "minItems": 1, "maxItems": MAX_OBJECTIVES, "uniqueItems": true,
+                        "items": {"enum": names}},
                 ],
             },
             "direction": {
-                "description": "the metric's own when absent, and never against it",
+                "description": "the metric's own when absent, and never against it; one for all, or a list \
+                                with one for each metric",
                 "anyOf": [
                     {"type": ["string", "null"], "enum": with_null(&directions)},
-                    {"type": "array", "minItems": 1, "maxItems": 1, "items": {"enum": directions}},
+                    {"type": "array", "minItems": 1, "maxItems": MAX_OBJECTIVES,
+                        "items": {"enum": directions}},
                 ],
             },
             "objective_weights": {"type": "null", "description": "not available yet"},

@@ -48,8 +48,8 @@ pub(super) const FIELDS: [&str; 26] = [
 ];
 /// How many of [`FIELDS`] are required.
 pub(super) const REQUIRED: usize = 7;
-/// Samplers that requests may name one day.
-const LATER_METHODS: [&str; 1] = ["motpe"];
+/// The name of TPE where there are several objectives, as other tools have it.
+const MOTPE: &str = "motpe";
 const LATER_PRUNERS: [&str; 5] = [
     "median",
     "percentile",
@@ -136,7 +136,8 @@ pub(super) fn check(
             .collect()
     };
     let stock_codes: Vec<String> = stocks.iter().map(|(code, _)| code.clone()).collect();
-    let method = read_method(&method, found);
+    let sampler = read_method(&method, found);
+    let method = sampler.as_ref().map(|sampler| sampler.method);
     let unsigned = |whole: i64| u32::try_from(whole).expect("its range was checked");
     let asked = n_trials.value.is_some();
     let n_trials = n_trials
@@ -151,7 +152,7 @@ pub(super) fn check(
         n_trials,
         found,
     );
-    let objective = aims::objective(&objective_config, subject, found);
+    let aims = aims::objectives(&objective_config, subject, found);
     let timeout = timeout.seconds(MAX_TIMEOUT, found);
     let trial_timeout = trial_timeout.seconds(MAX_TRIAL_TIMEOUT, found);
     let seed = seed.whole(0, MAX_SEED.cast_signed(), found);
@@ -160,7 +161,14 @@ pub(super) fn check(
     let scope = scope::read(request, subject, found);
     unbuilt(request, found);
     let stop = read_stop(request, found);
-    let unplanned = read_validation(request, objective.as_ref(), is_function, found);
+    if let Some(sampler) = &sampler {
+        sampler.fit(aims.count, found);
+    }
+    if aims.count > 1 {
+        no_rules(request, &stop, found);
+    }
+    let first = aims.targets.as_ref().and_then(|targets| targets.first());
+    let unplanned = read_validation(request, first, is_function, found);
     if let Some(unplanned) = &unplanned {
         fit(request, unplanned, &stop, scope, found);
     }
@@ -182,7 +190,7 @@ pub(super) fn check(
         Some((start_date, end_date)),
         Some(method),
         Some(parameters),
-        Some(objective),
+        Some(objectives),
         Some(n_trials),
         0,
     ) = (
@@ -191,7 +199,7 @@ pub(super) fn check(
         period,
         method,
         parameters,
-        objective,
+        aims.targets,
         n_trials,
         found.count(),
     )
@@ -224,7 +232,7 @@ pub(super) fn check(
         parallelism: parallelism.map(unsigned),
         timeout,
         trial_timeout: trial_timeout.unwrap_or(DEFAULT_TRIAL_TIMEOUT),
-        objectives: vec![objective],
+        objectives,
         result_constraints,
         backtest: book.settings,
         pairs: BTreeMap::new(),
@@ -287,15 +295,55 @@ pub(super) fn check(
 /// What `auto` stands for until it chooses by the task.
 pub const AUTO: Method = Method::Tpe;
 
-/// The method names that a request may use now.
+/// The method names that a request may use.
 pub(super) fn method_names() -> Vec<&'static str> {
     std::iter::once("auto")
         .chain(Method::ALL.map(Method::name))
+        .chain([MOTPE])
         .collect()
 }
 
+/// A sampler as it is asked for.
+struct Sampler<'a> {
+    method: Method,
+    /// Its name in the request.
+    name: &'a str,
+    /// Where that stands.
+    node: Node<'a>,
+}
+
+impl Sampler<'_> {
+    /// Faults for a sampler that does not search for so many objectives.
+    fn fit(&self, objectives: usize, findings: &mut Findings) {
+        if objectives > 1 && !self.method.takes_several_objectives() {
+            let names: Vec<_> = method_names()
+                .into_iter()
+                .filter(|name| name.parse().map_or(true, Method::takes_several_objectives))
+                .collect();
+            let detail = format!(
+                "the sampler {} looks for the best of one objective, and there are {objectives}; use {}",
+                self.name,
+                names.join(", ")
+            );
+            let fault = self.node.fault("one_objective_only", detail);
+            findings.fault(fault.allowed(names));
+        } else if objectives == 1 && self.name == MOTPE {
+            let names: Vec<_> = method_names()
+                .into_iter()
+                .filter(|name| *name != MOTPE)
+                .collect();
+            let detail = format!(
+                "{MOTPE} is TPE for several objectives, and there is one; use {}, or name several metrics",
+                Method::Tpe
+            );
+            let fault = self.node.fault("several_objectives_only", detail);
+            findings.fault(fault.allowed(names));
+        }
+    }
+}
+
 /// Reads `optimization_method`: a name, or an object with a name.
-fn read_method(node: &Node<'_>, findings: &mut Findings) -> Option<Method> {
+fn read_method<'a>(node: &Node<'a>, findings: &mut Findings) -> Option<Sampler<'a>> {
     let name_node = match node.value {
         Some(Value::Object(fields)) => {
             let object = Object {
@@ -303,11 +351,7 @@ fn read_method(node: &Node<'_>, findings: &mut Findings) -> Option<Method> {
                 fields,
             };
             let name = object.field("name").required(findings);
-            let known = fields.get("name").and_then(Value::as_str);
-            // The options of a sampler that is not built are not judged.
-            if !known.is_some_and(|name| LATER_METHODS.contains(&name)) {
-                object.only(&["name"], findings);
-            }
+            object.only(&["name"], findings);
             name.value?;
             name
         }
@@ -322,30 +366,30 @@ fn read_method(node: &Node<'_>, findings: &mut Findings) -> Option<Method> {
         None => "auto",
         Some(_) => name_node.string(findings)?,
     };
-    if let Ok(method) = name.parse() {
-        return Some(method);
-    }
-    let names = method_names();
-    if name == "auto" {
-        let detail = format!(
-            "auto is {AUTO} for now: it does not choose by the task yet; name a sampler to keep it"
-        );
-        findings.warn("auto_is_tpe", &name_node.pointer, detail);
-        return Some(AUTO);
-    }
-    let fault = if LATER_METHODS.contains(&name) {
-        let detail = format!(
-            "the sampler {name} is not available yet; use {}",
-            names.join(", ")
-        );
-        name_node.fault("not_built_yet", detail)
-    } else {
-        let advice = advice(name, &names, &LATER_METHODS);
-        let detail = format!("{:?} is not a sampler; {advice}", shown(name));
-        name_node.fault("unknown_method", detail)
+    let method = match (name.parse(), name) {
+        (Ok(method), _) => method,
+        (Err(_), MOTPE) => Method::Tpe,
+        (Err(_), "auto") => {
+            let detail = format!(
+                "auto is {AUTO} for now: it does not choose by the task yet; name a sampler to keep it"
+            );
+            findings.warn("auto_is_tpe", &name_node.pointer, detail);
+            AUTO
+        }
+        (Err(_), _) => {
+            let names = method_names();
+            let advice = advice(name, &names, &[]);
+            let detail = format!("{:?} is not a sampler; {advice}", shown(name));
+            let fault = name_node.fault("unknown_method", detail);
+            findings.fault(fault.allowed(names));
+            return None;
+        }
     };
-    findings.fault(fault.allowed(names));
-    None
+    Some(Sampler {
+        method,
+        name,
+        node: name_node,
+    })
 }
 
 /// Fields of the contract that take one value only, until their work is done.
@@ -392,6 +436,29 @@ fn fit(
         let node = request.field(scope::SCOPE, findings);
         let what = format!("the scope per_symbol with {}", validation.method.method());
         node.not_built(&what, "the scope portfolio, or cross_validation", findings);
+    }
+}
+
+/// Faults for rules of a search with several objectives: there is no best value that they could watch.
+fn no_rules(request: &Request<'_>, stop: &StopRules, findings: &mut Findings) {
+    let rules = [
+        ("target", stop.target.is_some()),
+        ("patience", stop.patience.is_some()),
+    ];
+    let node = request.field("stop", findings);
+    let Some(fields) = node.value.and_then(Value::as_object) else {
+        return;
+    };
+    let object = Object {
+        pointer: node.pointer.clone(),
+        fields,
+    };
+    for (name, _) in rules.into_iter().filter(|(_, is_given)| *is_given) {
+        let detail = format!(
+            "{name} watches the best value of one objective, and with several there is a front and no best \
+             value; leave it out, and bound the search by n_trials or timeout"
+        );
+        findings.fault(object.field(name).fault("one_objective_only", detail));
     }
 }
 

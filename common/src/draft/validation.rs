@@ -14,8 +14,8 @@ use std::str::FromStr;
 /// The fields of each method, in the order of [`Validation::METHODS`], after `method`.
 const FIELDS: [&[&str]; 4] = [
     &[],
-    &["length", "embargo"],
-    &["segments", "embargo"],
+    &["length", "embargo", "selection"],
+    &["segments", "embargo", "selection"],
     &[
         "window",
         "train",
@@ -126,7 +126,7 @@ const FIELD_NAMES: [(&str, &[&str]); 8] = [
 /// Checks the `validation` of a request by itself: all that can be told without the days of the
 /// task, which [`plan`](crate::validation::plan) looks at. Pointers begin with `/validation`.
 ///
-/// `objective` is what the task optimizes first: a walk-forward whose `selection` names no metric
+/// `objective` is what the task optimizes first: a `selection` that names no metric
 /// picks by it, and by `sharpe_ratio` where the objective is in doubt. The search of a test function (`of_function`) has no days, so it takes `none` only.
 ///
 /// ```
@@ -239,9 +239,11 @@ fn read_method(
         "holdout" => {
             let length = span(&object.field("length").required(findings), findings);
             let embargo = embargo(object, findings);
+            let selection = asked_selection(object, objective, findings);
             Some(Validation::Holdout {
                 length: length?,
                 embargo,
+                selection: selection?,
             })
         }
         "cross_validation" => {
@@ -249,9 +251,11 @@ fn read_method(
             let segments = object.field("segments").required(findings);
             let segments = segments.whole(least.into(), most.into(), findings);
             let embargo = embargo(object, findings);
+            let selection = asked_selection(object, objective, findings);
             Some(Validation::CrossValidation {
                 segments: u8::try_from(segments?).expect("its range was checked"),
                 embargo,
+                selection: selection?,
             })
         }
         _ => walk(object, objective, findings).map(Validation::WalkForward),
@@ -424,6 +428,19 @@ fn length<T: FromStr<Err = SpanFault>>(
             findings.fault(told);
             None
         }
+    }
+}
+
+/// Reads `selection` of a method that does without; the outer nothing is a fault.
+fn asked_selection(
+    object: &Object<'_>,
+    objective: Option<&Target>,
+    findings: &mut Findings,
+) -> Option<Option<Selection>> {
+    let node = object.field("selection");
+    match node.value {
+        None => Some(None),
+        Some(_) => selection(&node, objective, findings).map(Some),
     }
 }
 

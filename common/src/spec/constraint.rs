@@ -1,7 +1,7 @@
 //! A bound on the metrics of a trial, such as `max_drawdown <= 0.25 and n_trades >= 10`.
 
 use super::UnreadableSpec;
-use crate::objective::FUNCTION_METRIC;
+use crate::objective::TestFunction;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use trialmill_backtest::metrics::{self, METRICS};
@@ -12,8 +12,8 @@ use trialmill_search::{Expression, ExpressionFault, NameValues, Names, Outcome, 
 pub enum MetricNames {
     /// Those of a backtest, under their names and aliases.
     Backtest,
-    /// The value of a test function.
-    Function,
+    /// The values of a test function.
+    Function(TestFunction),
     /// All of them: the strategy is in doubt.
     Any,
 }
@@ -24,8 +24,12 @@ impl MetricNames {
             .iter()
             .flat_map(|info| [Some(info.name), info.alias])
             .flatten()
-            .filter(|_| self != Self::Function);
-        let of_functions = (self != Self::Backtest).then_some(FUNCTION_METRIC);
+            .filter(|_| !matches!(self, Self::Function(_)));
+        let of_functions: Vec<&str> = match self {
+            Self::Backtest => Vec::new(),
+            Self::Function(function) => function.metrics().to_vec(),
+            Self::Any => TestFunction::all_metrics().collect(),
+        };
         let all = of_backtests.chain(of_functions);
         Names::new(
             "metric",

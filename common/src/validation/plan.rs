@@ -158,12 +158,16 @@ pub fn plan(
     let mut laid = Laid::new(period);
     match validation {
         Validation::None => laid.window((period.first(), period.last()), Embargo::default(), None),
-        Validation::Holdout { length, embargo } => {
+        Validation::Holdout {
+            length, embargo, ..
+        } => {
             let until = laid.hold_out(*length, Part::Length);
             laid.window((period.first(), until), *embargo, None);
             laid.need_all();
         }
-        Validation::CrossValidation { segments, embargo } => {
+        Validation::CrossValidation {
+            segments, embargo, ..
+        } => {
             if !SEGMENTS.contains(segments) {
                 return Err(vec![PlanFault::BadSegments {
                     segments: *segments,

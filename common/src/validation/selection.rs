@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cmp::Ordering;
 use std::str::FromStr;
 use trialmill_backtest::metrics::{self, Direction, Metric};
+use trialmill_search::pareto::Front;
 
 /// The rule by which a window's parameters are picked from its trials.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct Candidate<'a> {
     pub feasible: bool,
     /// Every metric that was computed under its canonical name: its value, or why it has none.
     pub metrics: &'a [(String, Result<f64, String>)],
+    /// The values of its objectives as costs, of which less is better; what they are matters only where
+    /// there are several.
+    pub costs: &'a [f64],
 }
 
 impl Selection {
@@ -66,6 +70,7 @@ impl Candidate<'_> {
 
 /// The number of the trial that a selection picks: of the feasible ones that keep every limit and
 /// have the metric, the best in the metric's natural direction, and the lowest number among equals.
+/// With several objectives only those count that none of these dominates: their front.
 /// The order in which they come does not matter.
 ///
 /// None where no trial qualifies: then there are no parameters to apply, and the next test window
@@ -82,7 +87,7 @@ impl Candidate<'_> {
 ///     [("sharpe_ratio".to_owned(), Ok(sharpe)), ("max_drawdown".to_owned(), Ok(drawdown))]
 /// };
 /// let (deep, fair, same) = (metrics(1.9, 0.4), metrics(1.2, 0.1), metrics(1.2, 0.2));
-/// let trial = |number, metrics| Candidate { number, feasible: true, metrics };
+/// let trial = |number, metrics| Candidate { number, feasible: true, metrics, costs: &[] };
 ///
 /// assert_eq!(select([trial(7, &deep), trial(9, &same), trial(8, &fair)], &selection), Some(8));
 /// assert_eq!(select([trial(7, &deep)], &selection), None);
@@ -99,9 +104,17 @@ pub fn select<'a>(
         if !trial.feasible || !selection.subject_to.iter().all(keeps) {
             return None;
         }
-        Some((trial.number, trial.metric(info.name).ok()?))
+        Some((trial.number, trial.metric(info.name).ok()?, trial.costs))
     });
-    let best = qualified.min_by(|(number, value), (other_number, other)| {
+    let qualified: Vec<(u32, f64, &[f64])> = qualified.collect();
+    let mut front = Front::default();
+    for (number, _, costs) in qualified.iter().filter(|(_, _, costs)| costs.len() > 1) {
+        front.add_new(*number, costs);
+    }
+    let is_candidate = |(_, _, costs): &&(u32, f64, &[f64])| costs.len() < 2 || front.has(costs);
+    let values = qualified.iter().filter(is_candidate);
+    let values = values.map(|(number, value, _)| (*number, *value));
+    let best = values.min_by(|(number, value), (other_number, other)| {
         let ordering = match info.direction {
             Direction::Maximize => other.partial_cmp(value),
             Direction::Minimize => value.partial_cmp(other),
@@ -139,6 +152,7 @@ mod tests {
             number: *number,
             feasible: *feasible,
             metrics,
+            costs: &[],
         });
         let forward = select(candidates.clone(), selection);
         assert_eq!(forward, select(candidates.rev(), selection));
@@ -187,6 +201,51 @@ mod tests {
         let limit = ResultConstraint::parse("n_trades >= 0", Selection::NAMES).unwrap();
         by.subject_to.push(limit);
         assert_eq!(pick(&trials, &by), None);
+    }
+
+    #[test]
+    fn of_several_objectives_the_pick_is_from_the_front_of_what_keeps_the_limits() {
+        let metrics = |sharpe: f64, calmar: f64, trades: f64| -> Metrics {
+            let named = |name: &str, value| (name.to_owned(), Ok(value));
+            vec![
+                named("sharpe_ratio", sharpe),
+                named("calmar_ratio", calmar),
+                named("n_trades", trades),
+            ]
+        };
+        // Sharpe ratio (maximized) and drawdown as costs.
+        let trials = [
+            (0, metrics(1.0, 9.0, 50.0), [-1.0, 0.3]),
+            (1, metrics(1.0, 2.0, 50.0), [-1.0, 0.2]),
+            (2, metrics(0.5, 3.0, 50.0), [-0.5, 0.1]),
+            (3, metrics(2.0, 1.0, 2.0), [-2.0, 0.05]),
+        ];
+        let candidates = || {
+            trials.iter().map(|(number, metrics, costs)| Candidate {
+                number: *number,
+                feasible: true,
+                metrics,
+                costs,
+            })
+        };
+        let limited = |metric: &str| {
+            let mut by: Selection = metric.parse().unwrap();
+            let limit = ResultConstraint::parse("n_trades >= 10", Selection::NAMES);
+            by.subject_to.push(limit.unwrap());
+            by
+        };
+        // 0 has as good a ratio as 1, which dominates it; 3 dominates all and has too few trades.
+        assert_eq!(select(candidates(), &limited("sharpe_ratio")), Some(1));
+        assert_eq!(select(candidates(), &limited("calmar_ratio")), Some(2));
+        assert_eq!(
+            select(candidates(), &"calmar_ratio".parse().unwrap()),
+            Some(3)
+        );
+        let alone = candidates().map(|trial| Candidate {
+            costs: &[],
+            ..trial
+        });
+        assert_eq!(select(alone, &limited("calmar_ratio")), Some(0));
     }
 
     #[test]

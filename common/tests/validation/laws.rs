@@ -135,10 +135,16 @@ fn walk_forward() -> impl Strategy<Value = WalkForward> {
 fn validation() -> impl Strategy<Value = Validation> {
     prop_oneof![
         Just(Validation::None),
-        (span(1..24), embargo())
-            .prop_map(|(length, embargo)| Validation::Holdout { length, embargo }),
-        (2_u8..=20, embargo())
-            .prop_map(|(segments, embargo)| Validation::CrossValidation { segments, embargo }),
+        (span(1..24), embargo()).prop_map(|(length, embargo)| Validation::Holdout {
+            length,
+            embargo,
+            selection: None
+        }),
+        (2_u8..=20, embargo()).prop_map(|(segments, embargo)| Validation::CrossValidation {
+            segments,
+            embargo,
+            selection: None
+        }),
         walk_forward().prop_map(Validation::WalkForward),
     ]
 }
@@ -296,7 +302,7 @@ proptest! {
         segments in 2_u8..=20,
         embargo in embargo(),
     ) {
-        let asked = Validation::CrossValidation { segments, embargo };
+        let asked = Validation::CrossValidation { segments, embargo, selection: None };
         let Ok(plan) = calendar.plan(&asked, 50) else {
             prop_assert!(calendar.days.len() / usize::from(segments) < 20);
             return Ok(());

@@ -206,8 +206,8 @@ fn older_shapes_are_told_what_to_write() {
             "did you mean length?",
         ),
         (
-            json!({"method": "holdout", "selection": {}}),
-            "selection is a field of walk_forward, not of holdout; leave it out",
+            json!({"method": "holdout", "window": "rolling"}),
+            "window is a field of walk_forward, not of holdout; leave it out",
         ),
         (
             json!({"method": "none", "train": "36mo"}),

@@ -3,15 +3,15 @@
 use super::evaluate::Evaluator;
 use super::pick::{Pick, Picks, signed};
 use super::search::trials_of;
-use super::{Case, Market, Stopped};
+use super::{Case, Market, Stopped, method};
 use crate::objective::{Ground, Tried};
 use std::collections::BTreeSet;
 use trialmill_backtest::trust::independent::effective_trials;
 use trialmill_backtest::trust::sharpe::{MIN_SPREAD_TRIALS, deflated, luck_variance, spread};
 use trialmill_backtest::trust::{BLOCKS, TrialStats, overfit};
 use trialmill_common::assessment::{
-    Computed, DeflatedSharpe, Neighbourhood, Overfitting, says_deflated, says_neighbourhood,
-    says_overfit,
+    Computed, DeflatedSharpe, Neighbourhood, Overfitting, SHARPE, says_deflated,
+    says_neighbourhood, says_overfit,
 };
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::trial::{EndedTrial, Outcome};
@@ -57,7 +57,10 @@ impl Chance {
         let window = picks.deployed();
         let trials = trials_of(case, window);
         let stats = kept(trials);
-        let overfit = overfit(case.spec, &stats);
+        let overfit = match picks_by_another_metric(case.spec) {
+            Some(reason) => Computed::missing(reason),
+            None => overfit(case.spec, &stats),
+        };
         let missing = |reason: &str| Self {
             overfit: overfit.clone(),
             ..Self::missing(reason)
@@ -86,6 +89,21 @@ impl Chance {
             neighbourhood: search.neighbourhood(best, &tried)?.into(),
         })
     }
+}
+
+/// Why the probability of overfitting says nothing of how the pick is made: it ranks trials by their Sharpe
+/// ratios, and of several objectives another one decides, which need not go with it.
+fn picks_by_another_metric(spec: &TaskSpec) -> Option<String> {
+    let [first, _, ..] = spec.objectives.as_slice() else {
+        return None;
+    };
+    let decides = match method(spec).selection() {
+        Some(selection) => selection.metric.name(),
+        None => first.metric.as_str(),
+    };
+    (decides != SHARPE).then(|| {
+        format!("of several objectives {decides} decides, and PBO is of a choice by {SHARPE}")
+    })
 }
 
 /// The statistics of the trials that have some.

@@ -9,6 +9,7 @@ use trialmill_common::spec::TaskSpec;
 use trialmill_common::state::Direction;
 use trialmill_common::trial::{EndedTrial, Evaluation, Outcome};
 use trialmill_common::validation::{Candidate, Validation, Window, select};
+use trialmill_search::pareto::Front;
 
 /// The windows of a task and the pick of each.
 pub(super) struct Picks<'a> {
@@ -72,32 +73,38 @@ pub(super) fn is_walk_forward(spec: &TaskSpec) -> bool {
     matches!(method(spec), Validation::WalkForward(_))
 }
 
-/// The trial that is used of those of one window: by the selection of a walk-forward, else the best
-/// feasible one by the first objective, and the lowest number among equals.
+/// The trial that is used of those of one window: by the selection of the request, else the best
+/// feasible one by the first objective, and the lowest number among equals. With several objectives it is
+/// one that no other dominates.
 pub(super) fn pick<'a>(spec: &TaskSpec, trials: &'a [EndedTrial]) -> Option<Pick<'a>> {
     let completed = trials.iter().filter_map(|trial| match &trial.outcome {
         Outcome::Completed(evaluation) => Some(Pick { trial, evaluation }),
         Outcome::Pruned(_) | Outcome::Failed(_) => None,
     });
+    let numbered = |number: u32| {
+        completed
+            .clone()
+            .find(|pick: &Pick<'a>| pick.trial.number == number)
+    };
     let feasible = |pick: &Pick<'_>| pick.evaluation.infeasible.is_none();
-    if let Validation::WalkForward(walk) = method(spec) {
-        let candidates = completed.clone().map(|pick| Candidate {
-            number: pick.trial.number,
-            feasible: feasible(&pick),
-            metrics: &pick.evaluation.metrics,
-        });
-        let number = select(candidates, &walk.selection)?;
-        return completed
-            .into_iter()
-            .find(|pick| pick.trial.number == number);
-    }
-    let direction = spec.objectives.first()?.direction;
-    completed
-        .filter(feasible)
-        .filter_map(|pick| Some((signed(direction, *pick.evaluation.values.first()?), pick)))
-        // The first of the largest: numbers ascend.
-        .reduce(|best, next| if next.0 > best.0 { next } else { best })
-        .map(|(_, pick)| pick)
+    let Some(selection) = method(spec).selection() else {
+        let mut front = Front::default();
+        for pick in completed.clone().filter(feasible) {
+            front.add_new(pick.trial.number, &spec.costs(&pick.evaluation.values));
+        }
+        return numbered(front.least(0)?.number);
+    };
+    let costed: Vec<(Pick<'a>, Vec<f64>)> = completed
+        .clone()
+        .map(|pick| (pick, spec.costs(&pick.evaluation.values)))
+        .collect();
+    let candidates = costed.iter().map(|(pick, costs)| Candidate {
+        number: pick.trial.number,
+        feasible: feasible(pick),
+        metrics: &pick.evaluation.metrics,
+        costs,
+    });
+    numbered(select(candidates, selection)?)
 }
 
 /// A value such that more is better.
@@ -111,10 +118,9 @@ pub(super) fn signed(direction: Direction, value: f64) -> f64 {
 /// The metrics of trials that are read: those of the picks' rules and of the document.
 pub(super) fn metrics_read(spec: &TaskSpec) -> Vec<String> {
     let mut names = BTreeMap::from([(SHARPE, ()), (TRADES, ())]);
-    if let Validation::WalkForward(walk) = method(spec) {
-        names.insert(walk.selection.metric.name(), ());
-        let limits: Vec<String> = walk
-            .selection
+    if let Some(selection) = method(spec).selection() {
+        names.insert(selection.metric.name(), ());
+        let limits: Vec<String> = selection
             .subject_to
             .iter()
             .map(ToString::to_string)

@@ -937,6 +937,110 @@ fn a_test_function_is_worth_nothing_that_can_be_told() {
     assert_eq!(document.verdict.code, VerdictCode::InSampleOnly);
 }
 
+/// The same with the drawdown as a second objective.
+fn with_drawdown(mut spec: TaskSpec) -> TaskSpec {
+    spec.objectives.push(Target {
+        metric: "max_drawdown".to_owned(),
+        direction: Direction::Minimize,
+    });
+    spec
+}
+
+/// The trials that no other one dominates, each compared with each.
+fn front_of<'a>(spec: &TaskSpec, trials: &[&'a EndedTrial]) -> Vec<&'a EndedTrial> {
+    let costs = |trial: &EndedTrial| match &trial.outcome {
+        Outcome::Completed(found) if found.infeasible.is_none() => Some(spec.costs(&found.values)),
+        _ => None,
+    };
+    let is_free = |trial: &&&EndedTrial| {
+        let Some(own) = costs(trial) else {
+            return false;
+        };
+        let mut others = trials.iter().filter_map(|other| costs(other));
+        !others.any(|other| trialmill_search::pareto::dominates(&other, &own))
+    };
+    trials.iter().filter(is_free).copied().collect()
+}
+
+fn metric_of(trial: &EndedTrial, name: &str) -> f64 {
+    let Outcome::Completed(found) = &trial.outcome else {
+        panic!("{trial:?}");
+    };
+    evaluate::metric(found, name).unwrap()
+}
+
+#[test]
+fn of_several_objectives_the_selection_picks_from_the_front_of_each_window() {
+    let spec = with_drawdown(walk_forward(100, r#""max_drawdown <= 0.15""#));
+    let (trials, document) = assess(&spec, bars(Kind::Trending, 1), NO_LUCK, |_| {});
+    assert_eq!(document.windows.len(), 5);
+    let mut picked = 0;
+    for window in spec.windows() {
+        let keeps = |trial: &&EndedTrial| {
+            window.trials.contains(&trial.number)
+                && matches!(&trial.outcome, Outcome::Completed(found) if found.infeasible.is_none())
+                && metric_of(trial, "max_drawdown") <= 0.15
+        };
+        let kept: Vec<&EndedTrial> = trials.iter().filter(keeps).collect();
+        let best = front_of(&spec, &kept).into_iter().max_by(|a, b| {
+            let of = |trial| metric_of(trial, "sharpe_ratio");
+            of(a).total_cmp(&of(b)).then(b.number.cmp(&a.number))
+        });
+        let told = document.windows[usize::from(window.index)].trial_number;
+        assert_eq!(
+            told,
+            best.map(|trial| trial.number),
+            "window {}",
+            window.index
+        );
+        picked += usize::from(told.is_some());
+    }
+    assert!(
+        picked > 2,
+        "the limit is kept by trials of {picked} windows"
+    );
+    let values = &document.best.as_ref().unwrap().values;
+    assert!(values.contains_key("sharpe_ratio") && values["max_drawdown"] <= 0.15);
+    assert!(document.out_of_sample.found().is_some());
+    // The Sharpe ratio decides: what there is to say, or too few trials for it.
+    if let Computed::Missing { reason, .. } = &document.trust.pbo {
+        assert!(reason.ends_with("needs 20"), "{reason}");
+    }
+}
+
+#[test]
+fn of_several_objectives_the_first_decides_where_nothing_selects() {
+    let plain = with_drawdown(spec(Method::Tpe, 60));
+    let selected =
+        r#"{"method": "holdout", "length": "6mo", "selection": {"metric": "max_drawdown"}}"#;
+    let held = validated(plain.clone(), selected);
+    for (spec, decides) in [(&plain, 0), (&held, 1)] {
+        let (trials, document) = assess(spec, bars(Kind::Trending, 1), NO_LUCK, |_| {});
+        let all: Vec<&EndedTrial> = trials.iter().collect();
+        let front = front_of(spec, &all);
+        let cost = |trial: &EndedTrial| match &trial.outcome {
+            Outcome::Completed(found) => spec.costs(&found.values)[decides],
+            other => panic!("{other:?}"),
+        };
+        // The first of equals: numbers ascend.
+        let best = front
+            .iter()
+            .min_by(|a, b| cost(a).total_cmp(&cost(b)))
+            .unwrap();
+        assert_eq!(document.best.as_ref().unwrap().trial_number, best.number);
+        assert!(document.trust.deflated_sharpe.found().is_some());
+        let pbo = &document.trust.pbo;
+        match decides {
+            0 => assert!(pbo.found().is_some(), "{pbo:?}"),
+            _ => assert_eq!(
+                reason(pbo),
+                "of several objectives max_drawdown decides, and PBO is of a choice by sharpe_ratio"
+            ),
+        }
+        assert_eq!(document.holdout.found().is_some(), decides == 1);
+    }
+}
+
 #[test]
 fn metrics_that_an_assessment_reads_are_those_of_its_rules() {
     let plain = metrics_read(&spec(Method::Random, 40));

@@ -1,11 +1,15 @@
 //! The test functions: objectives that read no market data.
 
+use super::backtest::Figures;
 use super::trouble::{Trouble, invalid};
 use crate::stop::StopSource;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use trialmill_common::objective::TestFunction;
 use trialmill_search::Choice;
+
+/// The parameter that says how long to wait.
+const SECONDS: &str = "seconds";
 
 /// The numeric value of a parameter.
 fn number(choice: &Choice) -> Option<f64> {
@@ -31,8 +35,38 @@ fn sphere(parameters: &BTreeMap<String, Choice>, except: &str) -> f64 {
         .sum()
 }
 
-/// Evaluates a function.
+/// Evaluates a function: its metrics with their values.
 pub(super) fn call(
+    function: TestFunction,
+    parameters: &BTreeMap<String, Choice>,
+    stop: &StopSource<'_>,
+) -> Result<Figures, Trouble> {
+    let values = match function {
+        TestFunction::Schaffer => {
+            if parameters.contains_key(SECONDS) {
+                wait_asked(parameters, stop)?;
+            }
+            schaffer(parameters).to_vec()
+        }
+        _ => vec![value(function, parameters, stop)?],
+    };
+    let names = function.metrics().iter().copied();
+    Ok(names.zip(values.into_iter().map(Ok)).collect())
+}
+
+/// The sum of the squares of the numeric parameters but [`SECONDS`], and of the squares of their distances
+/// to 2.
+fn schaffer(parameters: &BTreeMap<String, Choice>) -> [f64; 2] {
+    let searched = || parameters.iter().filter(|(name, _)| *name != SECONDS);
+    let numbers = || searched().filter_map(|(_, choice)| number(choice));
+    [
+        numbers().map(|x| x * x).sum(),
+        numbers().map(|x| (x - 2.0) * (x - 2.0)).sum(),
+    ]
+}
+
+/// The value of a function that has one.
+fn value(
     function: TestFunction,
     parameters: &BTreeMap<String, Choice>,
     stop: &StopSource<'_>,
@@ -43,22 +77,19 @@ pub(super) fn call(
     {
         let of = |name: &str| parameters.get(name).and_then(number);
         let triggered = of("x").is_some_and(|x| x >= of(TRIGGER).unwrap_or(0.0));
-        let well_behaved = matches!(function, TestFunction::Sphere | TestFunction::Sleep);
+        let well_behaved = matches!(
+            function,
+            TestFunction::Sphere | TestFunction::Sleep | TestFunction::Schaffer
+        );
         if !well_behaved && !triggered {
             return Ok(sphere(parameters, TRIGGER));
         }
     }
     match function {
         TestFunction::Sphere => Ok(sphere(parameters, "")),
+        TestFunction::Schaffer => Ok(schaffer(parameters)[0]),
         TestFunction::Sleep => {
-            const SECONDS: &str = "seconds";
-            let seconds = parameters.get(SECONDS).and_then(number).unwrap_or(0.1);
-            let wait = Duration::try_from_secs_f64(seconds).map_err(|error| {
-                invalid(format!(
-                    "{SECONDS} is {seconds}, which is no time to wait: {error}"
-                ))
-            })?;
-            wait_for(wait, stop)?;
+            wait_asked(parameters, stop)?;
             Ok(sphere(parameters, SECONDS))
         }
         #[cfg(feature = "misbehave")]
@@ -84,6 +115,17 @@ pub(super) fn call(
             }
         }
     }
+}
+
+/// Waits for [`SECONDS`], or a tenth of one.
+fn wait_asked(parameters: &BTreeMap<String, Choice>, stop: &StopSource<'_>) -> Result<(), Trouble> {
+    let seconds = parameters.get(SECONDS).and_then(number).unwrap_or(0.1);
+    let wait = Duration::try_from_secs_f64(seconds).map_err(|error| {
+        invalid(format!(
+            "{SECONDS} is {seconds}, which is no time to wait: {error}"
+        ))
+    })?;
+    wait_for(wait, stop)
 }
 
 /// Waits, asking every few milliseconds whether to stop.

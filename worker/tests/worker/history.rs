@@ -4,10 +4,11 @@ use crate::support::{Mill, float, function, int, options, with_fixed};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use trialmill_common::objective::TestFunction;
 use trialmill_common::protocol::Event;
-use trialmill_common::spec::{MetricNames, ResultConstraint, TaskSpec};
+use trialmill_common::spec::{MetricNames, ResultConstraint, Target, TaskSpec};
 use trialmill_common::state::{Direction, TaskId, TaskState};
-use trialmill_search::{FinishedTrial, History, Method, Study, TrialEnd};
+use trialmill_search::{FinishedTrial, History, Method, ParamValue, Study, TrialEnd};
 use trialmill_store::Store;
 use trialmill_worker::WorkerOptions;
 
@@ -21,6 +22,22 @@ fn tpe(n_trials: u32) -> TaskSpec {
         method: Method::Tpe,
         parallelism: Some(1),
         ..function("sphere", n_trials, space)
+    }
+}
+
+/// A search for the front of a function with two values, of which the second is wanted large.
+fn front(method: Method, n_trials: u32) -> TaskSpec {
+    let objectives = [("f1", Direction::Minimize), ("f2", Direction::Maximize)];
+    TaskSpec {
+        method,
+        strategy_name: "schaffer".to_owned(),
+        objectives: objectives
+            .map(|(metric, direction)| Target {
+                metric: metric.to_owned(),
+                direction,
+            })
+            .to_vec(),
+        ..tpe(n_trials)
     }
 }
 
@@ -42,15 +59,11 @@ async fn assert_sequential(mill: &Mill, id: TaskId, spec: &TaskSpec) {
             "trial {}",
             trial.number
         );
-        let cost = |value: &f64| match spec.objectives[0].direction {
-            Direction::Minimize => *value,
-            Direction::Maximize => -value,
-        };
         let end = match trial.infeasible {
             Some(_) => TrialEnd::Infeasible {
                 violation: trial.violation.expect("every bound here is finite"),
             },
-            None => TrialEnd::Completed(trial.values.iter().map(cost).collect()),
+            None => TrialEnd::Completed(spec.costs(&trial.values)),
         };
         let number = trial.number;
         finished.push(FinishedTrial { number, point, end });
@@ -60,7 +73,9 @@ async fn assert_sequential(mill: &Mill, id: TaskId, spec: &TaskSpec) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sequential_search_sees_every_earlier_trial_and_no_other() {
-    let constraint = ResultConstraint::parse("value >= 2.5", MetricNames::Function).unwrap();
+    let constraint =
+        ResultConstraint::parse("value >= 2.5", MetricNames::Function(TestFunction::Sphere))
+            .unwrap();
     let mut bounded = tpe(150);
     bounded.result_constraints = vec![constraint];
     let mut upwards = tpe(150);
@@ -72,6 +87,8 @@ async fn a_sequential_search_sees_every_earlier_trial_and_no_other() {
         // Each unit is one trial, on whichever of the two slots and workers.
         (bounded, Duration::ZERO),
         (upwards, Duration::ZERO),
+        (front(Method::Tpe, 200), Duration::ZERO),
+        (front(Method::Nsga2, 200), Duration::from_secs(10)),
     ] {
         let mill = Mill::relaying();
         let options = WorkerOptions {
@@ -91,6 +108,46 @@ async fn a_sequential_search_sees_every_earlier_trial_and_no_other() {
         second.drain().await;
         mill.assert_sound(id).await;
         assert_sequential(&mill, id, &spec).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_front_is_searched_by_several_workers_and_every_trial_keeps_its_values() {
+    for method in [Method::Tpe, Method::Nsga2, Method::Random] {
+        let mut spec = front(method, 120);
+        spec.parallelism = None;
+        spec.objectives[1].direction = Direction::Minimize;
+        let mill = Mill::relaying();
+        let first = mill.worker(options(2)).await;
+        let second = mill.worker(options(2)).await;
+        let id = mill.submit(&spec, BTreeMap::new()).await;
+        let row = mill.until_ended(id).await;
+        assert_eq!(row.ledger.state, TaskState::Completed);
+        first.drain().await;
+        second.drain().await;
+        mill.assert_sound(id).await;
+        let trials = mill.trials(id).await;
+        assert_eq!(trials.len(), 120);
+        for trial in &trials {
+            let point = spec.space.unpack(&trial.params).unwrap();
+            let numbers: Vec<f64> = point
+                .values()
+                .iter()
+                .map(|value| match value {
+                    ParamValue::Float(value) => *value,
+                    ParamValue::Int(value) => *value as f64,
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            let sum = |from: f64| numbers.iter().map(|x| (x - from) * (x - from)).sum::<f64>();
+            assert_eq!(trial.values, [sum(0.0), sum(2.0)]);
+        }
+        // The trial that leads is the best by the first objective.
+        let least = trials
+            .iter()
+            .map(|trial| trial.values[0])
+            .fold(f64::INFINITY, f64::min);
+        assert_eq!(row.ledger.best.unwrap().value, least);
     }
 }
 

@@ -73,6 +73,7 @@ fn segmented(spec: TaskSpec, bars: &[BarSeries], segments: u8) -> TaskSpec {
     let method = Validation::CrossValidation {
         segments,
         embargo: Embargo::default(),
+        selection: None,
     };
     let period = Period::new(start, end, &days).unwrap();
     let plan = plan(&method, &period, spec.n_trials, None).unwrap();
