@@ -1,8 +1,13 @@
 //! The bodies of answers: wire types, apart from the domain, with their schemas.
 
 mod access;
+mod insight;
 
 pub use access::{AuditAnswer, AuditList, KeyAnswer, KeyCreated, KeyList};
+pub use insight::{
+    FigureAnswer, FrontAnswer, FrontMember, HypervolumeAnswer, ImportanceAnswer, ObjectiveAnswer,
+    ParameterImportance, TargetImportance, TrialsRead, VolumePoint,
+};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use schemars::JsonSchema;
@@ -141,6 +146,12 @@ pub struct Links {
     /// Its best trial; a search has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best: Option<String>,
+    /// The trials that no other one dominates; a search has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pareto_front: Option<String>,
+    /// Which parameters matter; of a search it can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub param_importance: Option<String>,
     /// Its events (SSE).
     pub events: String,
     /// Why it moves or does not.
@@ -160,6 +171,8 @@ impl Links {
             status: to("status"),
             trials: searches.then(|| to("trials")),
             best: searches.then(|| to("best")),
+            pareto_front: searches.then(|| to("pareto-front")),
+            param_importance: searches.then(|| to("param-importance")),
             events: to("events"),
             explain: to("explain"),
             cancel: to("cancel"),
@@ -243,9 +256,9 @@ pub struct TaskSummary {
     pub completed_trials: u32,
     /// Trials that failed.
     pub failed_trials: u32,
-    /// First objective value of the best feasible trial.
+    /// Objective value of the best feasible trial; null with several objectives.
     pub best_score: Option<f64>,
-    /// Its number.
+    /// Its number; null with several objectives.
     pub best_trial_number: Option<u32>,
     /// `high`, `normal` or `low`.
     pub priority: String,
@@ -304,12 +317,15 @@ pub struct TaskStatus {
     pub failed_trials: u32,
     /// Completed trials that may not win.
     pub infeasible_trials: u32,
-    /// First objective value of the best feasible trial.
+    /// Objective value of the best feasible trial; null with several objectives.
     pub best_score: Option<f64>,
-    /// Its number.
+    /// Its number; null with several objectives.
     pub best_trial_number: Option<u32>,
-    /// Its parameters.
+    /// Its parameters; null with several objectives.
     pub best_params: Option<Parameters>,
+    /// Its objective values by metric. With several objectives those of the trial whose parameters are to be
+    /// used: while it runs, of the one that leads by the first objective. Null while there is none.
+    pub best_values: Option<BTreeMap<String, f64>>,
     /// Window of a walk-forward search; null without one.
     pub window: Option<u16>,
     /// Ended trials, without copied ones, per second during which trials were run: without pauses and the
@@ -371,8 +387,14 @@ pub enum ResultAnswer {
 pub struct TaskResult {
     /// One sentence on how far to trust it.
     pub verdict: Verdict,
-    /// The best feasible trial; null when there is none.
+    /// The best feasible trial, with several objectives the selected one; null when there is none.
     pub best: Option<BestTrial>,
+    /// The feasible trials that no other one dominates, as `pareto-front` has them: of the search whose
+    /// parameters are to be used, at most 1,000. With one objective it is the best trial.
+    pub pareto_front: Vec<FrontMember>,
+    /// For each objective how much each parameter matters, as parts of 1 (PED-ANOVA, as `param-importance`
+    /// has them), or `{"value": null, "reason": ...}`.
+    pub param_importance: BTreeMap<String, Value>,
     /// Whether trades were filled at the closing price that gave the signal (`fill: close`), which
     /// nobody knows in time: then no figure is attainable.
     pub looks_ahead: bool,
@@ -846,6 +868,8 @@ pub struct SamplerAnswer {
     pub description: String,
     /// Whether the same request gives the same trials with any parallelism.
     pub repeatable_in_parallel: bool,
+    /// Whether it searches with several objectives.
+    pub several_objectives: bool,
 }
 
 /// The samplers of this build.

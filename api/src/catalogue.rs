@@ -90,6 +90,10 @@ fn function(function: TestFunction) -> StrategyAnswer {
         TestFunction::Sleep => {
             "Waits 'seconds' (a parameter, default 0.1), then gives the sphere of the others."
         }
+        TestFunction::Schaffer => {
+            "Two values that pull apart: f1, the sum of the squares of all numeric parameters, and f2, that \
+             of their distances to 2. Waits 'seconds' first, where it has such a parameter."
+        }
         #[allow(
             unreachable_patterns,
             reason = "more functions exist with a feature of common"
@@ -123,7 +127,8 @@ async fn samplers() -> Json<SamplerList> {
             }
             Method::Tpe => {
                 "Tree-structured Parzen estimator, multivariate: draws where good trials are dense \
-                 against the others."
+                 against the others; with several objectives (also under the name motpe) those of the best \
+                 fronts are good."
             }
             Method::Gp => {
                 "Gaussian process (Matern 5/2) with logarithmic expected improvement: the most of few \
@@ -139,6 +144,7 @@ async fn samplers() -> Json<SamplerList> {
         }
         .to_owned(),
         repeatable_in_parallel: !method.reads_history(),
+        several_objectives: method.takes_several_objectives(),
     });
     Json(SamplerList {
         items: items.collect(),

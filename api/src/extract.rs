@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use trialmill_common::draft::{close_to, shown};
 use trialmill_common::fault::Fault;
 use trialmill_common::state::{TaskId, TaskKind};
 use uuid::Uuid;
@@ -124,6 +125,38 @@ impl<S: Send + Sync> FromRequestParts<S> for TrialPath {
 impl OperationInput for TrialPath {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         Path::<TrialPathSchema>::operation_input(ctx, operation);
+    }
+}
+
+/// The picture that a path names.
+#[derive(Debug, Clone)]
+pub(crate) struct FigurePath {
+    pub task: TaskId,
+    pub name: String,
+}
+
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read by the schema generator only")]
+struct FigurePathSchema {
+    /// The id of a task.
+    id: Uuid,
+    /// `slice`, `contour`, `parallel_coordinate`, `rank`, `history` or `edf`.
+    name: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for FigurePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let TaskPath(task) = TaskPath::from_request_parts(parts, state).await?;
+        let name = path_part(parts, state, "name").await?;
+        Ok(Self { task, name })
+    }
+}
+
+impl OperationInput for FigurePath {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        Path::<FigurePathSchema>::operation_input(ctx, operation);
     }
 }
 
@@ -289,13 +322,33 @@ pub(crate) fn named<T: std::str::FromStr>(
     allowed: &[&str],
     faults: &mut Vec<Fault>,
 ) -> Option<T> {
+    named_at(&format!("?{parameter}"), parameter, text, allowed, faults)
+}
+
+/// The same at any place; `what` is what it names.
+pub(crate) fn named_at<T: std::str::FromStr>(
+    pointer: &str,
+    what: &str,
+    text: &str,
+    allowed: &[&str],
+    faults: &mut Vec<Fault>,
+) -> Option<T> {
     let value = text.parse().ok();
     if value.is_none() {
-        let detail = format!("'{text}' is no {parameter}; use {}", allowed.join(", "));
-        let fault = Fault::new(format!("?{parameter}"), "unknown_name", detail);
-        faults.push(fault.value(&text.into()).allowed(allowed.iter().copied()));
+        faults.push(unknown(pointer, what, text, allowed));
     }
     value
+}
+
+/// The fault of a name that is none of those allowed.
+pub(crate) fn unknown(pointer: &str, what: &str, text: &str, allowed: &[&str]) -> Fault {
+    let advice = match close_to(text, allowed.iter().copied()) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => format!("use {}", allowed.join(", ")),
+    };
+    let detail = format!("'{}' is no {what}; {advice}", shown(text));
+    let fault = Fault::new(pointer, "unknown_name", detail).value(&text.into());
+    fault.allowed(allowed.iter().copied())
 }
 
 /// Query of a list of tasks.
@@ -330,6 +383,45 @@ pub(crate) struct TrialQuery {
     /// Size of the page, 1 to 1,000; 100 when absent.
     #[schemars(with = "Option<u32>")]
     pub limit: Option<String>,
+}
+
+/// Query of a front.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FrontQuery {
+    /// Of a walk-forward, the window that is looked at; the last one when absent.
+    #[schemars(with = "Option<u16>")]
+    pub window: Option<String>,
+}
+
+/// Query of importances.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ImportanceQuery {
+    /// `ped_anova` (what sets the best tenth of the trials apart; the default) or `fanova` (the part of
+    /// the variance over the whole space; for evenly spread trials).
+    pub method: Option<String>,
+    /// Only this objective; all when absent.
+    pub target: Option<String>,
+    /// Of a walk-forward, the window that is looked at; the last one when absent.
+    #[schemars(with = "Option<u16>")]
+    pub window: Option<String>,
+}
+
+/// Query of the data of a picture.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FigureQuery {
+    /// The objective that is shown; the first when absent, but for a history of several, which is that of
+    /// their hypervolume.
+    pub target: Option<String>,
+    /// The first parameter of a contour; the most important one when absent.
+    pub x: Option<String>,
+    /// The second parameter of a contour; the next in importance when absent.
+    pub y: Option<String>,
+    /// Of a walk-forward, the window that is looked at; the last one when absent.
+    #[schemars(with = "Option<u16>")]
+    pub window: Option<String>,
 }
 
 /// Query of the audit.

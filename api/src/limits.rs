@@ -20,6 +20,38 @@ pub const MAX_IDEMPOTENCY_KEY: usize = 255;
 /// More submissions wait in order.
 pub const CHECK_THREADS: usize = 2;
 
+/// Computations over the trials of a search at a time (fronts, importances, pictures), each on a thread of
+/// its own: most take milliseconds, and a front of many thousand trials or a fANOVA a second of one core.
+/// More wait in order.
+pub const INSIGHT_THREADS: usize = 2;
+
+/// Most trials that a front is made of, the first ones by number: read in some tenths of a second, and some 20 MB
+/// while it is made.
+pub const MAX_FRONT_TRIALS: u32 = 100_000;
+
+/// Most members of a front that further trials are compared with: with [`MAX_FRONT_TRIALS`] these are a
+/// second of one core. Beyond it, a front is most of its trials and says nothing.
+pub const MAX_FRONT_COMPARED: usize = 5_000;
+
+/// Most members of a front in one answer, some 300 bytes each.
+pub const MAX_FRONT_SHOWN: usize = 1_000;
+
+/// Most points of the history of a hypervolume.
+pub const MAX_VOLUME_POINTS: usize = 1_000;
+
+/// Most trials that importances and pictures are made of, the first ones by number: what fANOVA reads, and
+/// more points than a picture has room for.
+pub const MAX_INSIGHT_TRIALS: u32 = 10_000;
+
+/// Most values of parameters in one picture, some 50 bytes each.
+pub const MAX_FIGURE_VALUES: usize = 200_000;
+
+/// Fronts that are remembered: at most half a megabyte each, mostly a few kB.
+pub const MAX_FRONTS_KEPT: u64 = 64;
+
+/// Importances that are remembered: below 10 kB each.
+pub const MAX_IMPORTANCES_KEPT: u64 = 256;
+
 /// Most trials that a retry or an extension copies: they are copied in the transaction that accepts
 /// the task, which must end well within [`REQUEST_TIME`].
 pub const MAX_COPIED_TRIALS: u32 = 1_000_000;

@@ -3,7 +3,7 @@
 use crate::access::{Access, AccessSettings, Caller};
 use crate::key::ApiKey;
 use crate::limits::{COPIES_AT_A_TIME, MAX_EVENT_STREAMS};
-use crate::tasks::{Checks, Partners, Tails};
+use crate::tasks::{Checks, Insights, Partners, Tails};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use trialmill_broker::Broker;
@@ -29,6 +29,8 @@ pub struct AppState {
     pub(crate) checks: Checks,
     /// Where partners of pairs are chosen.
     pub(crate) partners: Partners,
+    /// Where it is looked at what trials show.
+    pub(crate) insights: Insights,
 }
 
 impl AppState {
@@ -44,6 +46,7 @@ impl AppState {
             copies: Arc::new(Semaphore::new(COPIES_AT_A_TIME)),
             checks: Checks::new(),
             partners: Partners::new(),
+            insights: Insights::new(),
         }
     }
 

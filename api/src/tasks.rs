@@ -6,14 +6,17 @@ mod control;
 mod derive;
 mod events;
 mod explain;
+mod insight;
 mod partner;
 mod read;
 mod replay;
+mod shown;
 mod submission;
 mod tail;
 mod view;
 
 pub(crate) use checking::Checks;
+pub(crate) use insight::Insights;
 pub(crate) use partner::Partners;
 pub(crate) use tail::Tails;
 pub(crate) use view::snapshot_name;
@@ -75,7 +78,31 @@ pub(crate) fn routes(prefix: &'static str) -> ApiRouter<AppState> {
         )
         .api_route(
             &at("/{id}/best"),
-            get_with(read::best, doc("best", "The best feasible trial so far")),
+            get_with(
+                read::best,
+                doc(
+                    "best",
+                    "The best feasible trial so far; with several objectives the selected one",
+                ),
+            ),
+        )
+        .api_route(
+            &at("/{id}/pareto-front"),
+            get_with(
+                shown::pareto_front,
+                doc("pareto_front", "The trials that no other one dominates"),
+            ),
+        )
+        .api_route(
+            &at("/{id}/param-importance"),
+            get_with(
+                shown::param_importance,
+                doc("param_importance", "Which parameters matter"),
+            ),
+        )
+        .api_route(
+            &at("/{id}/figures/{name}"),
+            get_with(shown::figure, doc("figure", "The data of a picture")),
         )
         .api_route(
             &at("/{id}/events"),

@@ -54,6 +54,13 @@ impl Assessed {
         Some(best.map(|best| best.trial_number))
     }
 
+    /// The same of a window of a walk-forward.
+    pub(super) fn pick_of(&self, window: u16) -> Option<Option<u32>> {
+        let mut windows = self.found()?.windows.iter();
+        let found = windows.find(|found| found.index == window);
+        Some(found.and_then(|found| found.trial_number))
+    }
+
     pub(super) fn verdict(&self) -> Option<Verdict> {
         let verdict = &self.found()?.verdict;
         Some(Verdict {

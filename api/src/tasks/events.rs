@@ -23,6 +23,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use trialmill_common::cursor::last_event_id;
+use trialmill_common::draft::has_several_objectives;
 use trialmill_common::protocol::Event;
 use trialmill_common::state::TaskId;
 use trialmill_store::rows::EventRow;
@@ -34,7 +35,8 @@ pub(super) fn describe(op: TransformOperation<'_>) -> TransformOperation<'_> {
     let mut op = op.description(
         "A `text/event-stream`. Each event has its number as `id`, its type as `event` (accepted, \
          started, trials, paused, resumed, stopping, unit_lost, ended) and a JSON object as \
-         `data`, with `seq`, `at` and the fields of the type. With `Last-Event-ID` it goes on \
+         `data`, with `seq`, `at` and the fields of the type; `best` of trials is null with several \
+         objectives. With `Last-Event-ID` it goes on \
          after that event. It ends after `ended`; asked again after that, it answers 204, which \
          tells a browser not to come back. Events are removed some time after the end \
          (TRIALMILL_KEEP_EVENTS_DAYS), but for the last: an event `trimmed`, with the numbers `from` \
@@ -83,6 +85,7 @@ pub(super) async fn stream(
     // One who claims to have seen more than there is has seen what there is.
     let after = after.min(task.ledger.seq);
     let tail = state.tails.watch(id, task.ledger.seq);
+    let has_best = !has_several_objectives(&task.request);
     let watcher = Watcher {
         newest: tail.subscribe(),
         _tail: tail,
@@ -96,9 +99,9 @@ pub(super) async fn stream(
         over: false,
         _permit: permit,
     };
-    let events = stream::unfold(watcher, |mut watcher| async move {
+    let events = stream::unfold(watcher, move |mut watcher| async move {
         let told = watcher.next().await?;
-        Some((Ok::<_, Infallible>(told.into_sse()), watcher))
+        Some((Ok::<_, Infallible>(told.into_sse(has_best)), watcher))
     });
     let mut response = Stream::new(events)
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
@@ -128,9 +131,9 @@ enum Told {
 }
 
 impl Told {
-    fn into_sse(self) -> Sse {
+    fn into_sse(self, has_best: bool) -> Sse {
         match self {
-            Self::Event(row) => to_sse(&row),
+            Self::Event(row) => to_sse(&row, has_best),
             Self::Trimmed { from, to } => {
                 let data = serde_json::json!({
                     "type": "trimmed", "from": from, "to": to,
@@ -146,8 +149,12 @@ impl Told {
     }
 }
 
-fn to_sse(row: &EventRow) -> Sse {
+/// An event as it is sent; of several objectives no trial is the best.
+fn to_sse(row: &EventRow, has_best: bool) -> Sse {
     let mut data = serde_json::to_value(&row.event).expect("every event has a JSON form");
+    if !has_best && let Some(best) = data.get_mut("best") {
+        *best = serde_json::Value::Null;
+    }
     data["seq"] = row.seq.into();
     data["at"] = row
         .at

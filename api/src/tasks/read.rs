@@ -1,14 +1,16 @@
 //! Looking at tasks and trials.
 
 use super::assessed::Assessed;
-use super::{find, searching, view};
+use super::insight::{Measure, Search};
+use super::{find, searching, shown, view};
 use crate::answer::{TaskAnswer, TaskList, TaskStatus, TrialAnswer, TrialList};
-use crate::extract::{Scope, Search, TaskPath, TaskQuery, TrialPath, TrialQuery, named, page_size};
+use crate::extract::{self, Scope, TaskPath, TaskQuery, TrialPath, TrialQuery, named, page_size};
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use trialmill_common::cursor::{task_cursor, trial_cursor};
+use trialmill_common::draft::has_several_objectives;
 use trialmill_common::fault::Fault;
 use trialmill_common::state::{TaskKind, TaskState, TrialEnd};
 use trialmill_store::rows::{TaskFilter, TaskRow, TrialFilter, TrialRow};
@@ -16,7 +18,7 @@ use trialmill_store::rows::{TaskFilter, TaskRow, TrialFilter, TrialRow};
 pub(super) async fn list(
     State(state): State<AppState>,
     scope: Scope,
-    Search(query): Search<TaskQuery>,
+    extract::Search(query): extract::Search<TaskQuery>,
 ) -> Result<Json<TaskList>, Problem> {
     let filter = task_filter(query, scope)?;
     let limit = filter.limit;
@@ -79,17 +81,35 @@ fn task_filter(query: TaskQuery, scope: Scope) -> Result<TaskFilter, Problem> {
     })
 }
 
-/// The row of the best trial, when the task has one.
+/// The row of the best trial, when the task has one; with several objectives, once it has ended, of the one
+/// whose parameters are to be used.
 pub(super) async fn best_row(
     state: &AppState,
     task: &TaskRow,
 ) -> Result<Option<TrialRow>, Problem> {
-    match task.ledger.best {
-        // The best of a backtest is itself.
-        Some(best) if task.kind == TaskKind::HyperparameterOptimization => {
-            Ok(state.store.trial(task.id, best.number).await?)
-        }
-        Some(_) | None => Ok(None),
+    // The best of a backtest is itself.
+    let searches = task.kind == TaskKind::HyperparameterOptimization;
+    let Some(leads) = task.ledger.best.filter(|_| searches) else {
+        return Ok(None);
+    };
+    if has_several_objectives(&task.request) && task.ledger.state.is_terminal() {
+        let search = Search::deployed(task, view::spec_of(task)?);
+        let assessed = shown::assessed(state, task).await?;
+        return selected_row(state, &search, &assessed).await;
+    }
+    Ok(state.store.trial(task.id, leads.number).await?)
+}
+
+/// The row of the trial of a search whose parameters are to be used.
+async fn selected_row(
+    state: &AppState,
+    search: &Search<'_>,
+    assessed: &Assessed,
+) -> Result<Option<TrialRow>, Problem> {
+    let front = state.insights.front(state.store.as_ref(), search).await?;
+    match shown::selected(search, &front, assessed) {
+        Some(number) => Ok(state.store.trial(search.task.id, number).await?),
+        None => Ok(None),
     }
 }
 
@@ -100,6 +120,7 @@ pub(super) async fn task(
 ) -> Result<Json<TaskAnswer>, Problem> {
     let task = find(&state, scope, id).await?;
     let best = best_row(&state, &task).await?;
+    let insight = insight(&state, &task).await?;
     let of_defaults = match view::default_trial(&task) {
         Some(number) => state.store.trial(id, number).await?,
         None => None,
@@ -123,8 +144,27 @@ pub(super) async fn task(
         assessed,
         of_defaults: of_defaults.as_ref(),
         run,
+        insight,
     };
     Ok(Json(view::task(&task, outcome, scope)?))
+}
+
+/// What the trials of a completed search show.
+async fn insight(state: &AppState, task: &TaskRow) -> Result<Option<view::Insight>, Problem> {
+    let searches = task.kind == TaskKind::HyperparameterOptimization;
+    if !searches || task.ledger.state != TaskState::Completed {
+        return Ok(None);
+    }
+    let search = Search::deployed(task, view::spec_of(task)?);
+    let store = state.store.as_ref();
+    let front = state.insights.front(store, &search).await?;
+    let of_all = state
+        .insights
+        .importance(store, &search, Measure::PedAnova, None);
+    Ok(Some(view::Insight {
+        front,
+        importance: of_all.await?,
+    }))
 }
 
 pub(super) async fn status(
@@ -144,6 +184,12 @@ pub(super) async fn best(
 ) -> Result<Json<TrialAnswer>, Problem> {
     let task = searching(find(&state, scope, id).await?)?;
     let Some(row) = best_row(&state, &task).await? else {
+        if task.ledger.best.is_some() {
+            return Err(Problem::not_found(format!(
+                "no trial of task {id} was picked by its selection; its front is at {}/pareto-front",
+                scope.path_of(id)
+            )));
+        }
         return Err(Problem::not_found(format!(
             "task {id} has no feasible trial so far ({} ended, {} of them infeasible, {} failed)",
             task.ledger.ended(),
@@ -187,7 +233,7 @@ pub(super) async fn trials(
     State(state): State<AppState>,
     scope: Scope,
     TaskPath(id): TaskPath,
-    Search(query): Search<TrialQuery>,
+    extract::Search(query): extract::Search<TrialQuery>,
 ) -> Result<Json<TrialList>, Problem> {
     let (wanted, after, limit) = trial_filter(&query)?;
     let task = searching(find(&state, scope, id).await?)?;

@@ -1,20 +1,23 @@
 //! Rows as answers. Pure: what a figure means is decided here and nowhere else.
 
 use super::assessed::Assessed;
+use super::insight::FrontFound;
 use crate::answer::{
-    Accepted, Baselines, BestTrial, DefaultParams, ErrorAnswer, FailureAnswer, Links,
-    OptimizationMetadata, OriginAnswer, PairAnswer, Parameters, Reproducibility, ResultAnswer,
-    TaskAnswer, TaskResult, TaskStatus, TaskSummary, TrialAnswer, Verdict, WarningAnswer,
+    Accepted, Baselines, BestTrial, DefaultParams, ErrorAnswer, FailureAnswer, ImportanceAnswer,
+    Links, OptimizationMetadata, OriginAnswer, PairAnswer, Parameters, Reproducibility,
+    ResultAnswer, TargetImportance, TaskAnswer, TaskResult, TaskStatus, TaskSummary, TrialAnswer,
+    Verdict, WarningAnswer,
 };
 use crate::extract::Scope;
 use crate::problem::Problem;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use trialmill_backtest::metrics;
 use trialmill_backtest::result::pair_form;
-use trialmill_common::draft::DEFAULT_TRIAL;
+use trialmill_common::draft::{DEFAULT_TRIAL, has_several_objectives};
 use trialmill_common::objective::{BETA, EXCESS_RETURN, HOLD_RETURN};
-use trialmill_common::protocol::ASSESS_STEPS;
+use trialmill_common::protocol::{ASSESS_STEPS, Best};
 use trialmill_common::spec::{RunSpec, Spec, TaskSpec};
 use trialmill_common::state::{Direction, StopReason, TaskId, TaskKind, TaskState};
 use trialmill_store::rows::{RunningRow, TaskRow, TrialRow};
@@ -123,7 +126,7 @@ fn eta(task: &TaskRow) -> Option<f64> {
 }
 
 /// Parameters of a packed point by name.
-fn parameters(spec: &TaskSpec, packed: &[u8]) -> Result<Parameters, Problem> {
+pub(super) fn parameters(spec: &TaskSpec, packed: &[u8]) -> Result<Parameters, Problem> {
     let point = spec.space.unpack(packed).map_err(|error| {
         tracing::error!(error = %error, "a stored trial is unreadable");
         Problem::internal()
@@ -140,14 +143,30 @@ fn values(spec: &TaskSpec, values: &[f64]) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// The status body; `best` is the row of the best trial, when there is one.
+/// The best trial of a search, as far as a single one is the best.
+fn best_of(task: &TaskRow) -> Option<Best> {
+    let searches = task.kind == TaskKind::HyperparameterOptimization;
+    let is_best = searches && !has_several_objectives(&task.request);
+    task.ledger.best.filter(|_| is_best)
+}
+
+/// The status body; `best` is the row of the best trial, when there is one: with several objectives of the
+/// one whose parameters are to be used.
 pub(super) fn status(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskStatus, Problem> {
     let ledger = &task.ledger;
-    let best_params = match best {
-        Some(row) => Some(parameters(&spec_of(task)?, &row.params)?),
-        None => None,
+    let (best_params, best_values) = match best {
+        Some(row) => {
+            let spec = spec_of(task)?;
+            let params = parameters(&spec, &row.params)?;
+            let is_best = spec.objectives.len() == 1;
+            (
+                Some(params).filter(|_| is_best),
+                Some(values(&spec, &row.values)),
+            )
+        }
+        None => (None, None),
     };
-    let searches = task.kind == TaskKind::HyperparameterOptimization;
+    let single = best_of(task);
     Ok(TaskStatus {
         task_id: task.id.0,
         task_name: task.name.clone(),
@@ -168,9 +187,10 @@ pub(super) fn status(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskStat
         pruned_trials: ledger.pruned,
         failed_trials: ledger.failed,
         infeasible_trials: ledger.infeasible,
-        best_score: ledger.best.filter(|_| searches).map(|best| best.value),
-        best_trial_number: ledger.best.filter(|_| searches).map(|best| best.number),
+        best_score: single.map(|best| best.value),
+        best_trial_number: single.map(|best| best.number),
         best_params,
+        best_values,
         window: best.and_then(|row| row.window),
         trials_per_second: rate(task),
         eta_seconds: eta(task),
@@ -183,8 +203,7 @@ pub(super) fn status(task: &TaskRow, best: Option<&TrialRow>) -> Result<TaskStat
 
 pub(super) fn summary(task: &TaskRow) -> TaskSummary {
     let ledger = &task.ledger;
-    let searches = task.kind == TaskKind::HyperparameterOptimization;
-    let best = ledger.best.filter(|_| searches);
+    let best = best_of(task);
     TaskSummary {
         task_id: task.id.0,
         task_name: task.name.clone(),
@@ -254,6 +273,27 @@ pub(super) struct Outcome<'a> {
     pub run: Option<Value>,
     /// What a search is worth.
     pub assessed: Assessed,
+    /// What the trials of a completed search show.
+    pub insight: Option<Insight>,
+}
+
+/// What the trials of a search show.
+pub(super) struct Insight {
+    pub front: Arc<FrontFound>,
+    pub importance: Arc<ImportanceAnswer>,
+}
+
+/// For each objective the parameters with their parts, or why there are none.
+fn param_importance(found: &ImportanceAnswer) -> BTreeMap<String, Value> {
+    let told = |one: &TargetImportance| match &one.parameters {
+        Some(all) => all
+            .iter()
+            .map(|one| (one.name.clone(), json!(one.share)))
+            .collect(),
+        None => json!({"value": null, "reason": one.reason}),
+    };
+    let targets = found.targets.iter();
+    targets.map(|one| (one.metric.clone(), told(one))).collect()
 }
 
 /// The number of the trial that took the default parameters.
@@ -440,11 +480,15 @@ fn result(task: &TaskRow, outcome: &Outcome<'_>) -> Result<TaskResult, Problem> 
     let mut baselines = baselines(&spec, outcome)?;
     let assessed = &outcome.assessed;
     assessed.compare(&mut baselines);
+    let insight = outcome.insight.as_ref();
     Ok(TaskResult {
         verdict: assessed
             .verdict()
             .unwrap_or_else(|| verdict(&spec, outcome.best)),
         best,
+        pareto_front: insight.map_or_else(Vec::new, |found| found.front.items.clone()),
+        param_importance: insight
+            .map_or_else(BTreeMap::new, |found| param_importance(&found.importance)),
         looks_ahead: looks_ahead(&spec),
         baselines,
         out_of_sample: assessed.out_of_sample(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use trialmill_backtest::synthetic::{self, Kind};
 use trialmill_store::Store;
 
-const OF_A_TASK: [(&str, &str); 13] = [
+const OF_A_TASK: [(&str, &str); 16] = [
     ("POST", ""),
     ("GET", ""),
     ("GET", "/{id}"),
@@ -15,6 +15,9 @@ const OF_A_TASK: [(&str, &str); 13] = [
     ("GET", "/{id}/trials/{n}"),
     ("POST", "/{id}/trials/{n}/replay"),
     ("GET", "/{id}/best"),
+    ("GET", "/{id}/pareto-front"),
+    ("GET", "/{id}/param-importance"),
+    ("GET", "/{id}/figures/{name}"),
     ("GET", "/{id}/events"),
     ("GET", "/{id}/explain"),
     ("POST", "/{id}/cancel"),
@@ -239,6 +242,16 @@ async fn every_body_is_what_its_schema_says() {
         "/trials/0",
         "/best",
         "/explain",
+        "/pareto-front",
+        "/param-importance",
+        "/param-importance?method=fanova",
+        "/figures/slice",
+        "/figures/contour",
+        "/figures/parallel_coordinate",
+        "/figures/rank",
+        "/figures/history",
+        "/figures/edf",
+        "/figures/pie",
     ];
     for task in [&path, &failed, &queued] {
         for rest in of_tasks {
@@ -248,6 +261,10 @@ async fn every_body_is_what_its_schema_says() {
             let at = at
                 .replace("/trials/1", "/trials/{n}")
                 .replace("/trials/0", "/trials/{n}");
+            let at = match at.split_once("/figures/") {
+                Some((task, _)) => format!("{task}/figures/{{name}}"),
+                None => at.split('?').next().unwrap().to_owned(),
+            };
             let status = if answer.status == 200 {
                 "200"
             } else {

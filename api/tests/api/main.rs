@@ -15,4 +15,5 @@ mod reading;
 mod runs;
 mod schema;
 mod service;
+mod several;
 mod submission;

@@ -3,6 +3,7 @@
 
 use crate::faulty_store::{FaultyStore, MoodSwitch};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -14,7 +15,7 @@ use trialmill_common::spec::TaskSpec;
 use trialmill_common::state::{TaskId, WorkerId};
 use trialmill_common::trial::{EndedTrial, Evaluation, Failure, FailureKind, Outcome};
 use trialmill_common::worker::{DEFAULT_POOL, WorkerCard};
-use trialmill_search::{Choice, History, Study};
+use trialmill_search::{Choice, History};
 use trialmill_store::rows::{Claim, UnitRef};
 use trialmill_store::sqlite::SqliteStore;
 use trialmill_store::{Store, Timing, UnitFlush};
@@ -268,20 +269,15 @@ impl Holder {
     /// Records the next trials; with `close`, the unit ends after them. Trials whose number is in
     /// `failing` fail.
     pub async fn record(&mut self, count: u32, failing: &[u32], close: bool) {
-        let spec = TaskSpec::from_json(&self.claim.spec).unwrap();
-        let study = Study::new(spec.space.clone(), spec.method, spec.seed).unwrap();
-        let study = study.with_initial(spec.first_points.clone()).unwrap();
-        let first = self.claim.first + self.recorded;
-        let trials = (first..first + count).map(|number| {
-            let point = study.ask(&History::EMPTY, number).unwrap();
+        let outcome = |number: u32, parameters: BTreeMap<String, Choice>| {
             let square = |value: Choice| match value {
                 Choice::Float(x) => x * x,
                 #[expect(clippy::cast_precision_loss, reason = "small integers")]
                 Choice::Int(n) => (n * n) as f64,
                 _ => 0.0,
             };
-            let value = spec.named(&point).into_values().map(square).sum();
-            let outcome = if failing.contains(&number) {
+            let value = parameters.into_values().map(square).sum();
+            if failing.contains(&number) {
                 Outcome::Failed(Failure {
                     kind: FailureKind::Panic,
                     message: "index out of bounds".to_owned(),
@@ -295,13 +291,30 @@ impl Holder {
                     metrics: vec![("value".to_owned(), Ok(value))],
                     ..Evaluation::default()
                 })
-            };
+            }
+        };
+        self.hand_in(count, outcome, close).await;
+    }
+
+    /// Records what came of the next trials; with `close`, the unit ends after them.
+    pub async fn hand_in(
+        &mut self,
+        count: u32,
+        mut outcome: impl FnMut(u32, BTreeMap<String, Choice>) -> Outcome,
+        close: bool,
+    ) {
+        let spec = TaskSpec::from_json(&self.claim.spec).unwrap();
+        let first = self.claim.first + self.recorded;
+        let study = spec.study(first).unwrap();
+        let begin = spec.search_of(first).start;
+        let trials = (first..first + count).map(|number| {
+            let point = study.ask(&History::EMPTY, number - begin).unwrap();
             EndedTrial {
                 number,
+                outcome: outcome(number, spec.named(&point)),
                 point,
-                outcome,
                 duration_ms: 1.5,
-                window: None,
+                window: self.claim.window,
             }
         });
         let flush = UnitFlush {
