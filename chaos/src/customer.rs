@@ -215,6 +215,21 @@ impl Customers {
             }
         }
         let best = work.best(listed);
+        if work.front {
+            // Of several objectives no trial is the best: what leads has the best first value.
+            let (metric, leads) = (
+                work.metric(),
+                best.and_then(|best| listed.iter().find(|trial| trial["number"] == best)),
+            );
+            let expected = leads.map(|trial| &trial["values"][metric]);
+            let told = &ended.status["best_values"][metric];
+            if told != expected.unwrap_or(&Value::Null) {
+                wrong(format!(
+                    "the trial that leads has {metric} {told}, by the rows {expected:?}"
+                ));
+            }
+        }
+        let best = best.filter(|_| !work.front);
         if ended.status["best_trial_number"].as_u64() != best {
             let told = &ended.status["best_trial_number"];
             wrong(format!(

@@ -25,6 +25,8 @@ pub struct Work {
     pub seed: u64,
     /// Unpaused seconds after which the task ends, with the trials it has then.
     pub timeout: Option<f64>,
+    /// Whether a front is searched, of a test function with two values.
+    pub front: bool,
     /// Moving averages on bars, whose result is assessed; none for the test function.
     pub bars: Option<Bars>,
 }
@@ -41,8 +43,8 @@ pub struct Bars {
 /// Trials of a search on bars: the fewest that a window may have.
 const TRIALS_ON_BARS: u32 = 20;
 
-/// Parameters by name, and the value.
-pub type Expected = (BTreeMap<String, f64>, f64);
+/// Parameters by name, and the values in the order of [`Work::metrics`].
+pub type Expected = (BTreeMap<String, f64>, Vec<f64>);
 
 /// Each side of the grid's square.
 const GRID_SIDE: i64 = 9;
@@ -59,6 +61,7 @@ impl Work {
             seconds: 0.02,
             seed,
             timeout: None,
+            front: false,
             bars: None,
         }
     }
@@ -88,13 +91,20 @@ impl Work {
         work
     }
 
-    /// The metric that it optimizes.
+    /// The metrics that it optimizes.
+    #[must_use]
+    pub fn metrics(&self) -> &'static [&'static str] {
+        match self.bars {
+            None if self.front => &["f1", "f2"],
+            None => &["value"],
+            Some(_) => &["sharpe_ratio"],
+        }
+    }
+
+    /// The one that decides which trial leads.
     #[must_use]
     pub fn metric(&self) -> &'static str {
-        match self.bars {
-            None => "value",
-            Some(_) => "sharpe_ratio",
-        }
+        self.metrics()[0]
     }
 
     /// Whether the first value of its metric is better than the second. The test function is minimized.
@@ -147,6 +157,15 @@ impl Work {
         }
     }
 
+    /// The same over a function with two values, searched for its front.
+    #[must_use]
+    pub fn of_front(self) -> Self {
+        Self {
+            front: true,
+            ..self
+        }
+    }
+
     /// A task of some kind.
     pub fn draw(chance: &mut Chance) -> Self {
         let seed = chance.below(1 << 32);
@@ -161,7 +180,7 @@ impl Work {
             method,
             ..fast.clone()
         };
-        match chance.weighted(&[4, 2, 1, 2, 2, 1, 2, 1, 1, 1, 1, 1]) {
+        match chance.weighted(&[4, 2, 1, 2, 2, 1, 2, 1, 1, 1, 1, 1, 1, 1]) {
             0 => fast,
             1 => method("grid", Method::Grid),
             2 => method("sobol", Method::Sobol),
@@ -176,7 +195,11 @@ impl Work {
             8 => Self::walk_forward(chance),
             9 => method("gp in order", Method::Gp).in_order(),
             10 => method("cmaes in order", Method::CmaEs).in_order(),
-            _ => method("nsga2", Method::Nsga2),
+            11 => method("nsga2", Method::Nsga2),
+            12 => method("front in order", Method::Nsga2)
+                .of_front()
+                .in_order(),
+            _ => method("front", Method::Tpe).of_front(),
         }
     }
 
@@ -241,9 +264,10 @@ impl Work {
             "enabled": false});
         space.insert("seconds".to_owned(), pause);
         let mut body = json!({
-            "task_name": self.name, "strategy_name": "sleep", "stock_codes": [],
+            "task_name": self.name, "stock_codes": [],
+            "strategy_name": if self.front { "schaffer" } else { "sleep" },
             "start_date": "2023-01-01", "end_date": "2023-12-31", "param_space": space,
-            "objective_config": {"objective_metric": "value"},
+            "objective_config": {"objective_metric": self.metrics()},
             "optimization_method": self.method.name(),
             "n_trials": self.n_trials, "seed": self.seed,
         });
@@ -305,9 +329,13 @@ impl Work {
                 .named(&point)
                 .map(|(name, choice)| (name.to_owned(), number_of(&choice)))
                 .collect();
-            let value = named.values().map(|x| x * x).sum();
-            expected.push((named, value));
-            let end = TrialEnd::Completed(vec![value]);
+            let squares = |from: f64| named.values().map(|x| (x - from) * (x - from)).sum();
+            let values: Vec<f64> = match self.front {
+                true => vec![squares(0.0), squares(2.0)],
+                false => vec![squares(0.0)],
+            };
+            expected.push((named, values.clone()));
+            let end = TrialEnd::Completed(values);
             finished.push(FinishedTrial { number, point, end });
         }
         Some(expected)
@@ -351,7 +379,7 @@ impl Work {
                 }
                 continue;
             }
-            let Some((params, value)) = undisturbed.as_ref().and_then(|all| all.get(place)) else {
+            let Some((params, values)) = undisturbed.as_ref().and_then(|all| all.get(place)) else {
                 continue;
             };
             for (name, x) in params {
@@ -362,11 +390,13 @@ impl Work {
                     ));
                 }
             }
-            if trial["values"]["value"].as_f64() != Some(*value) {
-                let found = &trial["values"]["value"];
-                faults.push(format!(
-                    "trial {place} has value {found}, undisturbed it is {value}"
-                ));
+            for (metric, value) in self.metrics().iter().zip(values) {
+                let found = &trial["values"][metric];
+                if found.as_f64() != Some(*value) {
+                    faults.push(format!(
+                        "trial {place} has {metric} {found}, undisturbed it is {value}"
+                    ));
+                }
             }
         }
         faults
@@ -389,9 +419,9 @@ mod tests {
 
     fn listed(work: &Work) -> Vec<Value> {
         let expected = work.undisturbed().expect("it is repeatable").into_iter();
-        let trial = |(number, (params, value)): (usize, Expected)| {
-            json!({"number": number, "state": "completed", "params": params,
-                "values": {"value": value}})
+        let trial = |(number, (params, values)): (usize, Expected)| {
+            let values: BTreeMap<_, _> = work.metrics().iter().zip(values).collect();
+            json!({"number": number, "state": "completed", "params": params, "values": values})
         };
         expected.enumerate().map(trial).collect()
     }
@@ -399,9 +429,15 @@ mod tests {
     #[test]
     fn a_missing_a_doubled_and_a_changed_trial_are_each_a_fault() {
         let mut chance = Chance::new(1, "work");
-        for method in Method::ALL {
+        let fronts = [Method::Tpe, Method::Nsga2].map(|method| (method, true));
+        for (method, front) in Method::ALL
+            .map(|method| (method, false))
+            .into_iter()
+            .chain(fronts)
+        {
             let mut work = Work::fast(40, chance.below(1000));
             work.method = method;
+            work.front = front;
             work.sequential = method.reads_history();
             let good = listed(&work);
             assert_eq!(work.faults(&good), Vec::<String>::new(), "{method:?}");
@@ -412,7 +448,7 @@ mod tests {
             doubled[8] = doubled[7].clone();
             assert!(!work.faults(&doubled).is_empty(), "{method:?}");
             let mut changed = good.clone();
-            changed[9]["values"]["value"] = json!(1e-9);
+            changed[9]["values"][work.metric()] = json!(1e-9);
             assert_eq!(work.faults(&changed).len(), 1, "{method:?}");
             let mut drawn_again = good;
             drawn_again[3]["params"]["x1"] = json!(0.123);
