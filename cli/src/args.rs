@@ -41,7 +41,7 @@ pub enum Command {
     /// Show a task and its result (that of a backtest with --json)
     #[command(after_help = API_HELP)]
     Show(OfTask),
-    /// Show the best trial of a task
+    /// Show the best trial of a task; with several objectives the selected one and the front
     #[command(after_help = API_HELP)]
     Best(OfTask),
     /// List the trials of a task by number

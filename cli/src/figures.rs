@@ -81,6 +81,11 @@ pub fn named(fields: &Value) -> String {
     parts.join("  ")
 }
 
+/// Whether values by metric are those of several objectives.
+pub fn has_several(values: &Value) -> bool {
+    values.as_object().is_some_and(|values| values.len() > 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,8 @@ pub struct Standing {
     pub rate: Option<f64>,
     /// Number and first value of the best trial.
     pub best: Option<(u64, f64)>,
+    /// Of several objectives, the values of the trial that leads.
+    pub leads: Option<String>,
     /// Seconds left, as far as one can tell.
     pub left: Option<f64>,
     /// What is to be said instead of the time left, such as `paused`.
@@ -76,6 +78,9 @@ pub fn sentence(standing: &Standing) -> String {
     if let Some((number, value)) = standing.best {
         parts.push(format!("best #{number} {}", figure(value)));
     }
+    if let Some(values) = &standing.leads {
+        parts.push(format!("leads {values}"));
+    }
     match (&standing.remark, standing.left) {
         (Some(remark), _) => parts.push(remark.clone()),
         (None, Some(left)) => parts.push(format!("{} left", duration(left))),
@@ -100,6 +105,7 @@ mod tests {
             planned: 1_800,
             rate: Some(612.4),
             best: Some((734, 1.31)),
+            leads: None,
             left: Some(0.98),
             remark: None,
         };

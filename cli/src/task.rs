@@ -5,7 +5,7 @@ use crate::client::Client;
 use crate::config::Settings;
 use crate::example;
 use crate::failure::Failure;
-use crate::figures::{self, count, duration, figure, named};
+use crate::figures::{self, count, duration, figure, has_several, named};
 use crate::judged;
 use crate::output;
 use crate::watch;
@@ -257,6 +257,8 @@ fn lines(task: &Value) -> Vec<String> {
         };
         lines.push(format!("best      #{number}  {values}"));
         lines.push(format!("          {}", named(&task["best_params"])));
+    } else if has_several(&task["best_values"]) {
+        lines.extend(of_front(task));
     }
     // Of a search the best trial's, of a backtest its own.
     let metrics = match &best["metrics"] {
@@ -287,6 +289,32 @@ fn lines(task: &Value) -> Vec<String> {
         lines.push(format!("warning   {}", figures::value(&warning["detail"])));
     }
     lines
+}
+
+/// The most trials of a front that a result lists.
+const LARGEST_FRONT: u64 = 1_000;
+
+/// What there is of several objectives: the size of the front and the trial to be used, or the one that leads.
+fn of_front(task: &Value) -> Vec<String> {
+    let values = named(&task["best_values"]);
+    let result = &task["result"];
+    let best = &result["best"];
+    let (Some(front), Some(number)) = (
+        result["pareto_front"].as_array(),
+        best["trial_number"].as_u64(),
+    ) else {
+        return vec![format!("leads     {values}")];
+    };
+    let size = u64::try_from(front.len()).unwrap_or(u64::MAX);
+    let or_more = if size < LARGEST_FRONT { "" } else { " or more" };
+    vec![
+        format!(
+            "front     {}{or_more} trials that no other one dominates",
+            count(size)
+        ),
+        format!("selected  #{number}  {values}"),
+        format!("          {}", named(&best["params"])),
+    ]
 }
 
 /// The first symbols of a list, and how many more there are.
@@ -430,14 +458,19 @@ fn exact(values: &Value) -> String {
 /// # Errors
 /// When the API does not answer, or there is no best trial yet.
 pub async fn best(options: &OfTask, settings: &Settings) -> Result<(), Failure> {
-    let trial = Client::new(&options.api, settings)?
-        .get(&path(options.id, "/best"))
-        .await?;
+    let client = Client::new(&options.api, settings)?;
+    let trial = client.get(&path(options.id, "/best")).await?;
     if options.api.json {
         return Ok(output::document(&trial)?);
     }
     output::say(format!("#{}  {}", trial["number"], named(&trial["values"])))?;
     output::say(named(&trial["params"]))?;
+    if has_several(&trial["values"]) {
+        let front = client.get(&path(options.id, "/pareto-front")).await?;
+        for line in front_lines(&front) {
+            output::say(line)?;
+        }
+    }
     let empty = serde_json::Map::new();
     let metrics = trial["metrics"].as_object().unwrap_or(&empty).iter();
     let rows: Vec<_> = metrics
@@ -447,6 +480,29 @@ pub async fn best(options: &OfTask, settings: &Settings) -> Result<(), Failure> 
         output::say(format!("  {line}"))?;
     }
     Ok(())
+}
+
+/// The first members of a front, and how many there are.
+fn front_lines(front: &Value) -> Vec<String> {
+    const SHOWN: usize = 10;
+    let size = count(front["size"].as_u64().unwrap_or_default());
+    let items = front["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let shown = items.get(..SHOWN).unwrap_or(items);
+    let head = match shown.len() == items.len() {
+        true => format!("one of the front of {size}:"),
+        false => format!("one of the front of {size}; its first {SHOWN}, by the first objective:"),
+    };
+    let row = |item: &Value| {
+        vec![
+            format!("#{}", item["trial_number"]),
+            named(&item["objectives"]),
+        ]
+    };
+    let rows: Vec<_> = shown.iter().map(row).collect();
+    let rows = output::columns(&rows).into_iter();
+    std::iter::once(head)
+        .chain(rows.map(|line| format!("  {line}")))
+        .collect()
 }
 
 /// `trials`: page by page, so that a million of them need no memory. With `--json` each is a line.
@@ -677,6 +733,36 @@ mod tests {
             ("2015-01-05".into(), "2022-12-30".into())
         );
         assert_eq!(stored_bars(&json!({"items": []})), None);
+    }
+
+    #[test]
+    fn of_several_objectives_the_front_and_the_selected_trial_are_told() {
+        let mut task = json!({"best_score": null, "best_trial_number": null, "best_params": null,
+            "best_values": {"max_drawdown": 0.118, "sharpe_ratio": 0.92}, "result": null});
+        let leads = "leads     max_drawdown 0.118  sharpe_ratio 0.92";
+        assert!(
+            lines(&task).contains(&leads.to_owned()),
+            "{:?}",
+            lines(&task)
+        );
+        task["result"] = json!({"best": {"trial_number": 17, "params": {"lookback": 75}},
+            "pareto_front": [{"trial_number": 17}, {"trial_number": 20}]});
+        let told = lines(&task);
+        let expected = [
+            "front     2 trials that no other one dominates",
+            "selected  #17  max_drawdown 0.118  sharpe_ratio 0.92",
+            "          lookback 75",
+        ];
+        assert!(told.windows(3).any(|lines| lines == expected), "{told:?}");
+        let items: Vec<Value> = (0..12)
+            .map(|n| json!({"trial_number": n, "objectives": {"f1": n, "f2": 3}}))
+            .collect();
+        let told = front_lines(&json!({"size": 12, "items": items}));
+        assert_eq!(
+            told[0],
+            "one of the front of 12; its first 10, by the first objective:"
+        );
+        assert_eq!((told.len(), told[1].as_str()), (11, "  #0  f1 0  f2 3"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::client::{CallError, Client};
 use crate::failure::Failure;
+use crate::figures::{has_several, named};
 use crate::output;
 use crate::progress::{Progress, Standing, sentence};
 use crate::sse::Events;
@@ -201,6 +202,7 @@ fn standing(status: &Value) -> Standing {
         best: status["best_trial_number"]
             .as_u64()
             .zip(status["best_score"].as_f64()),
+        leads: has_several(&status["best_values"]).then(|| named(&status["best_values"])),
         left: status["eta_seconds"].as_f64(),
         remark: remark(status),
     }
@@ -232,6 +234,16 @@ mod tests {
         assert_eq!((standing.ended, standing.planned), (10, 50));
         assert_eq!((standing.best, standing.left), (Some((3, 0.5)), Some(10.0)));
         assert_eq!(standing.remark, None);
+    }
+
+    #[test]
+    fn of_several_objectives_the_values_of_the_trial_that_leads_are_told() {
+        let mut status = json!({"status": "running", "best_score": null, "best_trial_number": null,
+            "best_values": {"max_drawdown": 0.1, "sharpe_ratio": 1.5}});
+        let told = standing(&status).leads;
+        assert_eq!(told.as_deref(), Some("max_drawdown 0.1  sharpe_ratio 1.5"));
+        status["best_values"] = json!({"sharpe_ratio": 1.5});
+        assert_eq!(standing(&status).leads, None);
     }
 
     #[test]

@@ -227,6 +227,7 @@ fn standing(task: &TaskRow, elapsed: Duration) -> Standing {
             .ledger
             .best
             .map(|best| (u64::from(best.number), best.value)),
+        leads: None,
         left: rate.map(|rate| f64::from(planned.saturating_sub(ended)) / rate),
         remark: task
             .assessed_percent
