@@ -140,7 +140,8 @@ pub(crate) struct FigurePath {
 struct FigurePathSchema {
     /// The id of a task.
     id: Uuid,
-    /// `slice`, `contour`, `parallel_coordinate`, `rank`, `history` or `edf`.
+    /// Which picture.
+    #[schemars(extend("enum" = crate::tasks::FIGURES))]
     name: String,
 }
 
@@ -400,6 +401,7 @@ pub(crate) struct FrontQuery {
 pub(crate) struct ImportanceQuery {
     /// `ped_anova` (what sets the best tenth of the trials apart; the default) or `fanova` (the part of
     /// the variance over the whole space; for evenly spread trials).
+    #[schemars(extend("enum" = crate::tasks::MEASURES))]
     pub method: Option<String>,
     /// Only this objective; all when absent.
     pub target: Option<String>,

@@ -16,7 +16,7 @@ mod tail;
 mod view;
 
 pub(crate) use checking::Checks;
-pub(crate) use insight::Insights;
+pub(crate) use insight::{FIGURES, Insights, MEASURES};
 pub(crate) use partner::Partners;
 pub(crate) use tail::Tails;
 pub(crate) use view::snapshot_name;

@@ -14,6 +14,11 @@ pub(super) use figure::{Axes, Figure};
 pub(super) use front::FrontFound;
 pub(super) use importance::Measure;
 
+/// The names of the pictures, for the description.
+pub(crate) const FIGURES: [&str; 6] = Figure::NAMES;
+/// The names of the measures of importance, for the description.
+pub(crate) const MEASURES: [&str; 2] = Measure::NAMES;
+
 use crate::answer::{FigureAnswer, ImportanceAnswer, ObjectiveAnswer, TrialsRead};
 use crate::limits::{
     INSIGHT_THREADS, MAX_FIGURE_VALUES, MAX_FRONT_TRIALS, MAX_FRONTS_KEPT, MAX_IMPORTANCES_KEPT,

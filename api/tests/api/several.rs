@@ -342,6 +342,31 @@ async fn pictures_show_the_values_of_the_trials_as_they_are() {
 }
 
 #[tokio::test]
+async fn what_a_picture_has_no_room_for_is_left_out_and_said_so() {
+    let service = Service::start().await;
+    let mut body = sphere(2_100);
+    let parameter = json!({"type": "float", "low": -5.0, "high": 5.0});
+    let space = (0..100).map(|k| (format!("x{k}"), parameter.clone()));
+    body["param_space"] = space.collect::<serde_json::Map<_, _>>().into();
+    let path = service.accepted(&body).await;
+    let mut holder = Holder::claim(&service.store, &path).await;
+    holder.record(2_100, &[7], true).await;
+    let rank = service.get(&format!("{path}/figures/rank")).await.body;
+    assert_eq!(
+        rank["trials"],
+        json!({"read": 2_000, "used": 1_999, "complete": false})
+    );
+    let numbers = rank["data"]["points"].as_array().unwrap();
+    assert_eq!(numbers.last().unwrap()["number"], 1_999);
+    let front = service.get(&format!("{path}/pareto-front")).await.body;
+    assert_eq!(
+        front["trials"],
+        json!({"read": 2_100, "used": 2_099, "complete": true})
+    );
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn each_window_of_a_walk_forward_has_a_front_of_its_own() {
     let service = Service::start().await;
     announce(&service.store, &["moving_average"]).await;

@@ -20,13 +20,13 @@ pub(in crate::tasks) struct FrontFound {
     pub(in crate::tasks) trials: TrialsRead,
 }
 
-/// The most members of a front whose hypervolume is told: what one more trial adds takes about a tenth
-/// of a millisecond with so many. None for other numbers of objectives.
+/// The most members of a front whose hypervolume is told: its whole history takes less than a second of one
+/// core with so many. None for other numbers of objectives.
 fn most_measured(objectives: usize) -> Option<usize> {
     match objectives {
-        2 => Some(1_000),
-        3 => Some(150),
-        4 => Some(50),
+        2 => Some(2_000),
+        3 => Some(1_000),
+        4 => Some(500),
         _ => None,
     }
 }
@@ -188,4 +188,110 @@ fn thinned(points: Vec<VolumePoint>) -> Vec<VolumePoint> {
     let last = points.len() - 1;
     let kept = (0..MAX_VOLUME_POINTS).map(|k| points[k * last / (MAX_VOLUME_POINTS - 1)].clone());
     kept.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trialmill_common::draft::{MarketView, Surroundings, check_optimization};
+    use trialmill_search::{ParamValue, Point, Stream};
+
+    /// A search with so many objectives, which are all functions' or made-up ones.
+    fn spec(objectives: usize) -> TaskSpec {
+        let body = serde_json::json!({
+            "task_name": "a front", "strategy_name": "schaffer", "stock_codes": [],
+            "start_date": "2023-01-01", "end_date": "2023-12-31",
+            "param_space": {"x": {"type": "float", "low": -5, "high": 5}},
+            "objective_config": {"objective_metric": ["f1", "f2"]},
+        });
+        let around = Surroundings {
+            market: &MarketView::default(),
+            announced: &Default::default(),
+            live_slots: 1,
+            drawn_seed: 1,
+        };
+        let accepted = check_optimization(&body, &around).unwrap();
+        let mut spec = accepted.spec.as_search().unwrap().clone();
+        let first = spec.objectives[0].clone();
+        let target = |place| trialmill_common::spec::Target {
+            metric: format!("f{place}"),
+            ..first.clone()
+        };
+        spec.objectives = (1..=objectives).map(target).collect();
+        spec
+    }
+
+    fn trials(spec: &TaskSpec, costs: impl Iterator<Item = Vec<f64>>) -> Trials {
+        let params = spec.space.pack(&Point::new(vec![ParamValue::Float(1.0)]));
+        let feasible = (0..).zip(costs).map(|(number, costs)| Feasible {
+            number,
+            params: params.clone(),
+            costs,
+        });
+        Trials::of(feasible.collect())
+    }
+
+    /// Every trial is better by one objective and worse by the other.
+    fn trade_off(count: u32) -> impl Iterator<Item = Vec<f64>> {
+        (0..count).map(|k| vec![f64::from(k), -f64::from(k)])
+    }
+
+    #[test]
+    fn what_is_too_much_is_left_out_and_said_so() {
+        let spec = spec(2);
+        let few = front(&spec, trials(&spec, trade_off(900))).unwrap();
+        assert_eq!((few.size, few.items.len()), (900, 900));
+        assert_eq!(few.hypervolume.history.len(), 900);
+        assert!(few.trials.complete);
+        let many = front(&spec, trials(&spec, trade_off(6_000))).unwrap();
+        assert_eq!((many.size, many.items.len()), (5_000, MAX_FRONT_SHOWN));
+        assert_eq!((many.trials.used, many.trials.complete), (5_000, false));
+        assert_eq!(many.items[0].trial_number, 0);
+        assert_eq!(
+            many.hypervolume.reason.as_deref(),
+            Some(
+                "after trial 2000 more than 2000 trials were on the front; the hypervolume of more \
+                 takes too long"
+            )
+        );
+    }
+
+    #[test]
+    fn a_history_of_many_steps_keeps_its_ends() {
+        let spec = spec(2);
+        // Each dominates the one before.
+        let better = (0..3_000).map(|k| vec![-f64::from(k); 2]);
+        let found = front(&spec, trials(&spec, better)).unwrap();
+        assert_eq!((found.size, found.leads), (1, Some(2_999)));
+        let history = &found.hypervolume.history;
+        assert_eq!(history.len(), MAX_VOLUME_POINTS);
+        let ends = [&history[0], &history[MAX_VOLUME_POINTS - 1]];
+        assert_eq!(ends.map(|point| point.trial_number), [0, 2_999]);
+        assert_eq!(Some(ends[1].hypervolume), found.hypervolume.value);
+    }
+
+    #[test]
+    fn with_many_objectives_there_is_a_front_and_no_volume() {
+        for objectives in [1, 3, 5, 8] {
+            let spec = spec(objectives);
+            let mut stream = Stream::for_study(3, "front");
+            let rows = (0..2_000).map(|_| (0..objectives).map(|_| stream.unit_f64()).collect());
+            let found = front(&spec, trials(&spec, rows)).unwrap();
+            assert!(found.size > 0 && found.trials.complete);
+            let reason = found.hypervolume.reason.as_deref();
+            match objectives {
+                1 => assert_eq!(found.size, 1),
+                3 => assert_eq!(reason, None),
+                count => assert_eq!(
+                    reason,
+                    Some(
+                        format!(
+                            "{count} objectives; a hypervolume is told of 2 to 4, of more it takes too long"
+                        )
+                        .as_str()
+                    )
+                ),
+            }
+        }
+    }
 }

@@ -56,6 +56,16 @@ impl Trials {
         }
     }
 
+    /// These, all that there are.
+    #[cfg(test)]
+    pub(super) fn of(feasible: Vec<Feasible>) -> Self {
+        Self {
+            read: u32::try_from(feasible.len()).expect("a few"),
+            feasible,
+            complete: true,
+        }
+    }
+
     /// How many there were, in an answer.
     pub(super) fn told(&self) -> TrialsRead {
         TrialsRead {
