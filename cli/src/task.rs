@@ -250,13 +250,14 @@ fn lines(task: &Value) -> Vec<String> {
         task["best_trial_number"].as_u64(),
         task["best_score"].as_f64(),
     ) {
-        let values = if best["values"].is_object() {
-            named(&best["values"])
-        } else {
-            figure(score)
+        // What judges the search may have picked another one than the best by its value.
+        let picked = best["trial_number"].as_u64();
+        let (number, values, params) = match picked {
+            Some(number) => (number, named(&best["values"]), &best["params"]),
+            None => (number, figure(score), &task["best_params"]),
         };
         lines.push(format!("best      #{number}  {values}"));
-        lines.push(format!("          {}", named(&task["best_params"])));
+        lines.push(format!("          {}", named(params)));
     } else if has_several(&task["best_values"]) {
         lines.extend(of_front(task));
     }
@@ -733,6 +734,24 @@ mod tests {
             ("2015-01-05".into(), "2022-12-30".into())
         );
         assert_eq!(stored_bars(&json!({"items": []})), None);
+    }
+
+    #[test]
+    fn the_trial_that_is_used_is_told_with_its_own_number_values_and_parameters() {
+        let mut task = json!({"best_score": 0.5, "best_trial_number": 3, "best_params": {"x": 1},
+            "best_values": {"value": 0.5}, "result": null});
+        let best = |task: &Value| {
+            let told = lines(task);
+            let at = told.iter().position(|line| line.starts_with("best"));
+            at.map(|at| told[at..at + 2].to_vec())
+        };
+        assert_eq!(best(&task).unwrap(), ["best      #3  0.5", "          x 1"]);
+        task["result"] = json!({"best": {"trial_number": 8, "values": {"value": 0.7},
+            "params": {"x": 2}}});
+        assert_eq!(
+            best(&task).unwrap(),
+            ["best      #8  value 0.7", "          x 2"]
+        );
     }
 
     #[test]

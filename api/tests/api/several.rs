@@ -164,6 +164,42 @@ async fn the_front_is_what_nothing_dominates_while_it_runs_and_when_it_has_ended
 }
 
 #[tokio::test]
+async fn an_extended_front_begins_with_the_copied_trials_and_all_of_their_values() {
+    let service = Service::start().await;
+    let path = service.accepted(&schaffer(30)).await;
+    let mut holder = Holder::claim(&service.store, &path).await;
+    holder.hand_in(30, outcome, true).await;
+    let body = json!({"n_trials": 50});
+    let extended = service
+        .ask("", "POST", &format!("{path}/extend"), &body)
+        .await;
+    assert_eq!(extended.status, 201, "{}", extended.text);
+    let longer = extended.header("location").unwrap();
+    let fronts = [path.as_str(), longer].map(|path| format!("{path}/pareto-front"));
+    let (old, new) = (
+        service.get(&fronts[0]).await.body,
+        service.get(&fronts[1]).await.body,
+    );
+    assert_eq!((&old["items"], &old["size"]), (&new["items"], &new["size"]));
+    assert_eq!(new["trials"]["read"], 30);
+    let status = service.get(&format!("{longer}/status")).await.body;
+    assert_eq!(status["best_values"], new["items"][0]["objectives"]);
+    let refused = service
+        .submit(&{
+            let mut body = schaffer(5);
+            body["stop"] = json!({"patience": 3});
+            body
+        })
+        .await;
+    refused.problem(422, "invalid_request");
+    assert_eq!(
+        refused.faults(),
+        [("/stop/patience".to_owned(), "one_objective_only".to_owned())]
+    );
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn a_front_without_a_feasible_trial_is_empty() {
     let service = Service::start().await;
     let path = service.accepted(&schaffer(4)).await;
