@@ -877,8 +877,8 @@ pub struct SamplerAnswer {
 pub struct SamplerList {
     /// The samplers.
     pub items: Vec<SamplerAnswer>,
-    /// What `auto` chooses.
-    pub auto: String,
+    /// The one that a request gets which names none.
+    pub default: String,
 }
 
 /// A metric.

@@ -11,7 +11,6 @@ use aide::axum::routing::get_with;
 use axum::Json;
 use trialmill_backtest::metrics::{Direction, METRICS, REFUSED};
 use trialmill_backtest::strategy::{self, ParamKind, StrategyInfo};
-use trialmill_common::draft::AUTO;
 use trialmill_common::objective::TestFunction;
 use trialmill_search::Method;
 
@@ -117,6 +116,11 @@ async fn samplers() -> Json<SamplerList> {
     let items = Method::ALL.into_iter().map(|method| SamplerAnswer {
         name: method.name().to_owned(),
         description: match method {
+            Method::Auto => {
+                "Chooses for each trial: a Gaussian process where it foretells the results, else CMA-ES or \
+                 TPE by the space, and these alone after 150 results; TPE for several objectives. \
+                 resolved.sampler_plan of a task says which and why."
+            }
             Method::Random => "Independent draws from every parameter.",
             Method::Grid => {
                 "Every combination that the constraints allow once, in a shuffled order."
@@ -148,7 +152,7 @@ async fn samplers() -> Json<SamplerList> {
     });
     Json(SamplerList {
         items: items.collect(),
-        auto: AUTO.name().to_owned(),
+        default: Method::Auto.name().to_owned(),
     })
 }
 

@@ -1174,8 +1174,8 @@ fn what_cannot_be_meant_well_is_warned_about() {
     let index = accept(&with(on_bars(), "/stock_codes", json!(["AAPL", "^GSPC"])));
     assert_eq!(warned(&index), [("index_not_tradable", "/stock_codes/1")]);
     let auto = accept(&without(on_bars(), "optimization_method"));
-    assert_eq!(auto.spec.method, Method::Tpe);
-    assert_eq!(warned(&auto), [("auto_is_tpe", "/optimization_method")]);
+    assert_eq!(auto.spec.method, Method::Auto);
+    assert_eq!(warned(&auto), []);
     let close = accept(&with(on_bars(), "/backtest_config/fill", json!("close")));
     assert_eq!(warned(&close), [("look_ahead", "/backtest_config/fill")]);
     let mixed = with(on_bars(), "/stock_codes", json!(["AAPL", "600000.SH"]));

@@ -104,11 +104,9 @@ async fn the_mission_request_gets_its_partner_in_every_form() {
             resolved["partner"]["formation"],
             json!({"from": "2020-01-01", "to": "2022-12-31"})
         );
-        let of_auto = warnings(&answer)
-            .into_iter()
-            .find(|(_, code)| code == "auto_is_tpe");
-        let (pointer, _) = of_auto.expect("no sampler was named");
-        assert!(pointer.ends_with("/optimization_method"), "{pointer}");
+        assert_eq!(resolved["sampler"], "auto", "no sampler was named");
+        let plan = resolved["sampler_plan"].as_str().unwrap();
+        assert!(plan.starts_with("sobol (too few trials"), "{plan}");
         let id = id_of(answer.header("location").unwrap());
         let task = service.store.task(id).await.unwrap().unwrap();
         let spec = TaskSpec::from_json(&task.spec).unwrap();

@@ -102,7 +102,7 @@ pub fn lines(plan: &Plan, found: &Found, checks: &Checks) -> Vec<String> {
         ),
         String::new(),
         format!(
-            "[1/{}] {}   {} · {} · 2023 · auto ({sampler}), seed {}",
+            "[1/{}] {}   {} · {} · 2023 · {sampler}, seed {}",
             plan.acts,
             found.task.name,
             found.task.strategy,

@@ -4,7 +4,7 @@ use super::book::{BACKTEST_FIELDS, BENCHMARKS, FILLS, MAX_PARTNERS, OUTER_FIELDS
 use super::exchange::MARKETS;
 use super::parameters::{PARAMETER_FIELDS, PARAMETER_TYPES};
 use super::request::{CONFIG, NESTED, NESTED_FIELDS};
-use super::search::{self, AUTO, method_names};
+use super::search::{self, method_names};
 use super::{
     DEFAULT_TRIAL_TIMEOUT, DEFAULT_TRIALS, MAX_CONSTRAINTS, MAX_INITIAL_PARAMS, MAX_LABEL_CHARS,
     MAX_LABEL_NAME_CHARS, MAX_LABELS, MAX_OBJECTIVES, MAX_PARALLELISM, MAX_STOCK_CODES,
@@ -253,8 +253,8 @@ fn property(name: &str) -> Value {
             "default": DEFAULT_TRIALS, "description": "trials",
         }),
         "optimization_method" => json!({
-            "description": format!("the sampler; auto is {AUTO} for now; gp and cmaes take one objective, \
-                                    motpe (tpe under another name) several"),
+            "description": "the sampler; auto chooses for each trial; gp and cmaes take one objective, motpe (tpe \
+                            under another name) several",
             "default": "auto",
             "anyOf": [
                 {"type": ["string", "null"], "enum": with_null(&method_names())},

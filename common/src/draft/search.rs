@@ -16,6 +16,7 @@ use crate::validation::Validation;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use trialmill_search::Method;
+use trialmill_search::auto::Plan;
 
 /// The fields of an optimization request, the required ones first.
 pub(super) const FIELDS: [&str; 26] = [
@@ -269,6 +270,7 @@ pub(super) fn check(
     warn_of_no_worker(around, found);
     let resolved = json!({
         "sampler": spec.method.name(),
+        "sampler_plan": plan_of(&spec, spec.n_trials),
         "reproducible": spec.is_reproducible(),
         "market": spec.backtest.market.name(),
         "scope": spec.scope.name(),
@@ -292,15 +294,21 @@ pub(super) fn check(
     })
 }
 
-/// What `auto` stands for until it chooses by the task.
-pub const AUTO: Method = Method::Tpe;
+/// What `auto` will do in searches of this space with that many trials each, and why; null for a sampler that
+/// was named.
+pub(super) fn plan_of(spec: &TaskSpec, n_trials: u32) -> Value {
+    match spec.method {
+        Method::Auto => Plan::of(&spec.space, spec.objectives.len(), n_trials)
+            .to_string()
+            .into(),
+        _ => Value::Null,
+    }
+}
 
 /// The method names that a request may use.
 pub(super) fn method_names() -> Vec<&'static str> {
-    std::iter::once("auto")
-        .chain(Method::ALL.map(Method::name))
-        .chain([MOTPE])
-        .collect()
+    let names = Method::ALL.into_iter().map(Method::name);
+    names.chain([MOTPE]).collect()
 }
 
 /// A sampler as it is asked for.
@@ -363,19 +371,12 @@ fn read_method<'a>(node: &Node<'a>, findings: &mut Findings) -> Option<Sampler<'
         }
     };
     let name = match name_node.value {
-        None => "auto",
+        None => Method::Auto.name(),
         Some(_) => name_node.string(findings)?,
     };
     let method = match (name.parse(), name) {
         (Ok(method), _) => method,
         (Err(_), MOTPE) => Method::Tpe,
-        (Err(_), "auto") => {
-            let detail = format!(
-                "auto is {AUTO} for now: it does not choose by the task yet; name a sampler to keep it"
-            );
-            findings.warn("auto_is_tpe", &name_node.pointer, detail);
-            AUTO
-        }
         (Err(_), _) => {
             let names = method_names();
             let advice = advice(name, &names, &[]);

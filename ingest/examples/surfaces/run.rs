@@ -70,7 +70,7 @@ fn domain(axis: &Axis) -> Domain {
             log: false,
         },
         Kind::Share => Domain::Categorical {
-            choices: (0..axis.count as i64).map(Choice::Int).collect(),
+            choices: (0i64..).take(axis.count).map(Choice::Int).collect(),
         },
     }
 }

@@ -297,7 +297,7 @@ fn worth(
                 Kind::Int | Kind::Float => params = params.with(&axis.name, value),
             }
         }
-        let report = books[book].run(strategy, &params, &|| false)?;
+        let report = books[book].trial(strategy, &params, &|| false)?;
         Ok(Metric::SharpeRatio.value(&report).ok())
     };
     (0..points).map(at).collect()

@@ -11,6 +11,8 @@ use trialmill_backtest::synthetic::Random;
 use trialmill_backtest::trust::luck::Shuffler;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::validation::Window;
+use trialmill_search::Method;
+use trialmill_search::auto::MODELLED;
 
 /// Most shuffled markets: their p is then known to 0.015 at 0.05, and is 0.005 at least.
 pub const MOST_PERMUTATIONS: u32 = 200;
@@ -26,8 +28,11 @@ pub const EASY_LUCK_SECONDS: f64 = 60.0;
 /// much, and no more are searched. Their p is valid all the same: Besag, Clifford (1991),
 /// "Sequential Monte Carlo p-values", Biometrika 78(2).
 const ENOUGH_AS_GOOD: u32 = 20;
-/// What a sampler that deliberates takes for a point, in seconds, roughly.
-const DELIBERATE_ASK_SECONDS: f64 = 0.04;
+/// What a Gaussian process takes for a point, in seconds, roughly: so much for each pair of trials that it looks
+/// at (10 ms at 100 trials, 40 at 200).
+const DELIBERATE_SECONDS_PER_PAIR: f64 = 1e-6;
+/// The most trials that the sampler `gp` looks at.
+const GP_LOOKS_AT: f64 = 200.0;
 /// What asking an adaptive sampler for a point costs in seconds, roughly (docs/benchmarks/search.md):
 /// it is no part of a trial's duration.
 const ASK_SECONDS: f64 = 4e-5;
@@ -141,18 +146,26 @@ fn seconds_of_search(case: &Case<'_>) -> f64 {
             .map(|window| {
                 let count = trials_of(case, window).len() as f64;
                 let models = count * count / 2.0 * parameters * ASK_SECONDS_PER_TRIAL;
-                let each = if case.spec.method.deliberates() {
-                    DELIBERATE_ASK_SECONDS
-                } else {
-                    ASK_SECONDS
-                };
-                count * each + models
+                count * ASK_SECONDS + models + seconds_deliberating(case.spec.method, count)
             })
             .sum()
     } else {
         0.0
     };
     trials / 1_000.0 + asking
+}
+
+/// What a sampler that fits Gaussian processes takes for the points of a search, beside what any takes.
+fn seconds_deliberating(method: Method, count: f64) -> f64 {
+    let (fitted, looked_at) = match method {
+        Method::Gp => (count, GP_LOOKS_AT),
+        Method::Auto => (count.min(MODELLED as f64), MODELLED as f64),
+        _ => return 0.0,
+    };
+    // The sum of the squares up to the most that are looked at, and that square from there on.
+    let growing = fitted.min(looked_at);
+    let pairs = growing.powi(3) / 3.0 + (fitted - growing) * looked_at.powi(2);
+    pairs * DELIBERATE_SECONDS_PER_PAIR
 }
 
 /// How good a search was, more being better: a walk-forward by the Sharpe ratio of its joined test

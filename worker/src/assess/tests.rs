@@ -736,6 +736,39 @@ fn time_bounds_the_luck_test_by_what_the_trials_took() {
 }
 
 #[test]
+fn what_a_sampler_deliberates_counts() {
+    let series = bars(Kind::RandomWalk, 1);
+    let random = spec(Method::Random, 40);
+    let trials = search_alone(&random, &series, &make(&random)).unwrap();
+    let planned = |method, times: usize| {
+        let mut trials = vec![trials.clone(); times].concat();
+        for (number, trial) in (0..).zip(&mut trials) {
+            (trial.number, trial.duration_ms) = (number, 0.1);
+        }
+        let spec = spec(method, 40 * u32::try_from(times).unwrap());
+        let case = Case {
+            spec: &spec,
+            trials: &trials,
+            default_params: None,
+            prior_trials: 0,
+            earlier_looks: 0,
+            market: None,
+            bounds: Bounds::default(),
+        };
+        luck::affordable(&case)
+    };
+    assert_eq!(planned(Method::Tpe, 100), Ok(39), "4,000 trials");
+    // 40 trials: 0.02 s. 4,000: 1.1 s by auto, which fits a process to 150 of them; 155 s by gp.
+    assert_eq!(planned(Method::Auto, 1), Ok(200));
+    assert_eq!(planned(Method::Auto, 100), Ok(39));
+    assert!(
+        planned(Method::Gp, 100)
+            .unwrap_err()
+            .contains("would take 6")
+    );
+}
+
+#[test]
 fn a_strategy_that_reads_fundamentals_has_no_luck_test() {
     let mut spec = spec(Method::Random, 40);
     spec.strategy_name = "value_factor".to_owned();
