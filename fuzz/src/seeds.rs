@@ -94,6 +94,15 @@ fn drafts() -> Vec<(&'static str, Value)> {
         "optimization_method": "random",
         "initial_params": [{"x": 0, "n": 1, "m": "a", "y": 0.3}],
     });
+    let mut front = search.clone();
+    front["objective_config"] = json!({
+        "objective_metric": ["sharpe", "max_drawdown"], "direction": ["maximize", "minimize"],
+    });
+    front["optimization_method"] = json!("motpe");
+    front["validation"] = json!({
+        "method": "holdout", "length": "12mo",
+        "selection": {"metric": "calmar", "subject_to": ["max_drawdown <= 0.2"]},
+    });
     let mut grid = sphere.clone();
     grid["param_space"] = json!({"n": {"type": "int", "low": 1, "high": 1_000_000_000_000_u64}});
     grid["optimization_method"] = json!("grid");
@@ -133,6 +142,7 @@ fn drafts() -> Vec<(&'static str, Value)> {
     vec![
         ("seed-search", search),
         ("seed-sphere", sphere),
+        ("seed-front", front),
         ("seed-grid", grid),
         ("seed-sobol", sobol),
         ("seed-run", run),
