@@ -925,7 +925,7 @@ fn several_objectives_have_their_own_directions_each() {
     assert_eq!(directions(&schaffer)[1].1, Direction::Maximize);
     for method in ["auto", "tpe", "motpe", "nsga2", "random", "sobol"] {
         let accepted = accept(&with(both.clone(), "/optimization_method", json!(method)));
-        let is_tpe = matches!(method, "auto" | "motpe" | "tpe");
+        let is_tpe = matches!(method, "motpe" | "tpe");
         assert_eq!(accepted.spec.method == Method::Tpe, is_tpe, "{method}");
     }
 }

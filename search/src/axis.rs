@@ -180,6 +180,11 @@ impl Lattice {
         self.size
     }
 
+    /// Whether all cells have one length.
+    pub(crate) fn is_even(&self) -> bool {
+        matches!(self.spacing, Spacing::Even)
+    }
+
     /// The middle of a cell on `[0, 1]`: where its value lies.
     pub(crate) fn middle(&self, cell: f64) -> f64 {
         self.at(cell, 0.0)

@@ -78,6 +78,7 @@ pub enum Method {
 impl Method {
     /// Every method, in the order in which a catalogue lists them.
     pub const ALL: [Self; 8] = [
+        Self::Auto,
         Self::Random,
         Self::Grid,
         Self::Sobol,
@@ -85,7 +86,6 @@ impl Method {
         Self::Gp,
         Self::CmaEs,
         Self::Nsga2,
-        Self::Auto,
     ];
 
     /// The name used in requests, columns and logs.

@@ -49,8 +49,8 @@ const RANDOM_DRAWS: usize = 100;
 ///   infeasible they are.
 /// - Running trials count as bad, so that workers asking at one time spread out.
 /// - Candidates that break a constraint are replaced, up to ten times as many draws in all.
-/// - Of more than 500 bad trials the density is made of 500: the latest 25, and an even sample of the others, each
-///   with the weight of those that it stands for (docs/benchmarks/search.md: no worse, and a tenth of the time).
+/// - Of more than 2,000 bad trials the density is made of 2,000: the latest 25, and an even sample of the others, each
+///   with the weight of those that it stands for.
 /// - A point of the known history is not given again ([`Unseen`]): the next best candidate is, then
 ///   others are drawn, then random points.
 /// - With several objectives (trials that completed with more than one cost) the good trials are those

@@ -589,7 +589,7 @@ fn each_method_is_found_by_its_name_and_an_unknown_name_is_told_the_known_ones()
     let error = "Random".parse::<Method>().unwrap_err().to_string();
     assert_eq!(
         error,
-        "unknown optimization method \"Random\"; use random, grid, sobol, tpe, gp, cmaes, nsga2, auto"
+        "unknown optimization method \"Random\"; use auto, random, grid, sobol, tpe, gp, cmaes, nsga2"
     );
 }
 

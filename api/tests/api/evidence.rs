@@ -565,6 +565,7 @@ async fn market_data_says_whether_there_is_a_record() {
         "delisted": "2023-06-01",
         "special_treatments": 0,
         "actions": 1,
+        "reports": 0,
         "source": "tables.csv",
         "stored_at": record["stored_at"],
     });

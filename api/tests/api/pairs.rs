@@ -95,7 +95,6 @@ async fn the_mission_request_gets_its_partner_in_every_form() {
         let answer = post(&service, path, &body).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         let resolved = &answer.body["resolved"];
-        assert_eq!(resolved["sampler"], "tpe");
         assert_eq!(resolved["partner"]["partner"], "SYN01.SZ");
         assert_eq!(resolved["partner"]["cointegrated"], true);
         assert_eq!(resolved["partner"]["candidates"], 3);

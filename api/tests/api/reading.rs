@@ -298,7 +298,9 @@ async fn the_catalogues_name_what_this_build_has() {
     assert!(strategies.contains(&"sphere".to_owned()), "{strategies:?}");
     assert_eq!(
         names(&service.get("/api/v1/samplers").await, "name"),
-        ["random", "grid", "sobol", "tpe", "gp", "cmaes", "nsga2"]
+        [
+            "auto", "random", "grid", "sobol", "tpe", "gp", "cmaes", "nsga2"
+        ]
     );
     let items = service.get("/api/v1/strategies").await.body["items"].clone();
     let of = |key: &str| {
@@ -320,11 +322,17 @@ async fn the_catalogues_name_what_this_build_has() {
         .get("/api/v1/market-data/600000.SH")
         .await
         .problem(404, "not_found");
-    let auto = service.get("/api/v1/samplers").await.body["auto"].clone();
-    let mut request = sphere(2);
-    request["optimization_method"] = json!("auto");
-    assert_eq!(
-        service.submit(&request).await.body["resolved"]["sampler"],
-        auto
-    );
+    let default = service.get("/api/v1/samplers").await.body["default"].clone();
+    let mut request = sphere(30);
+    request
+        .as_object_mut()
+        .unwrap()
+        .remove("optimization_method");
+    let resolved = service.submit(&request).await.body["resolved"].clone();
+    assert_eq!(resolved["sampler"], default);
+    let plan = resolved["sampler_plan"].as_str().unwrap();
+    assert!(plan.starts_with("gp while it foretells"), "{plan}");
+    request["optimization_method"] = json!("tpe");
+    let resolved = service.submit(&request).await.body["resolved"].clone();
+    assert_eq!(resolved["sampler_plan"], Value::Null);
 }

@@ -11,7 +11,7 @@
 //! `--golden` moves the optima.
 //!
 //! The second prints the time of one suggestion in milliseconds (shortest and middle of many) after 100, 200,
-//! 1,000, 10,000 and 100,000 random trials on 5, 20 and 100 floats and on two of the problems' spaces.
+//! 1,000, 10,000 and 100,000 random trials on 5, 20 and 100 floats, on 5 and 20 integers, and on two of the problems' spaces.
 
 #![expect(clippy::print_stdout, reason = "an example's output is what it prints")]
 
@@ -160,17 +160,31 @@ fn cost(method: Method, objectives: u32) -> Result<(), Box<dyn Error>> {
         };
         (format!("x{i:02}"), domain)
     };
+    let int = |i: usize| {
+        let domain = Domain::Int {
+            low: 0,
+            high: 199,
+            step: 1,
+            log: false,
+        };
+        (format!("x{i:02}"), domain)
+    };
     println!("space       history      shortest        middle");
     for (name, dimensions) in [
         ("5 floats", 5),
         ("20 floats", 20),
         ("100 floats", 100),
+        ("5 ints", 5),
+        ("20 ints", 20),
         ("mixed", 0),
         ("plateau", 0),
     ] {
         let space = match Problem::named(name, GOLDEN) {
             Some(problem) => problem.space,
-            None => Space::new((0..dimensions).map(float)).map_err(|faults| faults[0].clone())?,
+            None => {
+                Space::new((0..dimensions).map(if name.ends_with("ints") { int } else { float }))
+                    .map_err(|faults| faults[0].clone())?
+            }
         };
         let random = Study::new(space.clone(), Method::Random, 1).map_err(|f| f[0].clone())?;
         let study = Study::new(space, method, 1).map_err(|faults| faults[0].clone())?;

@@ -13,6 +13,9 @@ use std::borrow::Cow;
 /// Candidates compared per suggestion.
 pub(super) const CANDIDATES: usize = 24;
 
+/// From so many observations on their order is worth some work.
+const MANY: usize = 128;
+
 /// The most candidates drawn for them where some break a constraint.
 const DRAWS: usize = 10 * CANDIDATES;
 
@@ -35,7 +38,7 @@ pub(super) struct Group {
 pub(super) struct Observed {
     /// The places of those taken, one list for each axis.
     pub(super) columns: Vec<Vec<f64>>,
-    /// Which of the observations these are, ascending.
+    /// Which of the observations these are, in the order of the columns.
     pub(super) taken: Vec<usize>,
     /// How many observations there are.
     pub(super) count: usize,
@@ -116,7 +119,10 @@ impl Group {
         } else {
             Cow::Owned(points.iter().filter(has).copied().collect())
         };
-        let taken = thinned::taken(present.len());
+        let mut taken = thinned::taken(present.len());
+        if taken.len() > MANY && self.axes.iter().all(|axis| matches!(axis, Axis::Line(_))) {
+            self.gather(&present, &mut taken);
+        }
         let axes = self.axes.iter().zip(&self.positions);
         let columns = axes.map(|(axis, position)| {
             let places = taken.iter().map(|k| {
@@ -129,6 +135,34 @@ impl Group {
             columns: columns.collect(),
             count: present.len(),
             taken,
+        }
+    }
+
+    /// Puts observations together that are near each other on the first axis: kernels are summed in blocks,
+    /// and a block that is far from a candidate there needs no look at the other axes.
+    fn gather(&self, present: &[(u32, &Point)], taken: &mut [usize]) {
+        const BINS: usize = 64;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a place in [0, 1] times 64"
+        )]
+        let bin = |k: &usize| {
+            let value = present[*k].1.values()[self.positions[0]];
+            let place = self.axes[0].place(value).unwrap_or_default();
+            ((place * BINS as f64) as usize).min(BINS - 1)
+        };
+        let binned: Vec<(usize, usize)> = taken.iter().map(|k| (bin(k), *k)).collect();
+        let mut next = [0; BINS + 1];
+        for (bin, _) in &binned {
+            next[bin + 1] += 1;
+        }
+        for bin in 0..BINS {
+            next[bin + 1] += next[bin];
+        }
+        for (bin, k) in binned {
+            taken[next[bin]] = k;
+            next[bin] += 1;
         }
     }
 

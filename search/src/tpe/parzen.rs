@@ -1,7 +1,7 @@
 //! The Parzen estimator: a density made of one kernel per observation and a wide one for the
 //! prior.
 
-use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, LN_2, SQRT_2};
 
 use super::bandwidth::{self, Floor};
 use super::candidates::Observed;
@@ -34,10 +34,13 @@ use crate::stream::Stream;
 pub(super) struct Parzen<'a> {
     axes: &'a [Axis],
     columns: Vec<Column>,
-    /// Sums of the weights of the kernels up to each one.
-    cumulated: Vec<f64>,
-    /// What of each kernel's logarithm does not depend on `x`: weight and normalizers.
-    base: Vec<f64>,
+    /// The weights of the kernels; their sum is 1.
+    weights: Vec<f64>,
+    /// What choices give to the logarithm of every kernel, and to that of the prior.
+    ln_seen: f64,
+    ln_prior: f64,
+    /// The smallest bandwidth that a kernel may have.
+    narrowest: f64,
     /// Observations, those that others stand for included.
     count: usize,
 }
@@ -48,13 +51,20 @@ enum Column {
     /// `scale` is 1 / (bandwidth sqrt 2).
     Line { mean: Vec<f64>, scale: Vec<f64> },
     /// Many kernels are alike where there are few cells: `kind` says which each one is.
-    Lattice { kinds: Vec<Normal>, kind: Vec<u32> },
+    Lattice {
+        kinds: Vec<Normal>,
+        masses: Vec<f64>,
+        kind: Vec<u32>,
+    },
     /// The observed choice, or [`NO_CHOICE`] for the prior, and by how much the logarithm is smaller
     /// at the others.
     Choices { seen: Vec<f64>, loss: f64 },
 }
 
 const NO_CHOICE: f64 = -1.0;
+
+/// The square root of 2 pi.
+const ROOT_OF_TWO_PI: f64 = 2.506_628_274_631_000_7;
 
 /// A kernel on the unit range.
 #[derive(Debug, Clone, Copy)]
@@ -90,21 +100,12 @@ const BLOCK: usize = 64;
 impl<'a> Parzen<'a> {
     /// The density of observations.
     pub(super) fn of(axes: &'a [Axis], observed: &Observed, floor: Floor) -> Self {
-        let (count, kernels) = (observed.count, observed.taken.len());
-        let mut cumulated = thinned::weights(count, &observed.taken);
-        // The product of what lines and lattices divide by: between 1e-210 and 1e40 for a
-        // hundred axes, so that one logarithm per kernel is enough.
-        let mut factors = cumulated.clone();
-        let mut sum = 0.0;
-        for weight in &mut cumulated {
-            sum += *weight;
-            *weight = sum;
-        }
+        let count = observed.count;
         let (mut ln_seen, mut ln_prior) = (0.0, 0.0);
         let columns = axes.iter().zip(&observed.columns);
         let columns = columns.map(|(axis, places)| match axis {
-            Axis::Line(_) => line(places, floor, &mut factors),
-            Axis::Lattice(lattice) => cells(lattice, places, floor, &mut factors),
+            Axis::Line(_) => line(places, floor),
+            Axis::Lattice(lattice) => cells(lattice, places, floor),
             Axis::Choices(choices) => {
                 let loss = libm::log(count as f64 + 2.0);
                 ln_seen += loss - libm::log(count as f64 + 1.0 + choices);
@@ -114,25 +115,65 @@ impl<'a> Parzen<'a> {
                 Column::Choices { seen, loss }
             }
         });
-        let columns = columns.collect();
-        let mut base = factors;
-        for (k, factor) in base.iter_mut().enumerate() {
-            *factor = libm::log(*factor) + if k < kernels { ln_seen } else { ln_prior };
-        }
         Self {
             axes,
-            columns,
-            cumulated,
-            base,
+            columns: columns.collect(),
+            weights: thinned::weights(count, &observed.taken),
+            ln_seen,
+            ln_prior,
+            narrowest: floor.with(observed.taken.len()),
             count,
         }
     }
 
+    /// The logarithm of what of kernel `k` does not depend on `x`: its weight, and what makes it a density.
+    fn ln_base(&self, k: usize) -> f64 {
+        // The product is between 1e-210 and 1e40 for a hundred axes, so that one logarithm is enough.
+        let mut factor = self.weights[k];
+        for column in &self.columns {
+            match column {
+                Column::Line { mean, scale } => {
+                    let per_width = scale[k] * SQRT_2;
+                    let mean = mean[k];
+                    let mass = normal::around_mean(-mean * per_width, (1.0 - mean) * per_width);
+                    factor *= per_width / (mass * ROOT_OF_TWO_PI);
+                }
+                Column::Lattice { masses, kind, .. } => factor /= masses[kind[k] as usize],
+                Column::Choices { .. } => {}
+            }
+        }
+        let is_prior = k + 1 == self.weights.len();
+        libm::log(factor)
+            + if is_prior {
+                self.ln_prior
+            } else {
+                self.ln_seen
+            }
+    }
+
+    /// What no kernel's [`Self::ln_base`] is above: a third at least of each kernel lies in the range, half
+    /// of one that is narrower than it.
+    fn most_base(&self) -> f64 {
+        let heaviest = self.weights.iter().copied().fold(0.0, f64::max);
+        let highest = self.columns.iter().map(|column| match column {
+            Column::Line { .. } => libm::log(3.0 / (self.narrowest * ROOT_OF_TWO_PI)),
+            Column::Lattice { .. } => libm::log(3.0),
+            Column::Choices { .. } => 0.0,
+        });
+        libm::log(heaviest) + highest.sum::<f64>() + self.ln_seen.max(self.ln_prior)
+    }
+
     /// Draws a place on every axis: one kernel for all of them, then each axis from that kernel.
     pub(super) fn draw(&self, stream: &mut Stream, places: &mut [f64]) {
-        let last = self.base.len() - 1;
-        let at = stream.unit_f64() * self.cumulated[last];
-        let k = self.cumulated.partition_point(|sum| *sum <= at).min(last);
+        let last = self.weights.len() - 1;
+        let total: f64 = self.weights.iter().sum();
+        let at = stream.unit_f64() * total;
+        let mut sum = 0.0;
+        let above = self.weights.iter().position(|weight| {
+            sum += weight;
+            sum > at
+        });
+        let k = above.unwrap_or(last);
         for ((axis, column), place) in self.axes.iter().zip(&self.columns).zip(places) {
             let unit = stream.unit_f64();
             *place = match (axis, column) {
@@ -140,7 +181,7 @@ impl<'a> Parzen<'a> {
                     let (mean, width) = (mean[k], FRAC_1_SQRT_2 / scale[k]);
                     Normal { mean, width }.draw(unit)
                 }
-                (Axis::Lattice(lattice), Column::Lattice { kinds, kind }) => {
+                (Axis::Lattice(lattice), Column::Lattice { kinds, kind, .. }) => {
                     lattice.nearest(kinds[kind[k] as usize].draw(unit))
                 }
                 (Axis::Choices(choices), Column::Choices { seen, .. }) => {
@@ -170,14 +211,19 @@ impl<'a> Parzen<'a> {
         }
         let width = self.axes.len();
         let tables = self.tables(candidates);
+        let kernels = self.weights.len();
+        let most_base = self.most_base();
+        // Of the few kernels that are near a candidate.
+        let mut bases = vec![f64::NAN; kernels];
         let mut logs = vec![LnSum::EMPTY; sums.len()];
         let mut terms = [0.0; BLOCK];
         // The last block comes first: the prior is in it, and no candidate is far from that.
-        for from in (0..self.base.len()).step_by(BLOCK).rev() {
-            let range = from..self.base.len().min(from + BLOCK);
+        for from in (0..kernels).step_by(BLOCK).rev() {
+            let range = from..kernels.min(from + BLOCK);
             let terms = &mut terms[..range.len()];
             for (c, (places, log)) in candidates.chunks_exact(width).zip(&mut logs).enumerate() {
-                terms.copy_from_slice(&self.base[range.clone()]);
+                terms.fill(0.0);
+                let least = log.least() - most_base;
                 // Terms only fall from axis to axis, so most blocks are done with after a few.
                 let counts =
                     self.columns
@@ -185,11 +231,22 @@ impl<'a> Parzen<'a> {
                         .zip(&tables)
                         .zip(places)
                         .all(|((column, table), place)| {
-                            column.lower(range.clone(), *place, table.row(c), log.least(), terms)
+                            column.lower(range.clone(), *place, table.row(c), least, terms)
                         });
-                if counts {
-                    log.add(terms);
+                if !counts {
+                    continue;
                 }
+                for (k, term) in range.clone().zip(&mut *terms) {
+                    if *term > least {
+                        if bases[k].is_nan() {
+                            bases[k] = self.ln_base(k);
+                        }
+                        *term += bases[k];
+                    } else {
+                        *term = f64::NEG_INFINITY;
+                    }
+                }
+                log.add(terms);
             }
         }
         for (sum, log) in sums.iter_mut().zip(&logs) {
@@ -250,23 +307,19 @@ impl Column {
     }
 }
 
-/// The kernels of a line; divides `factors` by their normalizers.
-fn line(places: &[f64], floor: Floor, factors: &mut [f64]) -> Column {
-    let root_of_two_pi = (2.0 * PI).sqrt();
+/// The kernels of a line.
+fn line(places: &[f64], floor: Floor) -> Column {
     let mean: Vec<f64> = places.iter().copied().chain([Normal::PRIOR.mean]).collect();
     let mut scale = bandwidth::of(places, floor);
     scale.push(Normal::PRIOR.width);
-    for ((mean, width), factor) in mean.iter().zip(&mut scale).zip(factors) {
-        let per_width = 1.0 / *width;
-        let mass = normal::around_mean(-mean * per_width, (1.0 - mean) * per_width);
-        *factor *= per_width / (mass * root_of_two_pi);
-        *width = FRAC_1_SQRT_2 * per_width;
+    for width in &mut scale {
+        *width = FRAC_1_SQRT_2 / *width;
     }
     Column::Line { mean, scale }
 }
 
-/// The kernels of a lattice; divides `factors` by their normalizers.
-fn cells(lattice: &Lattice, places: &[f64], floor: Floor, factors: &mut [f64]) -> Column {
+/// The kernels of a lattice.
+fn cells(lattice: &Lattice, places: &[f64], floor: Floor) -> Column {
     /// A table of this many cells is small beside the kernels that it saves.
     const FEW_CELLS: u64 = 1 << 16;
     const UNKNOWN: u32 = u32::MAX;
@@ -299,7 +352,7 @@ fn cells(lattice: &Lattice, places: &[f64], floor: Floor, factors: &mut [f64]) -
     });
     // The prior is of no cell.
     let all = kernels.zip(cells).chain([(Normal::PRIOR, usize::MAX)]);
-    for ((kernel, cell), factor) in all.zip(factors) {
+    for (kernel, cell) in all {
         let new = u32::try_from(kinds.len()).expect("no more kinds than trials, which u32 numbers");
         let own = match narrow.get_mut(cell) {
             Some(known) if kernel.width == smallest => {
@@ -314,10 +367,13 @@ fn cells(lattice: &Lattice, places: &[f64], floor: Floor, factors: &mut [f64]) -
             kinds.push(kernel);
             masses.push(kernel.mass());
         }
-        *factor /= masses[own as usize];
         kind.push(own);
     }
-    Column::Lattice { kinds, kind }
+    Column::Lattice {
+        kinds,
+        masses,
+        kind,
+    }
 }
 
 /// The logarithm of what each kind of kernel gives to the cell of each candidate.
@@ -331,6 +387,7 @@ struct Table {
 
 impl Table {
     fn of(lattice: &Lattice, kinds: &[Normal], cells: impl Iterator<Item = f64>) -> Self {
+        let mut near = Near::of(lattice, kinds);
         let mut table = Self {
             kinds: kinds.len(),
             ..Self::default()
@@ -344,13 +401,16 @@ impl Table {
             }
             known.push(cell);
             let (low, high) = lattice.ends(cell);
-            let term = |kind: &Normal| {
-                normal::ln_between(
-                    (low - kind.mean) / kind.width,
-                    (high - kind.mean) / kind.width,
-                )
+            let term = |(at, kind): (usize, &Normal)| {
+                let known = near.as_mut().and_then(|near| near.at(at, cell));
+                known.unwrap_or_else(|| {
+                    normal::ln_between(
+                        (low - kind.mean) / kind.width,
+                        (high - kind.mean) / kind.width,
+                    )
+                })
             };
-            table.terms.extend(kinds.iter().map(term));
+            table.terms.extend(kinds.iter().enumerate().map(term));
         }
         table
     }
@@ -360,6 +420,61 @@ impl Table {
             Some(row) => &self.terms[row * self.kinds..][..self.kinds],
             None => &[],
         }
+    }
+}
+
+/// What the narrowest kernels give to the cells around them: on an even lattice it depends on how many cells
+/// away one is.
+struct Near {
+    width: f64,
+    /// How long a cell is.
+    cell: f64,
+    /// The cell of each kind that is so narrow; NaN for the others.
+    own: Vec<f64>,
+    /// By how many cells one is away; NaN where nobody asked yet.
+    terms: Vec<f64>,
+}
+
+impl Near {
+    /// Nothing where the lattice is not even, or so long that a list of its cells would cost more than it saves.
+    fn of(lattice: &Lattice, kinds: &[Normal]) -> Option<Self> {
+        const FEW: u64 = 4_096;
+        let size = usize::try_from(lattice.size()).ok()?;
+        if !lattice.is_even() || lattice.size() > FEW {
+            return None;
+        }
+        let widths = kinds.iter().map(|kind| kind.width);
+        let width = widths.fold(f64::INFINITY, f64::min);
+        let own = |kind: &Normal| match lattice.nearest(kind.mean) {
+            // The prior lies between two cells where there is an even number of them.
+            cell if kind.width == width && lattice.middle(cell) == kind.mean => cell,
+            _ => f64::NAN,
+        };
+        Some(Self {
+            width,
+            cell: 1.0 / size as f64,
+            own: kinds.iter().map(own).collect(),
+            terms: vec![f64::NAN; size],
+        })
+    }
+
+    /// What a kind gives to a cell, if it is one of the narrowest.
+    fn at(&mut self, kind: usize, cell: f64) -> Option<f64> {
+        let away = (cell - self.own[kind]).abs();
+        if away.is_nan() {
+            return None;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "fewer cells than the lattice has"
+        )]
+        let term = &mut self.terms[away as usize];
+        if term.is_nan() {
+            let (low, high) = ((away - 0.5) * self.cell, (away + 0.5) * self.cell);
+            *term = normal::ln_between(low / self.width, high / self.width);
+        }
+        Some(*term)
     }
 }
 
