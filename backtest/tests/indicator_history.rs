@@ -16,7 +16,7 @@ fn day((y, m, d): (i32, u32, u32)) -> NaiveDate {
 fn report(bars: BarSeries, strategy: &dyn Strategy) -> Report {
     let reports = reports(bars.symbol(), 3, day((2009, 1, 31)), day((2019, 12, 31)));
     let data = Dataset::new(vec![Arc::new(bars)], day(FIRST), day((2019, 12, 31))).unwrap();
-    let data = data.with_fundamentals(&reports);
+    let data = data.with_fundamentals(&reports, &[]);
     let config = BacktestConfig::default();
     run(&data, strategy, &Params::new(), &config, &|| false).unwrap()
 }

@@ -95,7 +95,7 @@ fn prepared(strategy: &dyn Strategy, series: Vec<Arc<BarSeries>>) -> Dataset {
         2 => paired(series),
         _ => dataset(series),
     };
-    data.with_fundamentals(&reports)
+    data.with_fundamentals(&reports, &[])
 }
 
 fn dataset(series: Vec<Arc<BarSeries>>) -> Dataset {

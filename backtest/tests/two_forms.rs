@@ -143,7 +143,7 @@ impl Case {
             .flat_map(|(seed, symbol)| reports(symbol, seed, first_day(), last))
             .collect();
         if !self.has_actions() {
-            return data.with_fundamentals(&reports);
+            return data.with_fundamentals(&reports, &[]);
         }
         let mut random = random_of(self.seed, 99);
         let symbols = Arc::clone(data.symbols());
@@ -159,7 +159,7 @@ impl Case {
             .collect();
         data.with_actions(&actions)
             .unwrap()
-            .with_fundamentals(&reports)
+            .with_fundamentals(&reports, &actions)
     }
 
     /// The data for a strategy of that many legs: each symbol paired with the one before it.

@@ -65,6 +65,7 @@ pub use market::{
 pub use partner::{BEST_TESTS, MAX_CANDIDATES, MAX_PAIRS, Pairing, PartnerAnswer};
 pub use points::MAX_INITIAL_PARAMS;
 pub use schema::{request_schema, task_request_schema};
+pub use search::sampler_plan;
 pub use validation::check_validation;
 pub use windows::Unplanned;
 

@@ -833,6 +833,10 @@ mod tests {
             },
             ..example()
         };
+        let by_auto = TaskSpec {
+            method: Method::Auto,
+            ..example()
+        };
         let mut reported = ruled.clone();
         reported.backtest.pins_reports = true;
         let validated = TaskSpec {
@@ -873,6 +877,7 @@ mod tests {
             (stops, 3),
             (copies, 3),
             (reported, 6),
+            (by_auto, 6),
             (ruled, 4),
             (validated, 4),
             (alone, 4),

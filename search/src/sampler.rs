@@ -71,7 +71,7 @@ pub enum Method {
     CmaEs,
     /// A genetic algorithm that keeps the trials of the best fronts: [`Nsga2`].
     Nsga2,
-    /// The one of these that space, budget and results so far speak for: [`Auto`].
+    /// The one of these that the space and the results so far speak for: [`Auto`].
     Auto,
 }
 
@@ -130,12 +130,16 @@ impl Method {
         !matches!(self, Self::Gp | Self::CmaEs)
     }
 
-    /// Whether a suggestion takes longer than many a trial: tens of milliseconds where the others take less
+    /// Whether a suggestion after so many finished trials takes longer than many a trial: tens of milliseconds where the others take less
     /// than one. Who asks for several at once asks one after the other then, so that each sees the
     /// others' points.
     #[must_use]
-    pub const fn deliberates(self) -> bool {
-        matches!(self, Self::Gp | Self::Auto)
+    pub const fn deliberates(self, finished: usize, objectives: usize) -> bool {
+        match self {
+            Self::Gp => true,
+            Self::Auto => finished < crate::auto::MODELLED && objectives < 2,
+            _ => false,
+        }
     }
 
     /// What keeps this method from searching `space`, all of it at once; empty when nothing does.

@@ -340,7 +340,7 @@ proptest! {
         prop_assume!(space.feasible_point().is_some());
         for method in Method::ALL {
             // A suggestion takes it so long that a quarter of the spaces must do.
-            if method.deliberates() && !seed.is_multiple_of(4) {
+            if method.deliberates(0, 1) && !seed.is_multiple_of(4) {
                 continue;
             }
             if method.faults(&space).is_empty() {

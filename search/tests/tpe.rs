@@ -350,3 +350,56 @@ fn running_trials_keep_others_away() {
         "{alone} of 60 went low alone, {crowded} with twelve there"
     );
 }
+
+/// A density is laid over parameters with one value, too: of many trials and of several objectives, each of
+/// which has a density of its own.
+#[test]
+fn parameters_with_a_single_value_are_borne_after_many_trials() {
+    let float = Domain::Float {
+        low: 0.0,
+        high: 1.0,
+        step: None,
+        log: false,
+    };
+    let one = Domain::Int {
+        low: 5,
+        high: 5,
+        step: 1,
+        log: false,
+    };
+    let fixed = Space::new([
+        ("fixed".to_owned(), one.clone()),
+        ("x".to_owned(), float.clone()),
+    ]);
+    let conditional = SpaceBuilder::default()
+        .parameter("x", float)
+        .conditional("sometimes", one, "x > 0.5")
+        .build();
+    for (space, objectives) in [
+        (fixed.clone().unwrap(), 1),
+        (fixed.unwrap(), 2),
+        (conditional.unwrap(), 1),
+    ] {
+        let random = Study::new(space.clone(), Method::Random, 1).unwrap();
+        let trial = |number| {
+            let point = random.ask(&History::EMPTY, number).unwrap();
+            let cost = f64::from(number % 17);
+            let costs = [cost, 17.0 - cost][..objectives].to_vec();
+            FinishedTrial {
+                number,
+                point,
+                end: TrialEnd::Completed(costs),
+            }
+        };
+        let finished: Vec<FinishedTrial> = (0..400).map(trial).collect();
+        let history = History {
+            finished: &finished,
+            running: &[],
+        };
+        for method in [Method::Tpe, Method::Auto] {
+            let study = Study::new(space.clone(), method, 1).unwrap();
+            let point = study.ask(&history, 400).unwrap();
+            assert!(space.check_allowed(&point).is_ok(), "{method}: {point:?}");
+        }
+    }
+}

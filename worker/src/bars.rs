@@ -73,15 +73,15 @@ impl PinnedData {
         let statuses = statuses.map(|record| (record.symbol().to_owned(), record.status().clone()));
         let actions: Vec<_> = self.records.iter().flat_map(|r| r.actions()).collect();
         let data = data.with_statuses(statuses.collect());
+        let actions: Vec<_> = actions.into_iter().cloned().collect();
         let data = if actions.is_empty() {
             data
         } else {
-            let actions: Vec<_> = actions.into_iter().cloned().collect();
             let data = data.with_actions(&actions);
             data.map_err(|error| error.to_string())?
         };
         let reports = self.records.iter().flat_map(|r| r.fundamentals());
         let reports: Vec<_> = reports.cloned().collect();
-        Ok(data.with_fundamentals(&reports))
+        Ok(data.with_fundamentals(&reports, &actions))
     }
 }

@@ -316,7 +316,10 @@ impl TaskHistory {
     /// started under this lease. The trial is running from now on.
     pub(crate) fn ask(&self, study: &Study, lease: HeldLease, number: u32) -> Asked {
         let number = self.place(number);
-        let deliberates = study.method().deliberates();
+        let known = self.view().finished.len();
+        let deliberates = study
+            .method()
+            .deliberates(known, self.spec.objectives.len());
         // Nothing is kept under it that a panic could leave half-done.
         let _turn = deliberates.then(|| self.asking.lock().unwrap_or_else(PoisonError::into_inner));
         let view = self.view();

@@ -17,7 +17,9 @@ use aide::transform::TransformOperation;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::Response;
 use serde_json::{Value, json};
-use trialmill_common::draft::{Changes, changes_schema, check_changes, parse_body, with_field};
+use trialmill_common::draft::{
+    Changes, changes_schema, check_changes, parse_body, sampler_plan, with_field,
+};
 use trialmill_common::fault::Warning;
 use trialmill_common::protocol::StopRules;
 use trialmill_common::spec::{Spec, TaskSpec};
@@ -261,6 +263,7 @@ fn new_task(
         warnings.extend(warnings_of(origin, search, planned, how));
         resolved["reproducible"] = is_reproducible(origin, search, how).into();
         resolved["trials_planned"] = planned.into();
+        resolved["sampler_plan"] = sampler_plan(search);
     }
     let n_trials = spec.as_search().map_or(1, |search| search.n_trials);
     let windows = spec

@@ -106,8 +106,15 @@ async fn selected_row(
     search: &Search<'_>,
     assessed: &Assessed,
 ) -> Result<Option<TrialRow>, Problem> {
-    let front = state.insights.front(state.store.as_ref(), search).await?;
-    match shown::selected(search, &front, assessed) {
+    let selected = match assessed.pick() {
+        Some(picked) => picked,
+        // Nothing judged it: the front says.
+        None => {
+            let front = state.insights.front(state.store.as_ref(), search).await?;
+            shown::selected(search, &front, assessed)
+        }
+    };
+    match selected {
         Some(number) => Ok(state.store.trial(search.task.id, number).await?),
         None => Ok(None),
     }

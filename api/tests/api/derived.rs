@@ -127,6 +127,28 @@ async fn an_extension_goes_on_to_the_total_and_gives_the_trials_of_a_run_of_that
 }
 
 #[tokio::test]
+async fn an_extension_says_what_auto_will_do_in_all_of_its_trials() {
+    let service = Service::start().await;
+    let mut request = sphere(5);
+    request["optimization_method"] = json!("auto");
+    let path = service.accepted(&request).await;
+    let plan = |task: &Value| {
+        let plan = task["resolved"]["sampler_plan"].as_str();
+        plan.unwrap().to_owned()
+    };
+    let before = plan(&service.get(&path).await.body);
+    assert!(before.starts_with("sobol (too few trials"), "{before}");
+    let mut holder = Holder::claim(&service.store, &path).await;
+    holder.record(5, &[], true).await;
+    let more = json!({"n_trials": 400});
+    let answer = post(&service, &format!("{path}/extend"), Some(&more), None).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let after = plan(&answer.body);
+    assert!(after.contains("alone after 150 results"), "{after}");
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn a_clone_is_the_same_request_with_what_the_body_changes() {
     let service = Service::start().await;
     let path = broken(&service).await;

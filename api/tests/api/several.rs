@@ -395,9 +395,15 @@ async fn what_a_picture_has_no_room_for_is_left_out_and_said_so() {
     let numbers = rank["data"]["points"].as_array().unwrap();
     assert_eq!(numbers.last().unwrap()["number"], 1_999);
     let front = service.get(&format!("{path}/pareto-front")).await.body;
+    // Of one objective it is the best trial, which the task knows.
     assert_eq!(
         front["trials"],
-        json!({"read": 2_100, "used": 2_099, "complete": true})
+        json!({"read": 1, "used": 1, "complete": true})
+    );
+    let status = service.get(&format!("{path}/status")).await.body;
+    assert_eq!(
+        front["items"][0]["trial_number"],
+        status["best_trial_number"]
     );
     service.stop().await;
 }

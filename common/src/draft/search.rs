@@ -270,7 +270,7 @@ pub(super) fn check(
     warn_of_no_worker(around, found);
     let resolved = json!({
         "sampler": spec.method.name(),
-        "sampler_plan": plan_of(&spec, spec.n_trials),
+        "sampler_plan": sampler_plan(&spec),
         "reproducible": spec.is_reproducible(),
         "market": spec.backtest.market.name(),
         "scope": spec.scope.name(),
@@ -294,9 +294,13 @@ pub(super) fn check(
     })
 }
 
-/// What `auto` will do in searches of this space with that many trials each, and why; null for a sampler that
-/// was named.
-pub(super) fn plan_of(spec: &TaskSpec, n_trials: u32) -> Value {
+/// What `auto` will do in the searches of a task, and why: of several the one with the fewest trials. Null for
+/// a sampler that was named.
+#[must_use]
+pub fn sampler_plan(spec: &TaskSpec) -> Value {
+    let windows = spec.windows().iter().map(|window| window.trials.len());
+    let fewest = windows.min().and_then(|count| u32::try_from(count).ok());
+    let n_trials = fewest.unwrap_or(spec.n_trials);
     match spec.method {
         Method::Auto => Plan::of(&spec.space, spec.objectives.len(), n_trials)
             .to_string()

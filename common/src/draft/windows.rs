@@ -4,7 +4,7 @@
 //! [`Accepted::planned_over`] takes the days. A request is refused here only after it has no other
 //! fault.
 
-use super::search::plan_of;
+use super::search::sampler_plan;
 use super::{Accepted, DEFAULT_TRIAL};
 use crate::fault::{Fault, Warning};
 use crate::spec::{Spec, TaskSpec, Validated};
@@ -46,15 +46,13 @@ impl Accepted {
         self.warnings.extend(few_points(spec, &plan, points));
         show(&mut self.resolved, &method, &plan);
         self.resolved["sampler"] = spec.method.name().into();
-        let fewest = plan.windows.iter().map(|window| window.trials.len()).min();
-        let each = fewest.and_then(|count| u32::try_from(count).ok());
-        self.resolved["sampler_plan"] = plan_of(spec, each.unwrap_or(spec.n_trials));
         self.resolved["trials_planned"] = self.planned.into();
         if !self.resolved[DEFAULT_TRIAL].is_null() {
             // Each window begins with the default point; the last one is what is deployed.
             self.resolved[DEFAULT_TRIAL] = plan.deployed().trials.start.into();
         }
         spec.validation = Some(Validated { method, plan });
+        self.resolved["sampler_plan"] = sampler_plan(spec);
         Ok(self)
     }
 }

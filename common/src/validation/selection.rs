@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cmp::Ordering;
 use std::str::FromStr;
 use trialmill_backtest::metrics::{self, Direction, Metric};
-use trialmill_search::pareto::Front;
+use trialmill_search::pareto::dominates;
 
 /// The rule by which a window's parameters are picked from its trials.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,14 +107,8 @@ pub fn select<'a>(
         Some((trial.number, trial.metric(info.name).ok()?, trial.costs))
     });
     let qualified: Vec<(u32, f64, &[f64])> = qualified.collect();
-    let mut front = Front::default();
-    for (number, _, costs) in qualified.iter().filter(|(_, _, costs)| costs.len() > 1) {
-        front.add_new(*number, costs);
-    }
-    let is_candidate = |(_, _, costs): &&(u32, f64, &[f64])| costs.len() < 2 || front.has(costs);
-    let values = qualified.iter().filter(is_candidate);
-    let values = values.map(|(number, value, _)| (*number, *value));
-    let best = values.min_by(|(number, value), (other_number, other)| {
+    let mut in_turn: Vec<&(u32, f64, &[f64])> = qualified.iter().collect();
+    in_turn.sort_by(|(number, value, _), (other_number, other, _)| {
         let ordering = match info.direction {
             Direction::Maximize => other.partial_cmp(value),
             Direction::Minimize => value.partial_cmp(other),
@@ -124,7 +118,14 @@ pub fn select<'a>(
             .unwrap_or(Ordering::Equal)
             .then(number.cmp(other_number))
     });
-    best.map(|(number, _)| number)
+    // The first of them is seldom dominated, so few are held against all.
+    let leads = |(_, _, costs): &&&(u32, f64, &[f64])| {
+        costs.len() < 2
+            || !qualified
+                .iter()
+                .any(|(_, _, other)| dominates(other, costs))
+    };
+    in_turn.iter().find(leads).map(|(number, _, _)| *number)
 }
 
 fn write_metric<S: Serializer>(metric: &Metric, serializer: S) -> Result<S::Ok, S::Error> {

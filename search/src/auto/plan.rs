@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::MODELLED;
-use super::structure::{MANY, Structure};
+use super::structure::{MANY, Other, Structure};
+use super::{LONG, MODELLED};
 use crate::gp::START_UP;
 use crate::space::Space;
 
@@ -71,6 +71,9 @@ impl fmt::Display for Plan {
                 f,
                 "; {afterwards} alone after {MODELLED} results (gp takes too long)"
             )?;
+        }
+        if afterwards != Other::Tpe && self.lasts_beyond(LONG) {
+            write!(f, "; tpe after {LONG} (cmaes takes too long)")?;
         }
         Ok(())
     }

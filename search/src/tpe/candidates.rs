@@ -120,7 +120,8 @@ impl Group {
             Cow::Owned(points.iter().filter(has).copied().collect())
         };
         let mut taken = thinned::taken(present.len());
-        if taken.len() > MANY && self.axes.iter().all(|axis| matches!(axis, Axis::Line(_))) {
+        let lines = self.axes.iter().all(|axis| matches!(axis, Axis::Line(_)));
+        if taken.len() > MANY && lines && !self.axes.is_empty() {
             self.gather(&present, &mut taken);
         }
         let axes = self.axes.iter().zip(&self.positions);

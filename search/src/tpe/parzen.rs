@@ -12,7 +12,7 @@ use crate::stream::Stream;
 
 /// A mixture of product kernels over the axes of one group of parameters.
 ///
-/// With `n` observations `x_1 .. x_n`, in the order of their trials, and the prior as kernel `n + 1` (of many
+/// With `n` observations `x_1 .. x_n`, in any order, and the prior as kernel `n + 1` (of many
 /// observations a part, [`thinned`]):
 ///
 /// ```text
@@ -128,7 +128,8 @@ impl<'a> Parzen<'a> {
 
     /// The logarithm of what of kernel `k` does not depend on `x`: its weight, and what makes it a density.
     fn ln_base(&self, k: usize) -> f64 {
-        // The product is between 1e-210 and 1e40 for a hundred axes, so that one logarithm is enough.
+        // A line gives at most 80 and a little more than 1/3 at least: the product is a float for the hundred
+        // axes that a space may have, so that one logarithm is enough.
         let mut factor = self.weights[k];
         for column in &self.columns {
             match column {

@@ -36,8 +36,12 @@ const GP_LOOKS_AT: f64 = 200.0;
 /// What asking an adaptive sampler for a point costs in seconds, roughly (docs/benchmarks/search.md):
 /// it is no part of a trial's duration.
 const ASK_SECONDS: f64 = 4e-5;
-/// And besides for each trial before it and each parameter.
+/// And besides for each trial before it and each parameter: of samplers that look at all of them, and of TPE, which
+/// makes its density of at most [`TPE_LOOKS_AT`].
 const ASK_SECONDS_PER_TRIAL: f64 = 1.5e-7;
+const TPE_SECONDS_PER_TRIAL: f64 = 4e-8;
+/// The most trials that TPE lays kernels around.
+const TPE_LOOKS_AT: f64 = 2_000.0;
 /// Fewest blocks of days that are shuffled: of fewer, the other orders are few and alike.
 const MIN_BLOCKS: usize = 20;
 
@@ -145,8 +149,8 @@ fn seconds_of_search(case: &Case<'_>) -> f64 {
             .iter()
             .map(|window| {
                 let count = trials_of(case, window).len() as f64;
-                let models = count * count / 2.0 * parameters * ASK_SECONDS_PER_TRIAL;
-                count * ASK_SECONDS + models + seconds_deliberating(case.spec.method, count)
+                let models = parameters * seconds_per_parameter(case.spec.method, count);
+                count * ASK_SECONDS + models + seconds_deliberating(case.spec, count)
             })
             .sum()
     } else {
@@ -155,9 +159,20 @@ fn seconds_of_search(case: &Case<'_>) -> f64 {
     trials / 1_000.0 + asking
 }
 
+/// What looking at earlier trials takes in a search, for each parameter.
+fn seconds_per_parameter(method: Method, count: f64) -> f64 {
+    if method == Method::Tpe {
+        let growing = count.min(TPE_LOOKS_AT);
+        let looks = growing * growing / 2.0 + (count - growing) * TPE_LOOKS_AT;
+        return looks * TPE_SECONDS_PER_TRIAL;
+    }
+    count * count / 2.0 * ASK_SECONDS_PER_TRIAL
+}
+
 /// What a sampler that fits Gaussian processes takes for the points of a search, beside what any takes.
-fn seconds_deliberating(method: Method, count: f64) -> f64 {
-    let (fitted, looked_at) = match method {
+fn seconds_deliberating(spec: &TaskSpec, count: f64) -> f64 {
+    let (fitted, looked_at) = match spec.method {
+        _ if spec.objectives.len() > 1 => return 0.0,
         Method::Gp => (count, GP_LOOKS_AT),
         Method::Auto => (count.min(MODELLED as f64), MODELLED as f64),
         _ => return 0.0,

@@ -88,9 +88,24 @@ pub(super) fn pick<'a>(spec: &TaskSpec, trials: &'a [EndedTrial]) -> Option<Pick
     };
     let feasible = |pick: &Pick<'_>| pick.evaluation.infeasible.is_none();
     let Some(selection) = method(spec).selection() else {
-        let mut front = Front::default();
+        // Only those that are least by the first objective can lead, and no other dominates them.
+        let mut leading: Vec<(u32, Vec<f64>)> = Vec::new();
         for pick in completed.clone().filter(feasible) {
-            front.add_new(pick.trial.number, &spec.costs(&pick.evaluation.values));
+            let costs = spec.costs(&pick.evaluation.values);
+            let first = |costs: &[f64]| costs.first().copied().unwrap_or(f64::INFINITY);
+            let least = leading
+                .first()
+                .map_or(f64::INFINITY, |(_, costs)| first(costs));
+            if first(&costs) < least {
+                leading.clear();
+            }
+            if first(&costs) <= least {
+                leading.push((pick.trial.number, costs));
+            }
+        }
+        let mut front = Front::default();
+        for (number, costs) in &leading {
+            front.add_new(*number, costs);
         }
         return numbered(front.least(0)?.number);
     };

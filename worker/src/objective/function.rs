@@ -86,8 +86,9 @@ fn value(
         }
     }
     match function {
-        TestFunction::Sphere => Ok(sphere(parameters, "")),
+        // Of one that has several, the first.
         TestFunction::Schaffer => Ok(schaffer(parameters)[0]),
+        TestFunction::Sphere => Ok(sphere(parameters, "")),
         TestFunction::Sleep => {
             wait_asked(parameters, stop)?;
             Ok(sphere(parameters, SECONDS))
