@@ -196,7 +196,7 @@ const EXPRESSIONS: [(&str, &str); 8] = [
     ("seed-faulty", "a = 1 && mode < trend; (((策略"),
 ];
 
-const CSVS: [(&str, &str); 12] = [
+const CSVS: [(&str, &str); 13] = [
     (
         "seed-own",
         "symbol,date,open,high,low,close,volume\n600000.SH,2023-01-03,7.2,7.3,7.0,7.1,100\n\
@@ -250,6 +250,13 @@ const CSVS: [(&str, &str); 12] = [
          600001.SH,1998-01-22,2009-12-29,,\n\
          600002.SH,,,2005-01-04,2006-01-04\n\
          600002.SH,1998-04-08,,2020-04-30,\n",
+    ),
+    (
+        "seed-fundamentals",
+        "symbol,announced,earnings_per_share,book_per_share,sales_per_share,ebitda_per_share,net_debt_per_share\n\
+         sh.600000,2015-03-19,2.52,13.9,,,\n\
+         600000,20160428,-0.1,,6.5,1.2,-3\n\
+         AAPL,2016-01-26,9.4,23.1,42.2,14.8,-6e0\n",
     ),
     (
         "seed-factors",
