@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use support::domains::{float, int, texts};
-use support::searched::{Searched, any_end};
+use support::searched::{
+    Searched, any_end, assert_every_point_is_new, assert_order_does_not_matter,
+};
 use support::spaces;
 use trialmill_search::{
     Choice, Domain, FinishedTrial, History, Method, ParamValue, Point, RunningTrial, Space,
@@ -22,11 +24,7 @@ proptest! {
 
     #[test]
     fn every_point_is_of_the_space_and_new(space in spaces::space(), seed in 0u64..(1 << 53)) {
-        let study = gp(&space, seed);
-        let searched = Searched::by(&study, 30, 4, |number, _| any_end(number));
-        searched.assert_sound(&space);
-        let expected = study.size_limit().unwrap_or(u64::MAX).min(30);
-        prop_assert_eq!(searched.points().len() as u64, expected);
+        assert_every_point_is_new(&gp(&space, seed), 30);
     }
 
     #[test]
@@ -34,14 +32,7 @@ proptest! {
         space in spaces::space(),
         seed in 0u64..(1 << 53),
     ) {
-        let study = gp(&space, seed);
-        let mut searched = Searched::by(&study, 30, 4, |number, _| any_end(number));
-        let before = study.ask(&searched.history(), 30);
-        searched.finished.reverse();
-        let turn = 3.min(searched.finished.len());
-        searched.finished.rotate_left(turn);
-        searched.running.reverse();
-        prop_assert_eq!(gp(&space, seed).ask(&searched.history(), 30), before);
+        assert_order_does_not_matter(|| gp(&space, seed), 30, any_end);
     }
 
     #[test]

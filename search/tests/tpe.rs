@@ -4,7 +4,9 @@ mod support;
 
 use proptest::prelude::*;
 use support::domains::{float, int};
-use support::searched::{Searched, any_end};
+use support::searched::{
+    Searched, any_end, assert_every_point_is_new, assert_order_does_not_matter,
+};
 use support::spaces;
 use trialmill_search::{
     Choice, Domain, FinishedTrial, History, Method, ParamValue, Point, RunningTrial, Space,
@@ -20,11 +22,7 @@ proptest! {
 
     #[test]
     fn every_point_is_of_the_space_and_new(space in spaces::space(), seed in 0u64..(1 << 53)) {
-        let study = tpe(&space, seed);
-        let searched = Searched::by(&study, 45, 4, |number, _| any_end(number));
-        searched.assert_sound(&space);
-        let expected = study.size_limit().unwrap_or(u64::MAX).min(45);
-        prop_assert_eq!(searched.points().len() as u64, expected);
+        assert_every_point_is_new(&tpe(&space, seed), 45);
     }
 
     #[test]
@@ -32,14 +30,7 @@ proptest! {
         space in spaces::space(),
         seed in 0u64..(1 << 53),
     ) {
-        let study = tpe(&space, seed);
-        let mut searched = Searched::by(&study, 40, 4, |number, _| any_end(number));
-        let before = study.ask(&searched.history(), 40);
-        searched.finished.reverse();
-        let turn = 3.min(searched.finished.len());
-        searched.finished.rotate_left(turn);
-        searched.running.reverse();
-        prop_assert_eq!(tpe(&space, seed).ask(&searched.history(), 40), before);
+        assert_order_does_not_matter(|| tpe(&space, seed), 40, any_end);
     }
 
     #[test]

@@ -80,6 +80,16 @@ impl Default for Asha {
     }
 }
 
+/// Checks `bootstrap_count`, which asks for the resource of that name: an estimated one moves, and the rungs
+/// with it.
+pub(super) fn check_bootstrap(count: u32, resource: &str, given: Option<u32>, faults: &mut Faults) {
+    faults.number("bootstrap_count", count, 0..=MAX_PRUNER_OPTION);
+    if count > 0 && given.is_none() {
+        let limit = format!("0, or give {resource}");
+        faults.add("needs_resource", "bootstrap_count", count, limit);
+    }
+}
+
 impl Asha {
     pub(super) fn check(&self, faults: &mut Faults) {
         if let Some(min_resource) = self.min_resource {
@@ -92,20 +102,12 @@ impl Asha {
         );
         let rate = self.min_early_stopping_rate;
         faults.number("min_early_stopping_rate", rate, 0..=MAX_EARLY_STOPPING_RATE);
-        faults.number(
-            "bootstrap_count",
+        check_bootstrap(
             self.bootstrap_count,
-            0..=MAX_PRUNER_OPTION,
+            "min_resource",
+            self.min_resource,
+            faults,
         );
-        if self.bootstrap_count > 0 && self.min_resource.is_none() {
-            let limit = "0, or give min_resource";
-            faults.add(
-                "needs_resource",
-                "bootstrap_count",
-                self.bootstrap_count,
-                limit,
-            );
-        }
     }
 
     pub(super) fn prunes(&self, question: &Question<'_>) -> bool {

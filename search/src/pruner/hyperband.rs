@@ -1,6 +1,6 @@
 //! Hyperband: successive halving in several brackets.
 
-use super::asha::Rungs;
+use super::asha::{Rungs, check_bootstrap};
 use super::fault::{Faults, MAX_PRUNER_OPTION};
 use super::rival::Question;
 use crate::stream::Stream;
@@ -75,20 +75,12 @@ impl Hyperband {
             self.reduction_factor,
             2..=MAX_PRUNER_OPTION,
         );
-        faults.number(
-            "bootstrap_count",
+        check_bootstrap(
             self.bootstrap_count,
-            0..=MAX_PRUNER_OPTION,
+            "max_resource",
+            self.max_resource,
+            faults,
         );
-        if self.bootstrap_count > 0 && self.max_resource.is_none() {
-            let limit = "0, or give max_resource";
-            faults.add(
-                "needs_resource",
-                "bootstrap_count",
-                self.bootstrap_count,
-                limit,
-            );
-        }
     }
 
     pub(super) fn prunes(&self, question: &Question<'_>) -> bool {

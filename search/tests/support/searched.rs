@@ -70,6 +70,34 @@ impl Searched {
     }
 }
 
+/// A study that gives no point twice asks for `trials` different points of its space, or for all that there are.
+pub fn assert_every_point_is_new(study: &Study, trials: u32) {
+    let searched = Searched::by(study, trials, 4, |number, _| any_end(number));
+    searched.assert_sound(study.space());
+    let expected = study
+        .size_limit()
+        .unwrap_or(u64::MAX)
+        .min(u64::from(trials));
+    assert_eq!(searched.points().len() as u64, expected);
+}
+
+/// The next point is the same whatever the order in which the history lists its trials, and when the study is
+/// made anew.
+pub fn assert_order_does_not_matter(
+    make: impl Fn() -> Study,
+    trials: u32,
+    end: impl Fn(u32) -> TrialEnd,
+) {
+    let study = make();
+    let mut searched = Searched::by(&study, trials, 4, |number, _| end(number));
+    let before = study.ask(&searched.history(), trials);
+    searched.finished.reverse();
+    let turn = 3.min(searched.finished.len());
+    searched.finished.rotate_left(turn);
+    searched.running.reverse();
+    assert_eq!(make().ask(&searched.history(), trials), before);
+}
+
 /// An end that depends on the number alone, of every kind.
 pub fn any_end(number: u32) -> TrialEnd {
     let value = Stream::for_study(u64::from(number), "ends").unit_f64();
