@@ -47,6 +47,41 @@ impl Axis {
         }
     }
 
+    /// The places of the values at `position` of many points, with room for one more.
+    ///
+    /// # Panics
+    /// If one of them is absent.
+    pub(crate) fn places(&self, points: &[&[ParamValue]], position: usize) -> Vec<f64> {
+        let values = points.iter().map(|values| values[position]);
+        let mut places = Vec::with_capacity(points.len() + 1);
+        // Two loops: the second one does several divisions at a time.
+        match self {
+            Self::Line(line) => {
+                places.extend(values.map(|value| match value {
+                    ParamValue::Float(value) => value,
+                    _ => panic!("no place for {value} on a line"),
+                }));
+                for place in &mut places {
+                    *place = line.place(*place);
+                }
+            }
+            Self::Lattice(lattice) => {
+                places.extend(values.map(|value| match lattice.above_low(value) {
+                    Some(above) => above,
+                    None => panic!("no place for {value} in a lattice"),
+                }));
+                for place in &mut places {
+                    *place = lattice.cell_above_low(*place);
+                }
+            }
+            Self::Choices(_) => places.extend(values.map(|value| match self.place(value) {
+                Some(place) => place,
+                None => panic!("no place for {value} among choices"),
+            })),
+        }
+        places
+    }
+
     /// Where on `[0, 1]` a value of an ordered domain lies; `None` for a choice and an absent value.
     pub(crate) fn unit(&self, value: ParamValue) -> Option<f64> {
         match self {
@@ -136,6 +171,7 @@ pub(crate) struct Lattice {
     domain: Domain,
     size: u64,
     cells: f64,
+    step: f64,
     spacing: Spacing,
 }
 
@@ -167,10 +203,20 @@ impl Lattice {
             }
             _ => Spacing::Even,
         };
+        let step = match *domain {
+            Domain::Int { step, .. } => step as f64,
+            Domain::Float {
+                step: Some(step), ..
+            } => step,
+            Domain::Float { step: None, .. } | Domain::Categorical { .. } => {
+                unreachable!("only what has a step is a lattice")
+            }
+        };
         Self {
             domain: domain.clone(),
             size,
             cells: size as f64,
+            step,
             spacing,
         }
     }
@@ -178,6 +224,11 @@ impl Lattice {
     /// How many values there are.
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The same as a float.
+    pub(crate) fn cells(&self) -> f64 {
+        self.cells
     }
 
     /// Whether all cells have one length.
@@ -201,7 +252,7 @@ impl Lattice {
             Spacing::Even => unit * self.cells - 0.5,
             Spacing::Log { low, start, length } => libm::exp(start + unit * length) - low,
         };
-        libm::rint(cell).clamp(0.0, self.cells - 1.0)
+        whole(cell).clamp(0.0, self.cells - 1.0)
     }
 
     fn at(&self, cell: f64, beside: f64) -> f64 {
@@ -215,21 +266,22 @@ impl Lattice {
     }
 
     fn cell(&self, value: ParamValue) -> Option<f64> {
-        let steps = match (&self.domain, value) {
-            (Domain::Int { low, step, .. }, ParamValue::Int(value)) => {
-                (value - low) as f64 / *step as f64
-            }
-            (
-                Domain::Float {
-                    low,
-                    step: Some(step),
-                    ..
-                },
-                ParamValue::Float(value),
-            ) => (value - low) / step,
-            _ => return None,
-        };
-        Some(libm::rint(steps).clamp(0.0, self.cells - 1.0))
+        self.above_low(value)
+            .map(|above| self.cell_above_low(above))
+    }
+
+    /// How far a value is from the lowest one.
+    fn above_low(&self, value: ParamValue) -> Option<f64> {
+        match (&self.domain, value) {
+            (Domain::Int { low, .. }, ParamValue::Int(value)) => Some((value - low) as f64),
+            (Domain::Float { low, .. }, ParamValue::Float(value)) => Some(value - low),
+            _ => None,
+        }
+    }
+
+    /// The cell that lies so far from the lowest value.
+    fn cell_above_low(&self, above: f64) -> f64 {
+        whole(above / self.step).clamp(0.0, self.cells - 1.0)
     }
 
     fn value(&self, cell: f64) -> ParamValue {
@@ -241,5 +293,17 @@ impl Lattice {
         let cell = cell as u64;
         // Beyond 2^53 the float that counts the cells may have been rounded up.
         self.domain.value_at(cell.min(self.size - 1))
+    }
+}
+
+/// The whole number nearest to one that is not negative, the even one of two; what is below 0 stays below 1/2.
+/// Made for many numbers, of which a call for each would cost more than all else.
+fn whole(number: f64) -> f64 {
+    /// From here on floats are whole.
+    const WHOLE: f64 = (1_u64 << 52) as f64;
+    if number < WHOLE {
+        (number + WHOLE) - WHOLE
+    } else {
+        number
     }
 }

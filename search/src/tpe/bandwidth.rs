@@ -27,69 +27,132 @@ impl Floor {
     }
 }
 
-/// The bandwidth of each observation, for observations in `[0, 1]`: the larger of the gaps to its
+/// The observations whose bandwidth is above the floor, and that bandwidth; the others have the floor.
+///
+/// The bandwidth of an observation, of those in `[0, 1]`, is the larger of the gaps to its
 /// two neighbours, at least the floor, at most 1. The first and the last have one neighbour; a single
 /// observation takes the larger gap to the ends. Of equal observations, the earliest has the gap
-/// below, the latest the gap above.
+/// below, the latest the gap above; `age` grows from the earliest to the latest.
 ///
 /// Linear in the number of observations: gaps below the smallest bandwidth do not matter, so it is
-/// enough to know the first and the last observation of each of at most 100 bins of that width.
-pub(super) fn of(observations: &[f64], floor: Floor) -> Vec<f64> {
+/// enough to know the smallest and the largest observation of each of at most 100 bins of that width.
+pub(super) fn wide(observations: &[f64], age: &[usize], floor: Floor) -> Vec<(usize, f64)> {
     if let [only] = observations {
-        return vec![only.max(1.0 - only).max(floor.with(1))];
+        return vec![(0, only.max(1.0 - only).max(floor.with(1)))];
     }
-    let bins = floor.bins(observations.len());
+    let count = floor.bins(observations.len());
+    let bins: Vec<u8> = observations
+        .iter()
+        .map(|value| bin(*value, count))
+        .collect();
     let mut ends = [Ends::NONE; FINEST];
-    for (at, value) in observations.iter().enumerate() {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an observation in [0, 1] times at most 100"
-        )]
-        let bin = ((value * bins as f64) as usize).min(bins - 1);
-        let ends = &mut ends[bin];
-        if *value < ends.low {
-            (ends.low, ends.first) = (*value, at);
-        }
-        if *value >= ends.high {
-            (ends.high, ends.last) = (*value, at);
-        }
+    for (value, bin) in observations.iter().zip(&bins) {
+        ends[usize::from(*bin)].widen(*value);
     }
-    let mut widths = vec![floor.with(observations.len()); observations.len()];
-    let mut filled = ends.into_iter().filter(|ends| ends.low <= ends.high);
+    let smallest = floor.with(observations.len());
+    let mut gaps = Vec::new();
+    let mut filled = (0..count).filter(|bin| ends[*bin].low <= ends[*bin].high());
     if let Some(mut below) = filled.next() {
-        for ends in filled {
-            let gap = ends.low - below.high;
-            for at in [below.last, ends.first] {
-                widths[at] = widths[at].max(gap);
+        for above in filled {
+            let size = ends[above].low - ends[below].high();
+            if size > smallest {
+                gaps.push(Gap { below, above, size });
             }
-            below = ends;
+            below = above;
         }
     }
-    widths
+    if gaps.is_empty() {
+        return Vec::new();
+    }
+    // Of each bin's observations the earliest at its low end, and the latest at the high one.
+    let mut beside = [false; FINEST];
+    for gap in &gaps {
+        (beside[gap.below], beside[gap.above]) = (true, true);
+    }
+    let (mut first, mut last) = ([None; FINEST], [None; FINEST]);
+    for (at, bin) in bins.iter().enumerate() {
+        let bin = usize::from(*bin);
+        if !beside[bin] {
+            continue;
+        }
+        if observations[at] == ends[bin].low && first[bin].is_none_or(|other| age[at] < age[other])
+        {
+            first[bin] = Some(at);
+        }
+        if observations[at] == ends[bin].high()
+            && last[bin].is_none_or(|other| age[at] > age[other])
+        {
+            last[bin] = Some(at);
+        }
+    }
+    let mut wide: Vec<(usize, f64)> = Vec::with_capacity(2 * gaps.len());
+    for gap in gaps {
+        for at in [last[gap.below], first[gap.above]].into_iter().flatten() {
+            match wide.last_mut() {
+                Some((other, width)) if *other == at => *width = width.max(gap.size),
+                _ => wide.push((at, gap.size)),
+            }
+        }
+    }
+    wide
 }
 
-/// The smallest and the largest observation of a bin, and their positions.
+/// The number of an observation's bin among `count`.
+fn bin(value: f64, count: usize) -> u8 {
+    /// A float of this size counts in steps of 2^-20: the 20 lowest bits are what is behind the point. A conversion
+    /// would look at cases that cannot be.
+    const SHIFT: f64 = (1_u64 << 32) as f64;
+    let bits = (value * count as f64 + SHIFT).to_bits() >> 20;
+    #[expect(clippy::cast_possible_truncation, reason = "at most 100, and 99")]
+    let (bin, last) = ((bits & 0x7f) as u8, (count - 1) as u8);
+    bin.min(last)
+}
+
+/// The smallest and the largest observation of a bin.
 #[derive(Clone, Copy)]
 struct Ends {
     low: f64,
-    first: usize,
-    high: f64,
-    last: usize,
+    /// Negated, so that both ends are the smallest of something: that takes no branch, and none could be foreseen.
+    high_negated: f64,
 }
 
 impl Ends {
     const NONE: Self = Self {
         low: f64::INFINITY,
-        first: 0,
-        high: f64::NEG_INFINITY,
-        last: 0,
+        high_negated: f64::INFINITY,
     };
+
+    fn widen(&mut self, value: f64) {
+        let smaller = |a: f64, b: f64| if a < b { a } else { b };
+        self.low = smaller(value, self.low);
+        self.high_negated = smaller(-value, self.high_negated);
+    }
+
+    fn high(&self) -> f64 {
+        -self.high_negated
+    }
+}
+
+/// Between the largest observation of one bin and the smallest of another.
+struct Gap {
+    below: usize,
+    above: usize,
+    size: f64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(observations: &[f64], floor: Floor) -> Vec<f64> {
+        let age: Vec<usize> = (0..observations.len()).collect();
+        let mut widths = vec![floor.with(observations.len()); observations.len()];
+        for (at, width) in wide(observations, &age, floor) {
+            assert!(width > widths[at]);
+            widths[at] = width;
+        }
+        widths
+    }
 
     /// The definition, by sorting.
     fn by_sorting(observations: &[f64], bins_each: f64) -> Vec<f64> {
@@ -136,6 +199,19 @@ mod tests {
             }
         }
         assert!(wide > 100, "only {wide} bandwidths were above the smallest");
+    }
+
+    #[test]
+    fn of_equal_observations_age_decides_wherever_they_stand() {
+        let observations = [0.9, 0.1, 0.9, 0.5, 0.1, 0.5, 0.5];
+        let mut wide = wide(&observations, &[6, 1, 5, 2, 0, 3, 4], Floor::Magic);
+        wide.sort_by_key(|(at, _)| *at);
+        let at: Vec<usize> = wide.iter().map(|(at, _)| *at).collect();
+        assert_eq!(
+            at,
+            [1, 2, 3, 6],
+            "the latest of those below a gap and the earliest of those above"
+        );
     }
 
     #[test]

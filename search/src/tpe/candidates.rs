@@ -120,50 +120,24 @@ impl Group {
             Cow::Owned(points.iter().filter(has).copied().collect())
         };
         let mut taken = thinned::taken(present.len());
-        let lines = self.axes.iter().all(|axis| matches!(axis, Axis::Line(_)));
-        if taken.len() > MANY && lines && !self.axes.is_empty() {
-            self.gather(&present, &mut taken);
+        let of = |k: &usize| present[*k].1.values();
+        let range = match self.axes.first() {
+            Some(Axis::Line(_)) => Some(1.0),
+            Some(Axis::Lattice(lattice)) => Some(lattice.cells()),
+            Some(Axis::Choices(_)) | None => None,
+        };
+        if let (Some(range), true) = (range, taken.len() > MANY) {
+            let points: Vec<&[ParamValue]> = taken.iter().map(of).collect();
+            let places = self.axes[0].places(&points, self.positions[0]);
+            gather(&places, range, &mut taken);
         }
+        let points: Vec<&[ParamValue]> = taken.iter().map(of).collect();
         let axes = self.axes.iter().zip(&self.positions);
-        let columns = axes.map(|(axis, position)| {
-            let places = taken.iter().map(|k| {
-                let place = axis.place(present[*k].1.values()[*position]);
-                place.expect("a point that lacks parameters of the group is left out")
-            });
-            places.collect()
-        });
+        let columns = axes.map(|(axis, position)| axis.places(&points, *position));
         Observed {
             columns: columns.collect(),
             count: present.len(),
             taken,
-        }
-    }
-
-    /// Puts observations together that are near each other on the first axis: kernels are summed in blocks,
-    /// and a block that is far from a candidate there needs no look at the other axes.
-    fn gather(&self, present: &[(u32, &Point)], taken: &mut [usize]) {
-        const BINS: usize = 64;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a place in [0, 1] times 64"
-        )]
-        let bin = |k: &usize| {
-            let value = present[*k].1.values()[self.positions[0]];
-            let place = self.axes[0].place(value).unwrap_or_default();
-            ((place * BINS as f64) as usize).min(BINS - 1)
-        };
-        let binned: Vec<(usize, usize)> = taken.iter().map(|k| (bin(k), *k)).collect();
-        let mut next = [0; BINS + 1];
-        for (bin, _) in &binned {
-            next[bin + 1] += 1;
-        }
-        for bin in 0..BINS {
-            next[bin + 1] += next[bin];
-        }
-        for (bin, k) in binned {
-            taken[next[bin]] = k;
-            next[bin] += 1;
         }
     }
 
@@ -174,6 +148,33 @@ impl Group {
         for ((axis, position), place) in self.axes.iter().zip(&self.positions).zip(places) {
             values[*position] = axis.value(*place);
         }
+    }
+}
+
+/// Puts those of `taken` together whose `places` on the first axis, from 0 to `range`, are near each other: kernels are
+/// summed in blocks, and a block that is far from a candidate there needs no look at the other axes.
+fn gather(places: &[f64], range: f64, taken: &mut [usize]) {
+    const BINS: usize = 64;
+    let bin = |place: &f64| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part of 1 times 64"
+        )]
+        let bin = (place / range * BINS as f64) as u8;
+        usize::from(bin).min(BINS - 1)
+    };
+    let bins: Vec<usize> = places.iter().map(bin).collect();
+    let mut next = [0; BINS + 1];
+    for bin in &bins {
+        next[bin + 1] += 1;
+    }
+    for bin in 0..BINS {
+        next[bin + 1] += next[bin];
+    }
+    for (bin, k) in bins.into_iter().zip(taken.to_vec()) {
+        taken[next[bin]] = k;
+        next[bin] += 1;
     }
 }
 
@@ -190,8 +191,8 @@ impl<'a> Densities<'a> {
     pub(super) fn of(group: &'a Group, split: &Split<'_>, good: Floor) -> Self {
         Self {
             group,
-            good: Parzen::of(&group.axes, &group.observed(&split.good), good),
-            bad: Parzen::of(&group.axes, &group.observed(&split.bad), Floor::Magic),
+            good: Parzen::of(&group.axes, group.observed(&split.good), good),
+            bad: Parzen::of(&group.axes, group.observed(&split.bad), Floor::Magic),
         }
     }
 

@@ -1,13 +1,18 @@
 //! The Parzen estimator: a density made of one kernel per observation and a wide one for the
 //! prior.
 
-use std::f64::consts::{FRAC_1_SQRT_2, LN_2, SQRT_2};
+use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
+use std::ops::Range;
 
 use super::bandwidth::{self, Floor};
+use super::block::{BLOCK, Block, Reach};
 use super::candidates::Observed;
+use super::cells::{Cells, Given};
+use super::kernel::Kernel;
+use super::ln_sum::LnSum;
 use super::thinned;
-use crate::axis::{Axis, Lattice};
-use crate::normal;
+use crate::axis::Axis;
+use crate::normal::{self, ROOT_OF_TWO_PI};
 use crate::stream::Stream;
 
 /// A mixture of product kernels over the axes of one group of parameters.
@@ -22,7 +27,7 @@ use crate::stream::Stream;
 /// - weights before normalizing: 1 for the prior and, with n < 25, for all; else a ramp from 1/n to 1
 ///   over the n - 25 oldest, then 25 ones;
 /// - line: a normal around the observation, cut to the range and renormalized, with the bandwidths of
-///   [`bandwidth::of`]; the prior has mean 1/2 and bandwidth 1 (of the range);
+///   [`bandwidth::wide`]; the prior has mean 1/2 and bandwidth 1 (of the range);
 /// - lattice: the probability that the same kernel, on the widened range, gives to the cell;
 /// - choices, C of them: 1 + 1/(n+1) on the observed one and 1/(n+1) on each other, normalized; the
 ///   prior is even.
@@ -32,8 +37,7 @@ use crate::stream::Stream;
 /// they are larger than Optuna's by the product of the lengths of the lines, the same for every `x`.
 #[derive(Debug)]
 pub(super) struct Parzen<'a> {
-    axes: &'a [Axis],
-    columns: Vec<Column>,
+    columns: Vec<Column<'a>>,
     /// The weights of the kernels; their sum is 1.
     weights: Vec<f64>,
     /// What choices give to the logarithm of every kernel, and to that of the prior.
@@ -47,76 +51,49 @@ pub(super) struct Parzen<'a> {
 
 /// The kernels on one axis, in the order of the observations, the prior last.
 #[derive(Debug)]
-enum Column {
+enum Column<'a> {
     /// `scale` is 1 / (bandwidth sqrt 2).
-    Line { mean: Vec<f64>, scale: Vec<f64> },
-    /// Many kernels are alike where there are few cells: `kind` says which each one is.
-    Lattice {
-        kinds: Vec<Normal>,
-        masses: Vec<f64>,
-        kind: Vec<u32>,
+    Line {
+        mean: Vec<f64>,
+        scale: Vec<f64>,
     },
-    /// The observed choice, or [`NO_CHOICE`] for the prior, and by how much the logarithm is smaller
-    /// at the others.
-    Choices { seen: Vec<f64>, loss: f64 },
+    Cells(Cells<'a>),
+    /// The observed choice of so many, or [`NO_CHOICE`] for the prior, and by how much the logarithm is
+    /// smaller at the others.
+    Choices {
+        seen: Vec<f64>,
+        choices: f64,
+        loss: f64,
+    },
 }
 
 const NO_CHOICE: f64 = -1.0;
 
-/// The square root of 2 pi.
-const ROOT_OF_TWO_PI: f64 = 2.506_628_274_631_000_7;
-
-/// A kernel on the unit range.
-#[derive(Debug, Clone, Copy)]
-struct Normal {
-    mean: f64,
-    width: f64,
-}
-
-impl Normal {
-    /// What is spread evenly enough to stand for no knowledge.
-    const PRIOR: Self = Self {
-        mean: 0.5,
-        width: 1.0,
-    };
-
-    /// The probability of the range before it is cut.
-    fn mass(self) -> f64 {
-        normal::around_mean(-self.mean / self.width, (1.0 - self.mean) / self.width)
-    }
-
-    /// A draw from the kernel cut to the range, for a `unit` that is uniform in `[0, 1)`.
-    fn draw(self, unit: f64) -> f64 {
-        let low = normal::below(-self.mean / self.width);
-        let z = normal::inverse(low + unit * self.mass());
-        (self.mean + self.width * z).clamp(0.0, 1.0)
-    }
-}
-
-/// How many kernels are summed at a time: their columns stay in the nearest cache over all
-/// candidates, and few enough are together that all may be far from a candidate.
-const BLOCK: usize = 64;
-
 impl<'a> Parzen<'a> {
     /// The density of observations.
-    pub(super) fn of(axes: &'a [Axis], observed: &Observed, floor: Floor) -> Self {
+    pub(super) fn of(axes: &'a [Axis], observed: Observed, floor: Floor) -> Self {
         let count = observed.count;
         let (mut ln_seen, mut ln_prior) = (0.0, 0.0);
-        let columns = axes.iter().zip(&observed.columns);
-        let columns = columns.map(|(axis, places)| match axis {
-            Axis::Line(_) => line(places, floor),
-            Axis::Lattice(lattice) => cells(lattice, places, floor),
+        let columns = axes.iter().zip(observed.columns);
+        let columns = columns.map(|(axis, mut places)| match axis {
+            Axis::Line(_) => line(places, &observed.taken, floor),
+            Axis::Lattice(lattice) => {
+                Column::Cells(Cells::of(lattice, &places, &observed.taken, floor))
+            }
             Axis::Choices(choices) => {
                 let loss = libm::log(count as f64 + 2.0);
                 ln_seen += loss - libm::log(count as f64 + 1.0 + choices);
                 // The prior has the same everywhere; the loss, which always strikes it, is added.
                 ln_prior += loss - libm::log(*choices);
-                let seen = places.iter().copied().chain([NO_CHOICE]).collect();
-                Column::Choices { seen, loss }
+                places.push(NO_CHOICE);
+                Column::Choices {
+                    seen: places,
+                    choices: *choices,
+                    loss,
+                }
             }
         });
         Self {
-            axes,
             columns: columns.collect(),
             weights: thinned::weights(count, &observed.taken),
             ln_seen,
@@ -139,7 +116,7 @@ impl<'a> Parzen<'a> {
                     let mass = normal::around_mean(-mean * per_width, (1.0 - mean) * per_width);
                     factor *= per_width / (mass * ROOT_OF_TWO_PI);
                 }
-                Column::Lattice { masses, kind, .. } => factor /= masses[kind[k] as usize],
+                Column::Cells(cells) => factor /= cells.kernel(k).mass(),
                 Column::Choices { .. } => {}
             }
         }
@@ -152,16 +129,34 @@ impl<'a> Parzen<'a> {
             }
     }
 
-    /// What no kernel's [`Self::ln_base`] is above: a third at least of each kernel lies in the range, half
-    /// of one that is narrower than it.
-    fn most_base(&self) -> f64 {
+    /// For each axis: what a kernel has at most beside its terms of the axes up to that one. That is
+    /// [`Self::ln_base`], and the terms of the axes to come.
+    fn most_beside(&self) -> Vec<f64> {
         let heaviest = self.weights.iter().copied().fold(0.0, f64::max);
-        let highest = self.columns.iter().map(|column| match column {
-            Column::Line { .. } => libm::log(3.0 / (self.narrowest * ROOT_OF_TWO_PI)),
-            Column::Lattice { .. } => libm::log(3.0),
+        // Of kernels as wide as half of the range 0.47 at least lie in it, of narrower ones more; of wider ones that times
+        // the width is more.
+        let dense = libm::log(1.0 / (0.47 * self.narrowest * ROOT_OF_TWO_PI));
+        let bases = self.columns.iter().map(|column| match column {
+            Column::Line { .. } => dense,
+            // One as wide as the range, around an end of it, still has a third in it.
+            Column::Cells(_) => libm::log(3.0),
             Column::Choices { .. } => 0.0,
         });
-        libm::log(heaviest) + highest.sum::<f64>() + self.ln_seen.max(self.ln_prior)
+        let mut most = libm::log(heaviest) + bases.sum::<f64>() + self.ln_seen.max(self.ln_prior);
+        let mut beside: Vec<f64> = self
+            .columns
+            .iter()
+            .rev()
+            .map(|column| {
+                let here = most;
+                if let Column::Cells(cells) = column {
+                    most += cells.most();
+                }
+                here
+            })
+            .collect();
+        beside.reverse();
+        beside
     }
 
     /// Draws a place on every axis: one kernel for all of them, then each axis from that kernel.
@@ -175,17 +170,15 @@ impl<'a> Parzen<'a> {
             sum > at
         });
         let k = above.unwrap_or(last);
-        for ((axis, column), place) in self.axes.iter().zip(&self.columns).zip(places) {
+        for (column, place) in self.columns.iter().zip(places) {
             let unit = stream.unit_f64();
-            *place = match (axis, column) {
-                (_, Column::Line { mean, scale }) => {
+            *place = match column {
+                Column::Line { mean, scale } => {
                     let (mean, width) = (mean[k], FRAC_1_SQRT_2 / scale[k]);
-                    Normal { mean, width }.draw(unit)
+                    Kernel { mean, width }.draw(unit)
                 }
-                (Axis::Lattice(lattice), Column::Lattice { kinds, kind, .. }) => {
-                    lattice.nearest(kinds[kind[k] as usize].draw(unit))
-                }
-                (Axis::Choices(choices), Column::Choices { seen, .. }) => {
+                Column::Cells(cells) => cells.draw(k, unit),
+                Column::Choices { seen, choices, .. } => {
                     // In units of 1/(n+1): n+1 for the observed choice, then 1 for each.
                     let own = if k < last {
                         self.count as f64 + 1.0
@@ -199,7 +192,6 @@ impl<'a> Parzen<'a> {
                         libm::floor(at).min(choices - 1.0)
                     }
                 }
-                _ => unreachable!("a column is made from its axis"),
             };
         }
     }
@@ -210,318 +202,148 @@ impl<'a> Parzen<'a> {
         if sums.is_empty() {
             return;
         }
-        let width = self.axes.len();
-        let tables = self.tables(candidates);
+        let width = self.columns.len();
+        let columns = self.columns.iter().enumerate();
+        let mut views: Vec<View<'_>> = columns
+            .map(|(at, column)| View::of(column, candidates.iter().skip(at).step_by(width)))
+            .collect();
         let kernels = self.weights.len();
-        let most_base = self.most_base();
+        let beside = self.most_beside();
         // Of the few kernels that are near a candidate.
         let mut bases = vec![f64::NAN; kernels];
-        let mut logs = vec![LnSum::EMPTY; sums.len()];
-        let mut terms = [0.0; BLOCK];
-        // The last block comes first: the prior is in it, and no candidate is far from that.
+        let mut block = Block::EMPTY;
+        // No candidate is far from the prior.
+        let prior = kernels - 1;
+        bases[prior] = self.ln_base(prior);
+        let candidates = candidates.chunks_exact(width);
+        let mut logs: Vec<LnSum> = Vec::with_capacity(sums.len());
+        for (c, places) in candidates.clone().enumerate() {
+            block.begin(&(prior..kernels));
+            for (view, place) in views.iter_mut().zip(places) {
+                view.lower(&mut block, c, *place, f64::NEG_INFINITY);
+            }
+            // A cell may be so short that its ends are one float: nothing gives anything to it.
+            let known = block.terms().first().copied();
+            logs.push(LnSum::expecting(
+                known.unwrap_or(f64::NEG_INFINITY) + bases[prior],
+            ));
+        }
+        let many = self.columns.iter().any(|column| match column {
+            Column::Cells(cells) => cells.are_many(),
+            Column::Line { .. } | Column::Choices { .. } => false,
+        });
         for from in (0..kernels).step_by(BLOCK).rev() {
             let range = from..kernels.min(from + BLOCK);
-            let terms = &mut terms[..range.len()];
-            for (c, (places, log)) in candidates.chunks_exact(width).zip(&mut logs).enumerate() {
-                terms.fill(0.0);
-                let least = log.least() - most_base;
-                // Terms only fall from axis to axis, so most blocks are done with after a few.
-                let counts =
-                    self.columns
-                        .iter()
-                        .zip(&tables)
-                        .zip(places)
-                        .all(|((column, table), place)| {
-                            column.lower(range.clone(), *place, table.row(c), least, terms)
-                        });
-                if !counts {
+            let reach = views[0].reach(&range);
+            for (c, (places, log)) in candidates.clone().zip(&mut logs).enumerate() {
+                let least = log.least();
+                if let Some(reach) = &reach
+                    && reach.most(views[0].ends(c, places[0])) <= least - beside[0]
+                {
                     continue;
                 }
-                for (k, term) in range.clone().zip(&mut *terms) {
-                    if *term > least {
-                        if bases[k].is_nan() {
-                            bases[k] = self.ln_base(k);
-                        }
-                        *term += bases[k];
-                    } else {
-                        *term = f64::NEG_INFINITY;
+                block.begin(&range);
+                if many {
+                    // A cheap look at all axes first: after it few kernels are left.
+                    for ((view, place), beside) in views.iter_mut().zip(places).zip(&beside) {
+                        view.lower_cheaply(&mut block, c, *place, least - beside);
+                    }
+                    block.drop_below(least - beside[width - 1]);
+                    block.forget();
+                }
+                // Terms only fall from axis to axis, so most kernels are done with after a few.
+                for ((view, place), beside) in views.iter_mut().zip(places).zip(&beside) {
+                    view.lower(&mut block, c, *place, least - beside);
+                    if block.is_empty() {
+                        break;
                     }
                 }
-                log.add(terms);
+                block.drop_below(least - beside[width - 1]);
+                block.keep(f64::NEG_INFINITY, |k| {
+                    if bases[k].is_nan() {
+                        bases[k] = self.ln_base(k);
+                    }
+                    bases[k]
+                });
+                log.add(block.terms());
             }
         }
         for (sum, log) in sums.iter_mut().zip(&logs) {
             *sum += sign * log.value();
         }
     }
-
-    /// The terms of lattice kernels: one table per axis, empty for the others.
-    fn tables(&self, candidates: &[f64]) -> Vec<Table> {
-        let width = self.axes.len();
-        let of = |(at, (axis, column)): (usize, (&Axis, &Column))| match (axis, column) {
-            (Axis::Lattice(lattice), Column::Lattice { kinds, .. }) => {
-                let places = candidates.iter().skip(at).step_by(width);
-                Table::of(lattice, kinds, places.copied())
-            }
-            _ => Table::default(),
-        };
-        let both = self.axes.iter().zip(&self.columns);
-        both.enumerate().map(of).collect()
-    }
 }
 
-impl Column {
-    /// Takes from the `terms` of the kernels in `range` what this axis says at `place`: none
-    /// rises. Whether any is above `least` then.
-    fn lower(
-        &self,
-        range: std::ops::Range<usize>,
-        place: f64,
-        row: &[f64],
-        least: f64,
-        terms: &mut [f64],
-    ) -> bool {
-        let mut counts = false;
+/// A column as candidates see it.
+enum View<'a> {
+    Line { mean: &'a [f64], scale: &'a [f64] },
+    Cells(Given<'a>),
+    Choices { seen: &'a [f64], loss: f64 },
+}
+
+impl<'a> View<'a> {
+    fn of(column: &'a Column<'_>, candidates: impl Iterator<Item = &'a f64>) -> Self {
+        match column {
+            Column::Line { mean, scale } => Self::Line { mean, scale },
+            Column::Cells(cells) => Self::Cells(Given::of(cells, candidates.copied())),
+            Column::Choices { seen, loss, .. } => Self::Choices { seen, loss: *loss },
+        }
+    }
+
+    /// Where the kernels in `range` lie; nothing of choices, which lie nowhere.
+    fn reach(&self, range: &Range<usize>) -> Option<Reach> {
         match self {
             Self::Line { mean, scale } => {
-                let kernels = mean[range.clone()].iter().zip(&scale[range]);
-                for (term, (mean, scale)) in terms.iter_mut().zip(kernels) {
-                    let z = (place - mean) * scale;
-                    *term -= z * z;
-                    counts |= *term > least;
-                }
+                let kernels = mean[range.clone()].iter().zip(&scale[range.clone()]);
+                Some(Reach::of(kernels.map(|(mean, scale)| (*mean, *scale))))
             }
-            Self::Lattice { kind, .. } => {
-                for (term, kind) in terms.iter_mut().zip(&kind[range]) {
-                    *term += row[*kind as usize];
-                    counts |= *term > least;
-                }
-            }
-            Self::Choices { seen, loss } => {
-                for (term, seen) in terms.iter_mut().zip(&seen[range]) {
-                    *term -= if *seen == place { 0.0 } else { *loss };
-                    counts |= *term > least;
-                }
+            Self::Cells(given) => Some(given.reach(range)),
+            Self::Choices { .. } => None,
+        }
+    }
+
+    /// Where a candidate begins and ends, in the unit of [`Self::reach`].
+    fn ends(&self, candidate: usize, place: f64) -> (f64, f64) {
+        match self {
+            Self::Cells(given) => given.ends(candidate),
+            Self::Line { .. } | Self::Choices { .. } => (place, place),
+        }
+    }
+
+    /// Lowers the terms of kernels by what is cheaply known of what follows: by no more than it is.
+    fn lower_cheaply(&mut self, block: &mut Block, candidate: usize, place: f64, least: f64) {
+        match self {
+            Self::Cells(given) => given.lower_cheaply(block, candidate, least),
+            Self::Line { .. } | Self::Choices { .. } => {
+                self.lower(block, candidate, place, least);
             }
         }
-        counts
+    }
+
+    /// Lowers the terms of kernels by what this axis says of a candidate, which is at `place`.
+    fn lower(&mut self, block: &mut Block, candidate: usize, place: f64, least: f64) {
+        match self {
+            Self::Line { mean, scale } => block.lower(least, place, mean, scale),
+            Self::Cells(given) => given.lower(block, candidate, least),
+            Self::Choices { seen, loss } => {
+                block.keep(least, |k| if seen[k] == place { 0.0 } else { -*loss });
+            }
+        }
     }
 }
 
 /// The kernels of a line.
-fn line(places: &[f64], floor: Floor) -> Column {
-    let mean: Vec<f64> = places.iter().copied().chain([Normal::PRIOR.mean]).collect();
-    let mut scale = bandwidth::of(places, floor);
-    scale.push(Normal::PRIOR.width);
-    for width in &mut scale {
-        *width = FRAC_1_SQRT_2 / *width;
+fn line(mut places: Vec<f64>, age: &[usize], floor: Floor) -> Column<'static> {
+    let narrow = FRAC_1_SQRT_2 / floor.with(places.len());
+    let mut scale = vec![narrow; places.len() + 1];
+    for (at, width) in bandwidth::wide(&places, age, floor) {
+        scale[at] = FRAC_1_SQRT_2 / width;
     }
-    Column::Line { mean, scale }
-}
-
-/// The kernels of a lattice.
-fn cells(lattice: &Lattice, places: &[f64], floor: Floor) -> Column {
-    /// A table of this many cells is small beside the kernels that it saves.
-    const FEW_CELLS: u64 = 1 << 16;
-    const UNKNOWN: u32 = u32::MAX;
-
-    let means: Vec<f64> = places.iter().map(|cell| lattice.middle(*cell)).collect();
-    let widths = bandwidth::of(&means, floor);
-    let smallest = floor.with(places.len());
-    let known = if lattice.size() <= FEW_CELLS {
-        usize::try_from(lattice.size()).expect("at most FEW_CELLS")
-    } else {
-        0
-    };
-    // Almost all kernels have the smallest bandwidth: those of one cell are one kind.
-    let mut narrow = vec![UNKNOWN; known];
-    let mut kinds: Vec<Normal> = Vec::new();
-    let mut masses: Vec<f64> = Vec::new();
-    let mut kind = Vec::with_capacity(places.len() + 1);
-    let kernels = means.iter().zip(&widths).map(|(mean, width)| Normal {
-        mean: *mean,
-        width: *width,
-    });
-    let cells = places.iter().map(|cell| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a cell's number, below 2^55"
-        )]
-        let cell = *cell as usize;
-        cell
-    });
-    // The prior is of no cell.
-    let all = kernels.zip(cells).chain([(Normal::PRIOR, usize::MAX)]);
-    for (kernel, cell) in all {
-        let new = u32::try_from(kinds.len()).expect("no more kinds than trials, which u32 numbers");
-        let own = match narrow.get_mut(cell) {
-            Some(known) if kernel.width == smallest => {
-                if *known == UNKNOWN {
-                    *known = new;
-                }
-                *known
-            }
-            _ => new,
-        };
-        if own == new {
-            kinds.push(kernel);
-            masses.push(kernel.mass());
-        }
-        kind.push(own);
-    }
-    Column::Lattice {
-        kinds,
-        masses,
-        kind,
-    }
-}
-
-/// The logarithm of what each kind of kernel gives to the cell of each candidate.
-#[derive(Default)]
-struct Table {
-    /// Row of each candidate; candidates of one cell share it.
-    row: Vec<usize>,
-    kinds: usize,
-    terms: Vec<f64>,
-}
-
-impl Table {
-    fn of(lattice: &Lattice, kinds: &[Normal], cells: impl Iterator<Item = f64>) -> Self {
-        let mut near = Near::of(lattice, kinds);
-        let mut table = Self {
-            kinds: kinds.len(),
-            ..Self::default()
-        };
-        let mut known: Vec<f64> = Vec::new();
-        for cell in cells {
-            let row = known.iter().position(|known| *known == cell);
-            table.row.push(row.unwrap_or(known.len()));
-            if row.is_some() {
-                continue;
-            }
-            known.push(cell);
-            let (low, high) = lattice.ends(cell);
-            let term = |(at, kind): (usize, &Normal)| {
-                let known = near.as_mut().and_then(|near| near.at(at, cell));
-                known.unwrap_or_else(|| {
-                    normal::ln_between(
-                        (low - kind.mean) / kind.width,
-                        (high - kind.mean) / kind.width,
-                    )
-                })
-            };
-            table.terms.extend(kinds.iter().enumerate().map(term));
-        }
-        table
-    }
-
-    fn row(&self, candidate: usize) -> &[f64] {
-        match self.row.get(candidate) {
-            Some(row) => &self.terms[row * self.kinds..][..self.kinds],
-            None => &[],
-        }
-    }
-}
-
-/// What the narrowest kernels give to the cells around them: on an even lattice it depends on how many cells
-/// away one is.
-struct Near {
-    width: f64,
-    /// How long a cell is.
-    cell: f64,
-    /// The cell of each kind that is so narrow; NaN for the others.
-    own: Vec<f64>,
-    /// By how many cells one is away; NaN where nobody asked yet.
-    terms: Vec<f64>,
-}
-
-impl Near {
-    /// Nothing where the lattice is not even, or so long that a list of its cells would cost more than it saves.
-    fn of(lattice: &Lattice, kinds: &[Normal]) -> Option<Self> {
-        const FEW: u64 = 4_096;
-        let size = usize::try_from(lattice.size()).ok()?;
-        if !lattice.is_even() || lattice.size() > FEW {
-            return None;
-        }
-        let widths = kinds.iter().map(|kind| kind.width);
-        let width = widths.fold(f64::INFINITY, f64::min);
-        let own = |kind: &Normal| match lattice.nearest(kind.mean) {
-            // The prior lies between two cells where there is an even number of them.
-            cell if kind.width == width && lattice.middle(cell) == kind.mean => cell,
-            _ => f64::NAN,
-        };
-        Some(Self {
-            width,
-            cell: 1.0 / size as f64,
-            own: kinds.iter().map(own).collect(),
-            terms: vec![f64::NAN; size],
-        })
-    }
-
-    /// What a kind gives to a cell, if it is one of the narrowest.
-    fn at(&mut self, kind: usize, cell: f64) -> Option<f64> {
-        let away = (cell - self.own[kind]).abs();
-        if away.is_nan() {
-            return None;
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "fewer cells than the lattice has"
-        )]
-        let term = &mut self.terms[away as usize];
-        if term.is_nan() {
-            let (low, high) = ((away - 0.5) * self.cell, (away + 0.5) * self.cell);
-            *term = normal::ln_between(low / self.width, high / self.width);
-        }
-        Some(*term)
-    }
-}
-
-/// ln(exp(t_1) + exp(t_2) + ...), gathered in parts.
-#[derive(Debug, Clone, Copy)]
-struct LnSum {
-    largest: f64,
-    /// Sum of exp(t - largest).
-    sum: f64,
-}
-
-impl LnSum {
-    const EMPTY: Self = Self {
-        largest: f64::NEG_INFINITY,
-        sum: 0.0,
-    };
-
-    /// Terms this far below the largest add nothing that a float would keep: a million of them change the
-    /// sum by 1e-20.
-    const NEGLIGIBLE: f64 = -86.0 * LN_2;
-
-    /// What a term must exceed to change the sum.
-    fn least(&self) -> f64 {
-        self.largest + Self::NEGLIGIBLE
-    }
-
-    fn add(&mut self, terms: &[f64]) {
-        let largest =
-            terms.iter().fold(
-                self.largest,
-                |largest, term| if *term > largest { *term } else { largest },
-            );
-        if largest > self.largest {
-            self.sum *= libm::exp(self.largest - largest);
-            self.largest = largest;
-        }
-        for term in terms {
-            let below = term - largest;
-            if below > Self::NEGLIGIBLE {
-                self.sum += libm::exp(below);
-            }
-        }
-    }
-
-    fn value(&self) -> f64 {
-        self.largest + libm::log(self.sum)
+    scale[places.len()] = FRAC_1_SQRT_2 / Kernel::PRIOR.width;
+    places.push(Kernel::PRIOR.mean);
+    Column::Line {
+        mean: places,
+        scale,
     }
 }
 
@@ -535,7 +357,7 @@ mod tests {
     fn assert_draws_follow_the_density(domain: &Domain, observed: Vec<f64>, parts: &[Vec<f64>]) {
         const DRAWS: u32 = 20_000;
         let axes = [Axis::of(domain).unwrap()];
-        let estimator = Parzen::of(&axes, &Observed::all(vec![observed]), Floor::Magic);
+        let estimator = Parzen::of(&axes, Observed::all(vec![observed]), Floor::Magic);
         // The density is summed over places within each part.
         let mass: Vec<f64> = parts
             .iter()
@@ -581,6 +403,156 @@ mod tests {
             chi_square < 27.88,
             "chi-square {chi_square} of {seen:?} for {mass:?}"
         );
+    }
+
+    fn mixed_axes() -> [Axis; 5] {
+        let int = |high, log| Domain::Int {
+            low: 1,
+            high,
+            step: 1,
+            log,
+        };
+        let domains = [
+            Domain::Float {
+                low: 0.0,
+                high: 1.0,
+                step: None,
+                log: false,
+            },
+            int(40, false),
+            int(90, true),
+            int(50_000, false),
+            Domain::Categorical {
+                choices: (0..3).map(crate::Choice::Int).collect(),
+            },
+        ];
+        domains.map(|domain| Axis::of(&domain).unwrap())
+    }
+
+    /// Places that lie together as those of a search do.
+    fn places(axes: &[Axis], count: usize, stream: &mut Stream) -> Vec<Vec<f64>> {
+        let mut place = |axis: &Axis| {
+            let unit = stream.unit_f64() * stream.unit_f64();
+            match axis {
+                Axis::Line(_) => unit,
+                Axis::Lattice(lattice) => lattice.nearest(unit),
+                Axis::Choices(choices) => (unit * choices).floor(),
+            }
+        };
+        let columns = axes.iter();
+        columns
+            .map(|axis| (0..count).map(|_| place(axis)).collect())
+            .collect()
+    }
+
+    /// The logarithm of the density at a candidate by its definition: all kernels, one after the other.
+    fn by_definition(axes: &[Axis], observed: &Observed, candidate: &[f64]) -> f64 {
+        let count = observed.count as f64;
+        let mut kernels = thinned::weights(observed.count, &observed.taken);
+        for ((axis, places), at) in axes.iter().zip(&observed.columns).zip(candidate) {
+            let mean = |place: &f64| match axis {
+                Axis::Lattice(lattice) => lattice.middle(*place),
+                Axis::Line(_) | Axis::Choices(_) => *place,
+            };
+            let means: Vec<f64> = places.iter().map(mean).collect();
+            let mut widths = vec![Floor::Magic.with(places.len()); places.len()];
+            if !matches!(axis, Axis::Choices(_)) {
+                for (k, width) in bandwidth::wide(&means, &observed.taken, Floor::Magic) {
+                    widths[k] = width;
+                }
+            }
+            for (k, kernel) in kernels.iter_mut().enumerate() {
+                let prior = k == places.len();
+                let normal = if prior {
+                    Kernel::PRIOR
+                } else {
+                    Kernel {
+                        mean: means[k],
+                        width: widths[k],
+                    }
+                };
+                *kernel *= match axis {
+                    Axis::Line(_) => {
+                        let z = (at - normal.mean) / normal.width;
+                        (-0.5 * z * z).exp() / (normal.width * ROOT_OF_TWO_PI * normal.mass())
+                    }
+                    Axis::Lattice(lattice) => {
+                        let (low, high) = lattice.ends(*at);
+                        normal.ln_between(low, high).exp() / normal.mass()
+                    }
+                    Axis::Choices(choices) if prior => 1.0 / choices,
+                    Axis::Choices(choices) => {
+                        let own = if places[k] == *at { count + 1.0 } else { 0.0 };
+                        (own + 1.0) / (count + 1.0 + choices)
+                    }
+                };
+            }
+        }
+        kernels.iter().sum::<f64>().ln()
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_missed() {
+        let mut stream = Stream::for_study(3, "left out");
+        let axes = mixed_axes();
+        for first in 0..axes.len() {
+            let axes = &axes[first..];
+            for count in [0, 1, 20, 150, 700] {
+                let columns = places(axes, count, &mut stream);
+                let candidates: Vec<f64> = (0..24)
+                    .flat_map(|_| places(axes, 1, &mut stream).concat())
+                    .collect();
+                let observed = || Observed {
+                    columns: columns.clone(),
+                    taken: (0..count).collect(),
+                    count,
+                };
+                let of = |observed| {
+                    let mut sums = vec![0.0; 24];
+                    Parzen::of(axes, observed, Floor::Magic).add_ln_density(
+                        &candidates,
+                        1.0,
+                        &mut sums,
+                    );
+                    sums
+                };
+                let sums = of(observed());
+                for (sum, candidate) in sums.iter().zip(candidates.chunks(axes.len())) {
+                    let expected = by_definition(axes, &observed(), candidate);
+                    assert!(
+                        (sum - expected).abs() < 1e-11 * expected.abs().max(1.0),
+                        "{count} observations, {} axes, {candidate:?}: {sum} is not {expected}",
+                        axes.len()
+                    );
+                }
+                // Listed backwards, they are the same observations.
+                let mut backwards = observed();
+                backwards.taken.reverse();
+                backwards
+                    .columns
+                    .iter_mut()
+                    .for_each(|column| column.reverse());
+                for (sum, again) in sums.iter().zip(of(backwards)) {
+                    assert!((sum - again).abs() < 1e-11 * sum.abs().max(1.0));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_cell_that_is_too_short_for_floats_has_no_density() {
+        let domain = Domain::Int {
+            low: 0,
+            high: (1 << 54) - 1,
+            step: 1,
+            log: false,
+        };
+        let axes = [Axis::of(&domain).unwrap()];
+        let last = ((1_u64 << 54) - 1) as f64;
+        let estimator = Parzen::of(&axes, Observed::all(vec![vec![7.0, last]]), Floor::Magic);
+        let mut sums = [0.0];
+        estimator.add_ln_density(&[last], 1.0, &mut sums);
+        assert_eq!(sums, [f64::NEG_INFINITY]);
     }
 
     #[test]
