@@ -12,7 +12,7 @@ pub const MAX_INT: i64 = 1 << 53;
 
 /// The most choices of one categorical parameter: beyond it the parameter is a number in disguise,
 /// and a model that keeps a weight per choice would learn nothing from a million trials.
-pub const MAX_CHOICES: usize = 1_000;
+pub const MAX_CHOICES: usize = 10_000;
 
 /// The longest text of a choice, in characters: it is repeated in every trial's parameters.
 pub const MAX_CHOICE_CHARS: usize = 256;

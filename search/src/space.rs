@@ -12,8 +12,8 @@ use crate::lattice::Lattice;
 use crate::point::{ParamValue, Point, UnpackError};
 
 /// The most parameters of a space: no sampler learns anything in more dimensions from a million
-/// trials, and it bounds a packed point to 800 bytes.
-pub const MAX_PARAMETERS: usize = 100;
+/// trials, and it bounds a packed point to 1,600 bytes.
+pub const MAX_PARAMETERS: usize = 200;
 
 /// The longest parameter name, in characters.
 pub const MAX_NAME_CHARS: usize = 64;

@@ -30,6 +30,7 @@ pub struct Study {
     method: Method,
     seed: u64,
     initial: Vec<Point>,
+    prior: u32,
     sampler: Box<dyn Sampler>,
 }
 
@@ -45,6 +46,7 @@ impl Study {
             method,
             seed,
             initial: Vec::new(),
+            prior: 0,
             sampler,
         })
     }
@@ -98,13 +100,41 @@ impl Study {
         Ok(self)
     }
 
-    /// The point that trial `number` evaluates; `None` when the space is exhausted.
+    /// The same study, begun with so many trials that another study has evaluated: they have the numbers from 0
+    /// on, in every [`History`] that this one is asked with, and its own trials those that follow.
+    ///
+    /// ```
+    /// use trialmill_search::{Domain, FinishedTrial, History, Method, ParamValue, Point, Space, Study, TrialEnd};
+    ///
+    /// let domain = Domain::Float { low: 0.0, high: 1.0, step: None, log: false };
+    /// let space = Space::new([("x".to_owned(), domain)]).expect("the bounds are in order");
+    /// let study = Study::new(space, Method::Tpe, 42).expect("TPE takes any space").with_prior(40);
+    /// let prior: Vec<FinishedTrial> = (0..40)
+    ///     .map(|number| {
+    ///         let x = f64::from(number) / 40.0;
+    ///         let end = TrialEnd::Completed(vec![(x - 0.25).powi(2)]);
+    ///         FinishedTrial { number, point: Point::new(vec![ParamValue::Float(x)]), end }
+    ///     })
+    ///     .collect();
+    /// // Its first trial is drawn from what is known, near the minimum, and not at random.
+    /// let first = study.ask(&History { finished: &prior, running: &[] }, 40).expect("a point");
+    /// let ParamValue::Float(x) = first.values()[0] else { unreachable!() };
+    /// assert!((0.05..0.45).contains(&x), "{x}");
+    /// ```
+    #[must_use]
+    pub fn with_prior(self, prior: u32) -> Self {
+        Self { prior, ..self }
+    }
+
+    /// The point that trial `number` evaluates, [prior](Self::with_prior) trials counted; `None` when the space
+    /// is exhausted.
     ///
     /// `history` must hold what [`history_need`](Self::history_need) says; what is beyond it is
     /// ignored.
     #[must_use]
     pub fn ask(&self, history: &History<'_>, number: u32) -> Option<Point> {
-        if let Some(point) = self.initial.get(usize::try_from(number).ok()?) {
+        let own = number.checked_sub(self.prior)?;
+        if let Some(point) = self.initial.get(usize::try_from(own).ok()?) {
             return Some(point.clone());
         }
         let number = number - self.skipped();
@@ -114,8 +144,10 @@ impl Study {
     /// How many trials came before the first that the sampler knows of.
     fn skipped(&self) -> u32 {
         match self.history_need() {
-            HistoryNeed::None => u32::try_from(self.initial.len())
-                .expect("asked only when a trial number is not below it"),
+            HistoryNeed::None => {
+                let initial = u32::try_from(self.initial.len());
+                self.prior + initial.expect("asked only when a trial number is not below it")
+            }
             HistoryNeed::Bounded(_) | HistoryNeed::All => 0,
         }
     }
@@ -159,6 +191,12 @@ impl Study {
         let points = self.initial.len() * self.space.parameters().len() * size_of::<ParamValue>();
         let (listed, space) = (listed.saturating_add(indices), self.space.memory_bytes());
         size_of::<Self>() + points + listed.saturating_add(space)
+    }
+
+    /// How many trials of other studies it begins with.
+    #[must_use]
+    pub fn prior(&self) -> u32 {
+        self.prior
     }
 
     /// The points of the first trials.

@@ -83,7 +83,7 @@ fn each_wrong_domain_is_refused_with_its_field_and_code() {
         ),
         (choices(vec![]), &[("choices", "empty_choices")]),
         (
-            choices((0..1001).map(Choice::Int).collect()),
+            choices((0..=10_000).map(Choice::Int).collect()),
             &[("choices", "too_many_choices")],
         ),
         (

@@ -24,6 +24,8 @@ pub enum NameValues {
 pub struct Names {
     noun: &'static str,
     names: BTreeMap<String, NameValues>,
+    /// What any other name stands for, if others may be used.
+    others: Option<NameValues>,
 }
 
 impl Names {
@@ -32,11 +34,21 @@ impl Names {
         Self {
             noun,
             names: names.into_iter().collect(),
+            others: None,
+        }
+    }
+
+    /// The same names, and besides them any other, for a number: those that only the values will tell.
+    #[must_use]
+    pub fn and_other_numbers(self) -> Self {
+        Self {
+            others: Some(NameValues::Number),
+            ..self
         }
     }
 
     pub(super) fn values(&self, name: &str) -> Option<&NameValues> {
-        self.names.get(name)
+        self.names.get(name).or(self.others.as_ref())
     }
 
     pub(super) fn unknown(&self, name: &str, position: usize) -> ExpressionFault {

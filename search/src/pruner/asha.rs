@@ -3,6 +3,7 @@
 use super::fault::{Faults, MAX_PRUNER_OPTION};
 use super::reports::Curve;
 use super::rival::Question;
+use serde::{Deserialize, Serialize};
 
 /// The largest `min_early_stopping_rate`: with it the first rung is beyond every step.
 pub const MAX_EARLY_STOPPING_RATE: u32 = 32;
@@ -55,7 +56,7 @@ pub const MAX_EARLY_STOPPING_RATE: u32 = 32;
 /// assert!(pruner.should_prune(&report(0.25), &rivals, 42, 2));
 /// assert!(!pruner.should_prune(&report(0.1), &rivals, 42, 2));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asha {
     /// The step of the first rung, but for `min_early_stopping_rate`; `None` estimates it. At least 1.
     pub min_resource: Option<u32>,

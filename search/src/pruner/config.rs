@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::asha::Asha;
@@ -16,9 +17,11 @@ use super::threshold::Threshold;
 use super::wilcoxon::Wilcoxon;
 
 /// A pruner and its options, not checked yet: [`Pruner::new`](super::Pruner::new) does that.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
 pub enum PrunerConfig {
     /// Prunes nothing.
+    #[default]
     None,
     /// Compares with the median of the completed trials.
     Median(Median),

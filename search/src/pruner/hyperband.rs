@@ -4,6 +4,7 @@ use super::asha::{Rungs, check_bootstrap};
 use super::fault::{Faults, MAX_PRUNER_OPTION};
 use super::rival::Question;
 use crate::stream::Stream;
+use serde::{Deserialize, Serialize};
 
 /// Hyperband (Li et al., "Hyperband: a novel bandit-based approach to hyperparameter optimization", 2018):
 /// each trial belongs to a bracket, and competes by [`Asha`](super::Asha) with the trials of its
@@ -37,7 +38,7 @@ use crate::stream::Stream;
 /// let hyperband = Hyperband { max_resource: Some(81), ..Hyperband::default() };
 /// assert!(Pruner::new(PrunerConfig::Hyperband(hyperband)).is_ok());
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hyperband {
     /// The step of the first rung of the first bracket. Default 1, at least 1.
     pub min_resource: u32,

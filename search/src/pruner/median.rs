@@ -3,13 +3,14 @@
 use super::fault::Faults;
 use super::percentile::Percentile;
 use super::rival::Question;
+use serde::{Deserialize, Serialize};
 
 /// Prunes a trial whose best cost so far is worse than the median of the completed trials' costs at
 /// this step: [`Percentile`] at 50, where everything else is said.
 ///
 /// Golovin et al., "Google Vizier", 2017, section 3.2 compares with running averages; this
 /// form is Optuna's `MedianPruner` (`optuna/pruners/_median.py`), and so are the defaults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Median {
     /// Completed trials before which nothing is pruned. Default 5, at most [`MAX_PRUNER_OPTION`](super::MAX_PRUNER_OPTION).
     pub n_startup_trials: u32,

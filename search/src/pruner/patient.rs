@@ -4,6 +4,7 @@ use super::config::PrunerConfig;
 use super::fault::{Faults, MAX_PRUNER_OPTION};
 use super::reports::least;
 use super::rival::Question;
+use serde::{Deserialize, Serialize};
 
 /// Prunes a trial if its last `patience + 1` reports are all worse than its best one before
 /// them by more than `min_delta`, and the pruner within would prune it, too.
@@ -34,7 +35,7 @@ use super::rival::Question;
 ///     assert_eq!(pruner.should_prune(&reports, &[], 42, 0), pruned);
 /// }
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Patient {
     /// The pruner that is asked once patience is out; `None` prunes then without asking.
     pub wrapped: Option<Box<PrunerConfig>>,

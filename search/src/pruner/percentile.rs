@@ -4,6 +4,7 @@ use super::fault::{Faults, MAX_PRUNER_OPTION};
 use super::interval::is_checked;
 use super::reports::least;
 use super::rival::Question;
+use serde::{Deserialize, Serialize};
 
 /// Prunes a trial whose best cost so far is worse than the `percentile` of the completed trials' costs
 /// at this step.
@@ -29,7 +30,7 @@ use super::rival::Question;
 /// let percentile = Percentile { n_warmup_steps: 10, interval_steps: 10, ..Percentile::new(25.0) };
 /// assert!(Pruner::new(PrunerConfig::Percentile(percentile)).is_ok());
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Percentile {
     /// Which part of the trials is kept, in percent: 0 to 100, both included.
     pub percentile: f64,

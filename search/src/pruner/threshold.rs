@@ -3,6 +3,7 @@
 use super::fault::{Faults, MAX_PRUNER_OPTION};
 use super::interval::is_checked;
 use super::rival::Question;
+use serde::{Deserialize, Serialize};
 
 /// Prunes a trial whose last cost is below `lower`, above `upper`, or not a number.
 ///
@@ -23,7 +24,7 @@ use super::rival::Question;
 ///
 /// assert!(Pruner::new(PrunerConfig::Threshold(Threshold::default())).is_err());
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {
     /// The least cost allowed; one of the two bounds must be given. Finite.
     pub lower: Option<f64>,

@@ -4,6 +4,7 @@ use super::fault::{Faults, MAX_PRUNER_OPTION};
 use super::reports::Curve;
 use super::rival::Question;
 use super::signed_rank::p_greater;
+use serde::{Deserialize, Serialize};
 
 /// Prunes a trial that is worse than the best completed one by a Wilcoxon signed-rank test over
 /// the steps that both have reported.
@@ -46,7 +47,7 @@ use super::signed_rank::p_greater;
 /// assert!(!pruner.should_prune(&reports(3.0, 3), &rivals, 42, 1));
 /// assert!(pruner.should_prune(&reports(3.0, 4), &rivals, 42, 1));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Wilcoxon {
     /// The p-value below which a trial is pruned. Default 0.1, from 0 (never) to 1.
     pub p_threshold: f64,
