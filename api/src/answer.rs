@@ -543,6 +543,8 @@ pub struct TrialAnswer {
     pub infeasible: Option<String>,
     /// Why it failed.
     pub failure: Option<FailureAnswer>,
+    /// What it reported while it ran, in the order of the steps; null in lists.
+    pub reports: Option<Vec<ReportedStep>>,
     /// Duration of the evaluation; null while it runs.
     pub duration_ms: Option<f64>,
     /// Window, for walk-forward.
@@ -551,6 +553,73 @@ pub struct TrialAnswer {
     pub started_at: Option<DateTime<Utc>>,
     /// When it was recorded; null while it runs.
     pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// What a trial reported at a step.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ReportedStep {
+    /// The step.
+    pub step: u32,
+    /// Its objective values then, by metric.
+    pub values: BTreeMap<String, f64>,
+}
+
+/// A trial for a client to run.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct AskAnswer {
+    /// The task.
+    pub task_id: Uuid,
+    /// Number of the trial.
+    pub trial_number: u32,
+    /// The parameters to run it with.
+    pub params: Parameters,
+    /// To be sent along with every report of it and with its end.
+    pub lease: String,
+    /// For so long nothing need be heard of it; each report begins this time anew.
+    pub lease_seconds: f64,
+    /// How often another client was given it and was not heard of again.
+    pub lost_before: u32,
+}
+
+/// Answer to a report.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ReportAnswer {
+    /// The task.
+    pub task_id: Uuid,
+    /// Number of the trial.
+    pub trial_number: u32,
+    /// Whether the task's pruner would stop it now: then tell its end with state pruned.
+    pub should_prune: bool,
+    /// `run`; `pause`: end it and ask for no other now; `stop`: the task is ending.
+    pub control: String,
+    /// For so long nothing need be heard of it from now on.
+    pub lease_seconds: f64,
+}
+
+/// Answer to the end of a trial.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct TellAnswer {
+    /// The task.
+    pub task_id: Uuid,
+    /// Number of the trial.
+    pub trial_number: u32,
+    /// `completed`, `pruned` or `failed`, as it is recorded.
+    pub state: String,
+    /// Why it may not win; null for a feasible trial.
+    pub infeasible: Option<String>,
+    /// `run`: ask for the next; `pause`: not now; `stop`: the task is ending or has ended.
+    pub control: String,
+}
+
+/// A point that a trial will take.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct EnqueuedAnswer {
+    /// The task.
+    pub task_id: Uuid,
+    /// Number of the trial that takes it.
+    pub trial_number: u32,
+    /// The parameters.
+    pub params: Parameters,
 }
 
 /// A page of trials in the order of their numbers.
@@ -826,7 +895,7 @@ pub struct StrategyAnswer {
     pub key: String,
     /// Its name for people.
     pub name: String,
-    /// `strategy` on bars, or `test_function` without market data.
+    /// `strategy` on bars, `test_function` without market data, or `client`: what clients run themselves.
     pub kind: String,
     /// The family, such as `trend`.
     pub category: String,

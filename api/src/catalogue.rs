@@ -11,7 +11,7 @@ use aide::axum::routing::get_with;
 use axum::Json;
 use trialmill_backtest::metrics::{Direction, METRICS, REFUSED};
 use trialmill_backtest::strategy::{self, ParamKind, StrategyInfo};
-use trialmill_common::objective::TestFunction;
+use trialmill_common::objective::{CLIENT, TestFunction};
 use trialmill_search::Method;
 
 pub(crate) fn routes() -> ApiRouter<AppState> {
@@ -46,7 +46,7 @@ async fn strategies() -> Json<StrategyList> {
         .map(|strategy| on_bars(strategy.info()));
     let functions = TestFunction::ALL.iter().copied().map(function);
     Json(StrategyList {
-        items: on_bars.chain(functions).collect(),
+        items: on_bars.chain(functions).chain([at_client()]).collect(),
     })
 }
 
@@ -105,6 +105,22 @@ fn function(function: TestFunction) -> StrategyAnswer {
         kind: "test_function".to_owned(),
         category: "test".to_owned(),
         description: description.to_owned(),
+        formula: None,
+        legs: None,
+        parameters: Vec::new(),
+        retired_parameters: Vec::new(),
+    }
+}
+
+fn at_client() -> StrategyAnswer {
+    StrategyAnswer {
+        key: CLIENT.to_owned(),
+        name: CLIENT.to_owned(),
+        kind: CLIENT.to_owned(),
+        category: CLIENT.to_owned(),
+        description: "What your own program does with the parameters: it asks for each trial and tells what it came \
+                      to. It takes any parameters and metrics."
+            .to_owned(),
         formula: None,
         legs: None,
         parameters: Vec::new(),

@@ -52,6 +52,20 @@ pub const MAX_FRONTS_KEPT: u64 = 64;
 /// Importances that are remembered: below 10 kB each.
 pub const MAX_IMPORTANCES_KEPT: u64 = 256;
 
+/// Points drawn and pruners asked at a time for trials that clients run, each on a thread of its own: most take
+/// far below a millisecond. More wait in order.
+pub const STUDY_THREADS: usize = 2;
+
+/// Kilobytes of trials of searches of clients that are kept in memory: some 200 bytes a trial, and 12 a report where
+/// a pruner reads them. The least recently used search goes first, and is read again when it is asked for.
+pub const MAX_STUDIES_KILOBYTES: u64 = 256 * 1_000;
+
+/// How long the trials of a search are kept after a client was last heard of.
+pub const STUDY_IDLE: Duration = Duration::from_secs(600);
+
+/// Most trials read of an earlier task that another one begins from, the latest of them.
+pub const MAX_WARM_READ: u32 = 2_000;
+
 /// Most trials that a retry or an extension copies: they are copied in the transaction that accepts
 /// the task, which must end well within [`REQUEST_TIME`].
 pub const MAX_COPIED_TRIALS: u32 = 1_000_000;

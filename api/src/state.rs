@@ -3,7 +3,7 @@
 use crate::access::{Access, AccessSettings, Caller};
 use crate::key::ApiKey;
 use crate::limits::{COPIES_AT_A_TIME, MAX_EVENT_STREAMS};
-use crate::tasks::{Checks, Insights, Partners, Tails};
+use crate::tasks::{Checks, ClientStudies, Insights, Partners, Tails};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use trialmill_broker::Broker;
@@ -31,6 +31,8 @@ pub struct AppState {
     pub(crate) partners: Partners,
     /// Where it is looked at what trials show.
     pub(crate) insights: Insights,
+    /// What is known of searches whose trials clients run.
+    pub(crate) studies: ClientStudies,
 }
 
 impl AppState {
@@ -47,6 +49,7 @@ impl AppState {
             checks: Checks::new(),
             partners: Partners::new(),
             insights: Insights::new(),
+            studies: ClientStudies::new(),
         }
     }
 

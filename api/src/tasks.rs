@@ -2,8 +2,10 @@
 
 mod assessed;
 mod checking;
+mod client;
 mod control;
 mod derive;
+mod enqueue;
 mod events;
 mod explain;
 mod insight;
@@ -14,19 +16,26 @@ mod shown;
 mod submission;
 mod tail;
 mod view;
+mod warm;
 
 pub(crate) use checking::Checks;
+pub(crate) use client::ClientStudies;
 pub(crate) use insight::{FIGURES, Insights, MEASURES};
 pub(crate) use partner::Partners;
 pub(crate) use tail::Tails;
 pub(crate) use view::snapshot_name;
 
+use crate::answer::EnqueuedAnswer;
 use crate::docs::operation;
 use crate::extract::{OPTIMIZATION_TASKS, Scope};
 use crate::problem::Problem;
 use crate::state::AppState;
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
+use aide::openapi::{MediaType, ReferenceOr, RequestBody, SchemaObject};
+use aide::transform::TransformOperation;
+use axum::Json;
+use serde_json::Value;
 use trialmill_common::draft::{request_schema, task_request_schema};
 use trialmill_common::state::{OriginHow, TaskId, TaskKind};
 use trialmill_store::rows::TaskRow;
@@ -64,7 +73,40 @@ pub(crate) fn routes(prefix: &'static str) -> ApiRouter<AppState> {
         )
         .api_route(
             &at("/{id}/trials"),
-            get_with(read::trials, doc("trials", "Trials of a task")),
+            get_with(read::trials, doc("trials", "Trials of a task")).post_with(
+                enqueue::enqueue,
+                move |op| {
+                    let doc = doc("enqueue", "Have a trial take a point of your own");
+                    with_body(doc(op), enqueue::schema())
+                        .response_with::<201, Json<EnqueuedAnswer>, _>(|r| {
+                            r.description("The first trial that nobody was given takes it.")
+                        })
+                },
+            ),
+        )
+        .api_route(
+            &at("/{id}/ask"),
+            post_with(client::ask, move |op| {
+                let doc = doc("ask", "A trial to run, of a task whose trials clients run");
+                doc(op).description(
+                    "409 where there is none now, with the code of the reason: task_ended, or all_running, \
+                     task_paused and not_before, after which the same may succeed (Retry-After).",
+                )
+            }),
+        )
+        .api_route(
+            &at("/{id}/trials/{n}/report"),
+            post_with(client::report, move |op| {
+                let doc = doc("report", "How a trial goes that a client runs");
+                with_body(doc(op), client::report_schema())
+            }),
+        )
+        .api_route(
+            &at("/{id}/trials/{n}/tell"),
+            post_with(client::tell, move |op| {
+                let doc = doc("tell", "What a trial came to that a client ran");
+                with_body(doc(op), client::told_schema())
+            }),
         )
         .api_route(
             &at("/{id}/trials/{n}"),
@@ -156,6 +198,26 @@ pub(crate) fn routes(prefix: &'static str) -> ApiRouter<AppState> {
                 derive::describe(doc(op), OriginHow::Extend)
             }),
         )
+}
+
+/// Describes the body of an operation.
+fn with_body(mut op: TransformOperation<'_>, schema: Value) -> TransformOperation<'_> {
+    let schema = schemars::Schema::try_from(schema).expect("the schema of a body is a JSON object");
+    let media = MediaType {
+        schema: Some(SchemaObject {
+            json_schema: schema,
+            example: None,
+            external_docs: None,
+        }),
+        ..MediaType::default()
+    };
+    let mut body = RequestBody {
+        required: true,
+        ..RequestBody::default()
+    };
+    body.content.insert("application/json".to_owned(), media);
+    op.inner_mut().request_body = Some(ReferenceOr::Item(body));
+    op
 }
 
 /// A task that exists and is visible under the prefix.

@@ -37,6 +37,7 @@ mod aims;
 mod body;
 mod book;
 mod changes;
+mod client;
 mod exchange;
 mod findings;
 mod ground;
@@ -45,17 +46,23 @@ mod node;
 mod parameters;
 mod partner;
 mod points;
+mod pruner;
 mod request;
 mod run;
 mod schema;
 mod scope;
 mod search;
 mod validation;
+mod warm;
 mod windows;
 
 pub use aims::{MAX_CONSTRAINTS, MAX_OBJECTIVES};
 pub use body::parse_body;
 pub use changes::{Changes, changes_schema, check_changes, has_several_objectives, with_field};
+pub use client::{
+    ClientLease, MAX_TOLD_CHARS, MAX_TOLD_METRICS, NoLease, Told, ToldEnd, ToldReport,
+    check_enqueued, check_report, check_told,
+};
 pub use findings::{MAX_FAULTS, close_to, shown};
 pub use ground::{Ground, SURVIVORSHIP_STOCKS};
 pub use market::{
@@ -67,10 +74,11 @@ pub use points::MAX_INITIAL_PARAMS;
 pub use schema::{request_schema, task_request_schema};
 pub use search::sampler_plan;
 pub use validation::check_validation;
+pub use warm::{MAX_WARM_ORIGINS, WarmOrigin, WarmTrials};
 pub use windows::Unplanned;
 
 use crate::fault::{Fault, Warning};
-use crate::objective::TestFunction;
+use crate::objective::{CLIENT, TestFunction};
 use crate::spec::Spec;
 use crate::state::{Priority, TaskKind};
 use book::Book;
@@ -145,6 +153,9 @@ pub struct Accepted {
     /// What is left to lay out with the trading days at hand: [`Accepted::planned_over`] does so.
     /// Nothing for tasks without a validation.
     pub unplanned: Option<Unplanned>,
+    /// The earlier tasks whose trials its sampler is to know: [`Accepted::begun_with`] takes what was found of
+    /// them.
+    pub warm_start: Vec<WarmOrigin>,
 }
 
 /// The field of `resolved` that has the number of the trial of the default parameters; null when
@@ -156,6 +167,15 @@ pub const DEFAULT_TRIAL: &str = "default_trial";
 enum Subject {
     Strategy(&'static dyn Strategy),
     Function(TestFunction),
+    /// What a client likes.
+    Client,
+}
+
+impl Subject {
+    /// Whether it trades on bars.
+    fn trades(self) -> bool {
+        matches!(self, Self::Strategy(_))
+    }
 }
 
 /// The partners that a strategy with two legs still needs.
@@ -267,16 +287,26 @@ fn subject(
     if let (true, Some(function)) = (functions, TestFunction::named(name)) {
         return Some((Subject::Function(function), name.to_owned()));
     }
+    if functions && name == CLIENT {
+        return Some((Subject::Client, name.to_owned()));
+    }
     let strategies = strategy::all().iter().map(|strategy| strategy.info().key);
     let names: Vec<_> = strategies
         .chain(
             TestFunction::ALL
                 .iter()
                 .map(|function| function.name())
+                .chain([CLIENT])
                 .filter(|_| functions),
         )
         .collect();
-    let fault = if TestFunction::named(name).is_some() {
+    let fault = if name == CLIENT {
+        let detail = format!(
+            "{CLIENT} is what clients run themselves, trial by trial, and cannot be backtested; search over it \
+             with POST /optimization/tasks, or name a strategy"
+        );
+        node.fault("unknown_strategy", detail)
+    } else if TestFunction::named(name).is_some() {
         let detail = format!(
             "{name} is a test function: it trades nothing and cannot be backtested; search over it \
              with POST /optimization/tasks, or name a strategy"

@@ -5,15 +5,18 @@
 //! and its tests compare the two step by step.
 
 pub mod assessment;
+pub mod costs;
 pub mod cursor;
 pub mod draft;
 pub mod environment;
 pub mod failpoints;
 pub mod fault;
+pub mod judge;
 pub mod key;
 pub mod message;
 pub mod objective;
 pub mod protocol;
+pub mod reports;
 pub mod secret;
 pub mod spec;
 pub mod state;

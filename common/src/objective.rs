@@ -7,6 +7,10 @@ pub const FUNCTION_METRIC: &str = "value";
 /// The first and second value of a test function with two.
 pub const TWO_VALUES: [&str; 2] = ["f1", "f2"];
 
+/// The `strategy_name` of a search whose trials are run by clients, with what they like: they ask for a
+/// trial, report how it goes, and tell what it came to.
+pub const CLIENT: &str = "client";
+
 /// A figure of a pair strategy's trial beside its metrics: the slope of its returns on those of the
 /// equal-weight hold of both legs.
 pub const BETA: &str = "beta";

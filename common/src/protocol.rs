@@ -19,6 +19,7 @@ pub use windows::WindowLedger;
 use crate::state::{Direction, StopReason, TaskKind, TaskState, UnitKind};
 use rules::Score;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Most trials in one unit.
@@ -107,6 +108,8 @@ pub struct Plan {
     pub windows: Vec<Range<u32>>,
     /// Whether its result is assessed when its trials have ended.
     pub assessed: bool,
+    /// Whether its trials are run by clients, who ask for one at a time: each is a unit of its own.
+    pub by_client: bool,
 }
 
 /// The protocol's part of a task row.
@@ -157,6 +160,8 @@ pub struct Ledger {
     pub windows: Vec<WindowLedger>,
     /// Whether its result is assessed when its trials have ended.
     pub assessed: bool,
+    /// Whether its trials are run by clients: then each is a unit of its own.
+    pub by_client: bool,
     /// Why the search ended, while its result is assessed: the unit that does so is open.
     pub searched: Option<StopReason>,
     /// Number of the last event.
@@ -346,6 +351,7 @@ impl Ledger {
             copied: Copied::default(),
             windows: plan.windows.into_iter().map(WindowLedger::new).collect(),
             assessed: plan.assessed,
+            by_client: plan.by_client,
             searched: None,
             seq: 0,
             gave_up: false,
@@ -369,6 +375,40 @@ impl Ledger {
     pub fn claimable(&self) -> bool {
         matches!(self.state, TaskState::Queued | TaskState::Running)
             && self.stop_requested.is_none()
+    }
+
+    /// The first trial number from `least` on that nobody was given: of those in `queued` units, which nobody
+    /// holds, or in no unit yet. Those in `taken` have their parameters already. Nothing where none is left, or only
+    /// beyond copied trials that were not read.
+    ///
+    /// # Errors
+    /// When no trial of the task will start any more.
+    pub fn first_free(
+        &self,
+        least: u32,
+        queued: &[Range<u32>],
+        taken: &BTreeSet<u32>,
+    ) -> Result<Option<u32>, NotAllowed> {
+        if self.state.is_terminal() || self.stop_requested.is_some() || self.searched.is_some() {
+            return Err(NotAllowed {
+                state: self.state,
+                wanted: "given a trial to run",
+            });
+        }
+        let mut from = self.next_number;
+        let mut gaps = Vec::new();
+        for run in &self.copied.ahead {
+            gaps.push(from..run.first);
+            from = run.first + run.count;
+        }
+        if !self.copied.lies_beyond_ahead() {
+            gaps.push(from..self.planned);
+        }
+        let free = |run: Range<u32>| {
+            let mut run = run.start.max(least)..run.end;
+            run.find(|number| !taken.contains(number))
+        };
+        Ok(queued.iter().cloned().chain(gaps).filter_map(free).min())
     }
 
     /// Whether its trials are being run: its clock (`timeout`, trials a second) goes while they are, and
@@ -682,7 +722,9 @@ impl Ledger {
             let Some(end) = self.gap_end() else { return };
             let handed_out = self.next_number + self.copied.trials_ahead();
             let remaining = self.planned.saturating_sub(handed_out);
-            let share = if limit == 1 {
+            let share = if self.by_client {
+                1
+            } else if limit == 1 {
                 remaining
             } else {
                 (remaining / (2 * limit)).clamp(1, MAX_UNIT_TRIALS)
@@ -815,6 +857,7 @@ mod tests {
             rules: StopRules::default(),
             windows: Vec::new(),
             assessed: false,
+            by_client: false,
         }
     }
 
@@ -1231,6 +1274,174 @@ mod tests {
             assert_eq!(ledger.best.unwrap().number, 50);
             assert_eq!(ledger.next_number, 70);
         }
+    }
+
+    fn at_client(n_trials: u32, parallelism: Option<u32>) -> Plan {
+        Plan {
+            by_client: true,
+            ..plan(n_trials, parallelism)
+        }
+    }
+
+    #[test]
+    fn a_task_that_clients_run_has_units_of_one_trial_each() {
+        for adaptive in [false, true] {
+            for parallelism in [None, Some(1), Some(3), Some(200)] {
+                let plan = Plan {
+                    adaptive,
+                    ..at_client(1_000, parallelism)
+                };
+                let (mut ledger, effects) = Ledger::submitted(plan, 4);
+                let mut open: std::collections::VecDeque<NewUnit> = effects.units.into();
+                let mut handed = Vec::new();
+                let mut most = 0;
+                while let Some(unit) = open.pop_front() {
+                    most = most.max(ledger.open_units);
+                    let allowed = match (adaptive, parallelism) {
+                        (true, _) => most_adaptive_units(parallelism, ledger.ended()),
+                        (false, parallelism) => parallelism.unwrap_or(*OPEN_UNITS.start()),
+                    };
+                    assert!(ledger.open_units <= allowed, "{parallelism:?} {adaptive}");
+                    assert_eq!((unit.kind, unit.count), (UnitKind::Trials, 1));
+                    handed.push(unit.first);
+                    let trial = [(unit.first, Tally::Value(1.0))];
+                    open.extend(ledger.recorded(&trial, &closed(None), 4).units);
+                }
+                assert!(handed.into_iter().eq(0..1_000), "in order, each once");
+                assert_eq!(ledger.stop_reason, Some(StopReason::NTrials));
+                let bound = match (adaptive, parallelism) {
+                    (_, Some(few @ ..=3)) => few,
+                    (true, None) => ADAPTIVE_UNITS,
+                    // When 953 have ended, the last 47 are open.
+                    (true, Some(_)) => most_unseen(953),
+                    (false, parallelism) => parallelism.unwrap_or(*OPEN_UNITS.start()),
+                };
+                assert_eq!(most, bound, "{parallelism:?} {adaptive}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_task_that_clients_run_hands_out_the_gaps_between_copied_trials_one_by_one() {
+        let mut derivation = Derivation::begin(at_client(10, Some(2)));
+        derivation.copy(&[1, 2, 5, 9].map(|number| (number, Tally::Value(1.0))));
+        let Derived {
+            mut ledger,
+            effects,
+            ..
+        } = derivation.finish(1);
+        let mut open: std::collections::VecDeque<NewUnit> = effects.units.into();
+        let mut handed = Vec::new();
+        while let Some(unit) = open.pop_front() {
+            assert_eq!(unit.count, 1);
+            handed.push(unit.first);
+            let trial = [(unit.first, Tally::Value(2.0))];
+            open.extend(ledger.recorded(&trial, &closed(None), 1).units);
+        }
+        assert_eq!(handed, [0, 3, 4, 6, 7, 8]);
+        assert_eq!(ledger.state, TaskState::Completed);
+    }
+
+    /// The first free number of a task that goes on.
+    fn free(ledger: &Ledger, queued: &[Range<u32>], taken: &[u32]) -> Option<u32> {
+        let taken = taken.iter().copied().collect();
+        ledger.first_free(0, queued, &taken).unwrap()
+    }
+
+    #[test]
+    fn the_first_free_trial_is_the_lowest_that_nobody_holds_and_that_has_no_parameters() {
+        let (ledger, effects) = Ledger::submitted(at_client(10, Some(3)), 4);
+        let queued: Vec<_> = effects
+            .units
+            .iter()
+            .map(|u| u.first..u.first + u.count)
+            .collect();
+        assert_eq!((queued.len(), ledger.next_number), (3, 3));
+        assert_eq!(free(&ledger, &queued, &[]), Some(0));
+        assert_eq!(free(&ledger, &queued, &[0, 2, 5]), Some(1));
+        assert_eq!(free(&ledger, &queued, &[0, 1, 2]), Some(3));
+        assert_eq!(free(&ledger, &queued, &[0, 1, 2, 3, 4]), Some(5));
+        // Whoever holds the others: they are in no queued unit.
+        assert_eq!(free(&ledger, &queued[2..], &[]), Some(2));
+        assert_eq!(free(&ledger, &[], &[]), Some(3));
+        // Queued units come in any order, and may be rests that are older than others.
+        let rests = [7..9, 1..2];
+        assert_eq!(free(&ledger, &rests, &[]), Some(1));
+        assert_eq!(free(&ledger, &rests, &[1]), Some(3));
+        assert_eq!(free(&ledger, &[], &[3, 4, 5, 6, 7, 8]), Some(9));
+        assert_eq!(free(&ledger, &[], &[3, 4, 5, 6, 7, 8, 9]), None);
+        let every: Vec<u32> = (0..10).collect();
+        assert_eq!(free(&ledger, &queued, &every), None);
+    }
+
+    #[test]
+    fn nothing_is_free_once_all_is_handed_out_and_held() {
+        let (ledger, effects) = Ledger::submitted(at_client(3, None), 4);
+        assert_eq!((effects.units.len(), ledger.next_number), (3, 3));
+        assert_eq!(free(&ledger, &[], &[]), None);
+        assert_eq!(free(&ledger, &[2..3, 0..0], &[]), Some(2));
+        // A space with fewer points than trials has no trials beyond them.
+        let few = Plan {
+            planned: 4,
+            ..at_client(100, Some(1))
+        };
+        let (few, _) = Ledger::submitted(few, 4);
+        assert_eq!(free(&few, &[], &[1, 2]), Some(3));
+        assert_eq!(free(&few, &[], &[1, 2, 3]), None);
+    }
+
+    #[test]
+    fn a_copied_trial_is_never_free_nor_is_what_lies_beyond_runs_that_were_not_read() {
+        let mut derivation = Derivation::begin(at_client(12, Some(1)));
+        derivation.copy(&[2, 3, 6, 10, 11].map(|number| (number, Tally::Value(1.0))));
+        let mut ledger = derivation.finish(1).ledger;
+        assert_eq!((ledger.next_number, ledger.copied.ahead.len()), (1, 3));
+        let all = |ledger: &Ledger| {
+            let mut taken = Vec::new();
+            while let Some(number) = free(ledger, &[], &taken) {
+                taken.push(number);
+            }
+            taken
+        };
+        assert_eq!(all(&ledger), [1, 4, 5, 7, 8, 9]);
+        assert_eq!(free(&ledger, std::slice::from_ref(&(0..1)), &[]), Some(0));
+        // Where a run begins that was not read, nobody knows.
+        ledger.copied.ahead.pop_back();
+        assert_eq!(all(&ledger), [1, 4, 5]);
+        ledger.copied.ahead.clear();
+        assert_eq!(all(&ledger), [0; 0]);
+    }
+
+    #[test]
+    fn a_task_that_starts_no_trial_any_more_has_none_to_give_and_says_so() {
+        let none =
+            |ledger: &Ledger| ledger.first_free(0, std::slice::from_ref(&(0..1)), &BTreeSet::new());
+        let (mut ledger, _) = Ledger::submitted(at_client(5, Some(1)), 4);
+        ledger.claimed();
+        assert_eq!(none(&ledger), Ok(Some(0)));
+        ledger.pause().unwrap();
+        assert_eq!(none(&ledger), Ok(Some(0)), "it will go on");
+        let refused = |state| {
+            Err(NotAllowed {
+                state,
+                wanted: "given a trial to run",
+            })
+        };
+        let mut ending = ledger.clone();
+        ending.resume(true, 4).unwrap();
+        ending.stop(StopReason::Timeout, 0).unwrap();
+        assert_eq!(
+            ending.state,
+            TaskState::Running,
+            "a client still holds a trial"
+        );
+        assert_eq!(none(&ending), refused(TaskState::Running));
+        ledger.stop(StopReason::Cancelled, 1).unwrap();
+        assert_eq!(none(&ledger), refused(TaskState::Cancelled));
+        let (mut searched, _) = assessed(1);
+        searched.recorded(&[(0, Tally::Value(1.0))], &closed(None), 1);
+        assert!(!searched.state.is_terminal());
+        assert_eq!(none(&searched), refused(searched.state));
     }
 
     #[test]

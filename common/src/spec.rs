@@ -7,11 +7,11 @@ mod constraint;
 mod run;
 mod scope;
 
-pub use constraint::{Broken, MetricNames, ResultConstraint};
+pub use constraint::{Broken, MetricNames, ResultConstraint, canonical};
 pub use run::{RecordedTrial, Replay, RunSpec};
 pub use scope::{Aggregate, Scope};
 
-use crate::objective::TestFunction;
+use crate::objective::{CLIENT, TestFunction};
 use crate::protocol::StopRules;
 use crate::state::{Direction, TaskKind};
 use crate::validation::{Plan, Validation, Window};
@@ -20,7 +20,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use trialmill_backtest::config::{BacktestConfig, Benchmark, Market, Position};
-use trialmill_search::{Choice, Domain, Method, Point, Space, SpaceBuilder, Stream, Study};
+use trialmill_search::pruner::{Pruner, PrunerConfig};
+use trialmill_search::{
+    Choice, Domain, FinishedTrial, Method, Point, Space, SpaceBuilder, Stream, Study, TrialEnd,
+};
 
 /// Most trials of one task.
 pub const MAX_TRIALS: u32 = 1_000_000;
@@ -76,7 +79,15 @@ pub struct TaskSpec {
     pub validation: Option<Validated>,
     /// Whether its symbols share one book.
     pub scope: Scope,
+    /// Which of its trials are stopped early, by what they report.
+    pub pruner: PrunerConfig,
+    /// Trials of earlier tasks that its sampler knows from the start, numbered from 0, with their ends as those
+    /// tasks judged them.
+    pub prior: Vec<FinishedTrial>,
 }
+
+/// Most trials of earlier tasks that a task may begin with: they are stored with it.
+pub const MAX_PRIOR_TRIALS: usize = 1_000;
 
 /// A validation held against the trading days of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -193,20 +204,29 @@ impl TaskSpec {
         self.method.reads_history()
     }
 
+    /// Whether its trials depend on those that have ended: on where the sampler proposes, or on which are
+    /// stopped early.
+    #[must_use]
+    pub fn looks_back(&self) -> bool {
+        self.reads_history() || self.pruner != PrunerConfig::None
+    }
+
     /// Whether the same request, snapshot and build give the same trials again.
     ///
     /// Where no history is read, the order in which trials end changes nothing, unless it decides
     /// when the task ends; one trial after the other is always in the same order.
     #[must_use]
     pub fn is_reproducible(&self) -> bool {
-        self.parallelism == Some(1) || !self.reads_history() && self.stop.is_empty()
+        self.parallelism == Some(1) || !self.looks_back() && self.stop.is_empty()
     }
 
-    /// The points of the space, if its method can exhaust it: those that give no point twice.
+    /// The points of the space, if its method can exhaust it: those that give no point twice. Points of earlier
+    /// tasks, each of which it knows once, are none of them.
     #[must_use]
     pub fn size_limit(&self) -> Option<u64> {
         let exhausts = self.method.never_repeats();
-        exhausts.then(|| self.space.lattice_size()).flatten()
+        let size = exhausts.then(|| self.space.lattice_size()).flatten()?;
+        Some(size.saturating_sub(self.prior.len() as u64))
     }
 
     /// The plan of its validation, if it has one.
@@ -285,6 +305,7 @@ impl TaskSpec {
             .map_err(|faults| told(faults.iter().map(|f| text(f)).collect()))?;
         study
             .with_initial(self.first_points.clone())
+            .map(|study| study.with_prior(self.prior_count()))
             .map_err(|faults| told(faults.iter().map(|f| text(f)).collect()))
     }
 
@@ -296,6 +317,32 @@ impl TaskSpec {
             .named(point)
             .map(|(name, value)| (name.to_owned(), value));
         self.fixed.clone().into_iter().chain(searched).collect()
+    }
+
+    /// Whether its trials are run by clients, who ask for them.
+    #[must_use]
+    pub fn runs_at_client(&self) -> bool {
+        self.strategy_name == CLIENT
+    }
+
+    /// How many trials of earlier tasks its sampler knows from the start: its own are counted after them by a
+    /// [`Study`].
+    #[must_use]
+    pub fn prior_count(&self) -> u32 {
+        u32::try_from(self.prior.len()).expect("they are at most MAX_PRIOR_TRIALS")
+    }
+
+    /// What decides which of its trials are stopped early; nothing where none is.
+    ///
+    /// # Errors
+    /// When its options are out of their bounds: the row was damaged.
+    pub fn pruner(&self) -> Result<Option<Pruner>, UnreadableSpec> {
+        if self.pruner == PrunerConfig::None {
+            return Ok(None);
+        }
+        let pruner = Pruner::new(self.pruner.clone());
+        let unreadable = |faults: Vec<_>| UnreadableSpec(format!("its pruner: {}", faults[0]));
+        pruner.map(Some).map_err(unreadable)
     }
 
     /// Whether it is said what its result is worth when its trials have ended: where there are returns.
@@ -329,6 +376,9 @@ impl TaskSpec {
         let has_several = self.objectives.len() > 1
             || function.is_some_and(|function| function.metrics().len() > 1);
         let is_auto = self.method == Method::Auto;
+        if self.runs_at_client() || self.pruner != PrunerConfig::None || !self.prior.is_empty() {
+            return CLIENTS_FORM_VERSION;
+        }
         if has_several || self.picks_of_one_search() || is_auto || self.backtest.pins_reports {
             return SEVERAL_FORM_VERSION;
         }
@@ -469,7 +519,10 @@ pub struct UnreadableSpec(pub String);
 /// Newest version of a search's stored form that this build reads and writes. Version 1 had no
 /// conditions, constraints and pairs, and wrote a result constraint in three parts; it is read as
 /// well.
-pub const FORM_VERSION: u32 = SEVERAL_FORM_VERSION;
+pub const FORM_VERSION: u32 = CLIENTS_FORM_VERSION;
+/// The version of a task whose trials are run by clients, that prunes, or that begins with trials of earlier
+/// tasks. An older build would look for the objective, run every trial to its end, or search from nothing.
+const CLIENTS_FORM_VERSION: u32 = 7;
 /// The version of a task with several objectives, of a function with several values, with a selection
 /// for its one search, with the sampler `auto`, or that pins reports of fundamentals. An older build would
 /// use another trial than the picked one, and knows neither the function nor the sampler nor reports.
@@ -547,6 +600,57 @@ struct SpecForm {
     validation: Option<Validated>,
     #[serde(default, skip_serializing_if = "Scope::is_portfolio")]
     scope: Scope,
+    #[serde(default, skip_serializing_if = "prunes_nothing")]
+    pruner: PrunerConfig,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    prior: Vec<PriorForm>,
+}
+
+fn prunes_nothing(pruner: &PrunerConfig) -> bool {
+    *pruner == PrunerConfig::None
+}
+
+/// A trial of an earlier task.
+#[derive(Serialize, Deserialize)]
+struct PriorForm {
+    params: BTreeMap<String, Choice>,
+    end: PriorEnd,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PriorEnd {
+    Costs(Vec<f64>),
+    /// Infeasible, by so much; null: infinitely.
+    Violation(Option<f64>),
+    Pruned,
+    Failed,
+}
+
+impl From<&TrialEnd> for PriorEnd {
+    fn from(end: &TrialEnd) -> Self {
+        match end {
+            TrialEnd::Completed(costs) => Self::Costs(costs.clone()),
+            TrialEnd::Infeasible { violation } => {
+                Self::Violation(Some(*violation).filter(|by| by.is_finite()))
+            }
+            TrialEnd::Pruned => Self::Pruned,
+            TrialEnd::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<PriorEnd> for TrialEnd {
+    fn from(end: PriorEnd) -> Self {
+        match end {
+            PriorEnd::Costs(costs) => Self::Completed(costs),
+            PriorEnd::Violation(by) => Self::Infeasible {
+                violation: by.unwrap_or(f64::INFINITY),
+            },
+            PriorEnd::Pruned => Self::Pruned,
+            PriorEnd::Failed => Self::Failed,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -597,7 +701,7 @@ impl From<&TaskSpec> for SpecForm {
             Domain::Categorical { choices } => DomainForm::Categorical { choices },
         };
         let parameters = spec.space.parameters().iter();
-        let named = |point| {
+        let named = |point: &Point| -> BTreeMap<String, Choice> {
             spec.space
                 .named(point)
                 .map(|(name, value)| (name.to_owned(), value))
@@ -639,6 +743,15 @@ impl From<&TaskSpec> for SpecForm {
             copies: spec.copies,
             validation: spec.validation.clone(),
             scope: spec.scope,
+            pruner: spec.pruner.clone(),
+            prior: spec
+                .prior
+                .iter()
+                .map(|trial| PriorForm {
+                    params: named(&trial.point),
+                    end: PriorEnd::from(&trial.end),
+                })
+                .collect(),
         }
     }
 }
@@ -702,6 +815,15 @@ impl TryFrom<SpecForm> for TaskSpec {
             .map(|named| space.point_from_named(named))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|faults| unreadable(faults[0].to_string()))?;
+        let prior = (0..)
+            .zip(form.prior)
+            .map(|(number, trial)| {
+                let point = space.point_from_named(&trial.params);
+                let point = point.map_err(|faults| unreadable(faults[0].to_string()))?;
+                let end = trial.end.into();
+                Ok(FinishedTrial { number, point, end })
+            })
+            .collect::<Result<Vec<_>, UnreadableSpec>>()?;
         Ok(Self {
             task_name: form.task_name,
             strategy_name: form.strategy_name,
@@ -725,6 +847,8 @@ impl TryFrom<SpecForm> for TaskSpec {
             copies: form.copies,
             validation: form.validation,
             scope: form.scope,
+            pruner: form.pruner,
+            prior,
         })
     }
 }
@@ -732,6 +856,7 @@ impl TryFrom<SpecForm> for TaskSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use trialmill_search::pruner::{Asha, Patient};
 
     fn example() -> TaskSpec {
         let rate = Domain::Float {
@@ -797,6 +922,8 @@ mod tests {
             copies: false,
             validation: None,
             scope: Scope::default(),
+            pruner: PrunerConfig::None,
+            prior: Vec::new(),
         }
     }
 
@@ -872,6 +999,41 @@ mod tests {
         {
             *selection = Some("calmar".parse().unwrap());
         }
+        let at_client = TaskSpec {
+            strategy_name: CLIENT.to_owned(),
+            ..example()
+        };
+        let wrapped = PrunerConfig::Asha(Asha {
+            min_resource: Some(4),
+            ..Asha::default()
+        });
+        let pruned = TaskSpec {
+            pruner: PrunerConfig::Patient(Patient {
+                wrapped: Some(Box::new(wrapped)),
+                patience: 3,
+                min_delta: 0.1 + 0.2,
+            }),
+            ..example()
+        };
+        let ends = [
+            TrialEnd::Completed(vec![0.1 + 0.2]),
+            TrialEnd::Infeasible { violation: 0.5 },
+            TrialEnd::Infeasible {
+                violation: f64::INFINITY,
+            },
+            TrialEnd::Pruned,
+            TrialEnd::Failed,
+        ];
+        let point = example().first_points[0].clone();
+        let prior = (0..).zip(ends).map(|(number, end)| FinishedTrial {
+            number,
+            point: point.clone(),
+            end,
+        });
+        let warm = TaskSpec {
+            prior: prior.collect(),
+            ..example()
+        };
         for (spec, version) in [
             (example(), 2),
             (stops, 3),
@@ -884,6 +1046,9 @@ mod tests {
             (several, 6),
             (of_two_values, 6),
             (picked, 6),
+            (at_client, 7),
+            (pruned, 7),
+            (warm, 7),
         ] {
             let form = spec.to_json();
             assert_eq!(form["version"], version);
@@ -904,10 +1069,10 @@ mod tests {
     #[test]
     fn a_form_of_another_version_is_refused_by_name() {
         let mut form = example().to_json();
-        form["version"] = 7.into();
+        form["version"] = 8.into();
         let refused = TaskSpec::from_json(&form).unwrap_err().to_string();
         assert!(
-            refused.contains("form version 7, this build reads 1 to 6"),
+            refused.contains("form version 8, this build reads 1 to 7"),
             "{refused}"
         );
     }

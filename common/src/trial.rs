@@ -3,6 +3,7 @@
 use crate::state::TrialEnd;
 use serde::{Deserialize, Serialize};
 use trialmill_search::Point;
+use trialmill_search::pruner::Reports;
 
 /// A trial that has ended: what becomes one row, once.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +14,8 @@ pub struct EndedTrial {
     pub point: Point,
     /// How it ended.
     pub outcome: Outcome,
+    /// What it reported while it ran: values, not costs. Nothing where it reported nothing.
+    pub reports: Option<Reports>,
     /// Time from start to end of the evaluation, in milliseconds.
     pub duration_ms: f64,
     /// The training window it belongs to (walk-forward), from 0.
@@ -101,6 +104,8 @@ pub enum FailureKind {
     InvalidParameters,
     /// The pinned market data could not be read.
     MarketData,
+    /// The client that ran it told so.
+    ToldByClient,
 }
 
 impl FailureKind {
@@ -114,6 +119,7 @@ impl FailureKind {
             Self::WorkerCrashed => "worker_crashed",
             Self::InvalidParameters => "invalid_parameters",
             Self::MarketData => "market_data",
+            Self::ToldByClient => "told_by_client",
         }
     }
 }

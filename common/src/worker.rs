@@ -33,5 +33,9 @@ pub struct Speaks {
     pub message: u32,
 }
 
+/// Where the units of searches are kept whose trials are run by clients. No pool of workers can have this
+/// name, and no relay publishes what is in it.
+pub const CLIENT_POOL: &str = "@client";
+
 /// The pool of tasks that ask for nothing special.
 pub const DEFAULT_POOL: &str = "default";

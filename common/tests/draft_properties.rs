@@ -26,6 +26,8 @@ fn any_json() -> impl Strategy<Value = Value> {
             "categorical",
             "sphere",
             "moving_average",
+            "client",
+            "median",
             "grid",
             "value",
             "sharpe",
@@ -160,6 +162,28 @@ fn terse(atoms: &'static [&'static str], most: usize) -> impl Strategy<Value = S
     prop::collection::vec(prop::sample::select(atoms), 1..most).prop_map(|atoms| atoms.join("or "))
 }
 
+/// A request of a client that is often sound.
+fn client_request() -> impl Strategy<Value = Value> {
+    let space = prop::collection::btree_map("[a-z]{1,3}", parameter(), 1..4);
+    let method = prop::sample::select(vec!["random", "tpe", "auto"]);
+    let pruner = prop::sample::select(vec![
+        json!("none"),
+        json!("asha"),
+        json!({"name": "threshold", "lower": -0.1, "upper": 0.30000000000000004}),
+        json!({"name": "patient", "patience": 3, "wrapped": "median"}),
+    ]);
+    let direction = prop::sample::select(vec!["maximize", "minimize"]);
+    (space, method, pruner, direction).prop_map(|(space, method, pruner, direction)| {
+        json!({
+            "task_name": "x", "strategy_name": "client",
+            "param_space": space.into_iter().collect::<Map<_, _>>(),
+            "objective_config": {"objective_metric": "loss", "direction": direction},
+            "optimization_method": method, "pruner": pruner,
+            "result_constraints": ["megabytes <= 0.30000000000000004"],
+        })
+    })
+}
+
 /// A sphere request with conditions and constraints of every length.
 fn conditional_request() -> impl Strategy<Value = Value> {
     let constraints = prop::collection::vec(terse(&OF_BOTH, 36), 1..4);
@@ -210,7 +234,10 @@ proptest! {
 
     #[test]
     fn one_place_of_a_sound_request_may_hold_anything(
-        body in likely_request(), name in field(), value in any_json(), inner in field(),
+        body in prop_oneof![likely_request(), client_request()],
+        name in field(),
+        value in any_json(),
+        inner in field(),
     ) {
         let mut shallow = body.clone();
         shallow[name.as_str()] = value.clone();
@@ -224,7 +251,9 @@ proptest! {
     }
 
     #[test]
-    fn an_accepted_task_survives_its_stored_form_bit_for_bit(body in likely_request()) {
+    fn an_accepted_task_survives_its_stored_form_bit_for_bit(
+        body in prop_oneof![likely_request(), client_request()],
+    ) {
         if let Ok(accepted) = &check_both(&body)[0] {
             let text = accepted.spec.to_json().to_string();
             let stored: Value = serde_json::from_str(&text).unwrap();
@@ -271,6 +300,12 @@ fn the_likely_requests_are_often_accepted() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let request = likely_request();
+    let accepted = (0..300)
+        .filter(|_| check_both(&request.new_tree(&mut runner).unwrap().current())[0].is_ok())
+        .count();
+    assert!(accepted > 30, "{accepted} of 300 test too little");
+
+    let request = client_request();
     let accepted = (0..300)
         .filter(|_| check_both(&request.new_tree(&mut runner).unwrap().current())[0].is_ok())
         .count();

@@ -415,6 +415,7 @@ fn plan(n_trials: u32, parallelism: Option<u32>, adaptive: bool) -> Plan {
         rules: StopRules::default(),
         windows: Vec::new(),
         assessed: false,
+        by_client: false,
     }
 }
 
@@ -598,6 +599,14 @@ impl Chance {
     }
 }
 
+/// Clients ask for one trial at a time, so each is a unit of its own; but for those that were copied.
+fn assert_one_trial_each(board: &Board) {
+    let copied = board.ledger.copied.units;
+    for (number, unit) in board.units.range(copied..) {
+        assert_eq!(unit.count, 1, "{number}: {unit:?}");
+    }
+}
+
 #[test]
 fn a_million_random_steps_break_no_invariant() {
     let mut steps = 0_u32;
@@ -623,11 +632,14 @@ fn a_million_random_steps_break_no_invariant() {
             _ => Vec::new(),
         };
         let is_one_search = windows.is_empty();
+        // What clients run is one search, and nobody assesses it.
+        let by_client = is_one_search && chance.below(4) == 0;
         let plan = Plan {
             direction: Direction::Maximize,
             rules,
             windows,
-            assessed: chance.below(2) == 0,
+            assessed: !by_client && chance.below(2) == 0,
+            by_client,
             ..plan(n_trials, parallelism, walk.is_multiple_of(2))
         };
         let board = if is_one_search && chance.below(3) == 0 {
@@ -647,6 +659,9 @@ fn a_million_random_steps_break_no_invariant() {
                 continue;
             }
             world.play(step);
+            if by_client {
+                assert_one_trial_each(&world.board);
+            }
         }
         given_up += u64::from(world.board.ledger.gave_up);
         drop(world.drive_to_end());

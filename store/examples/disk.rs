@@ -52,6 +52,7 @@ fn task(n_trials: u32) -> NewTask {
         rules: StopRules::default(),
         windows: Vec::new(),
         assessed: false,
+        by_client: false,
         origin: None,
     }
 }
@@ -88,6 +89,7 @@ fn ended(number: u32, metrics: u32, stats: u32) -> EndedTrial {
             metrics,
             ..Evaluation::default()
         }),
+        reports: None,
         duration_ms: 0.1,
         window: None,
     }

@@ -49,6 +49,7 @@ fn task_of(n_trials: u32) -> NewTask {
         rules: StopRules::default(),
         windows: Vec::new(),
         assessed: false,
+        by_client: false,
         origin: None,
     }
 }
@@ -74,6 +75,7 @@ fn ended(number: u32, fails: bool) -> EndedTrial {
         number,
         point: Point::new(vec![ParamValue::Float(x); 5]),
         outcome,
+        reports: None,
         duration_ms: 0.1,
         window: None,
     }

@@ -48,6 +48,7 @@ fn task(key: &str) -> NewTask {
         rules: StopRules::default(),
         windows: Vec::new(),
         assessed: false,
+        by_client: false,
         origin: None,
     }
 }

@@ -26,10 +26,10 @@ pub use migrate::schema_version;
 use async_trait::async_trait;
 use keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use rows::{
-    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, HistoryRow,
-    Idempotency, LeaseOutcome, MadeBefore, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot,
-    Stored, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
-    WorkerRow,
+    Claim, ControlOutcome, DueUnit, EarlierWork, Enqueued, EventRow, HeldLease, HistoryPage,
+    HistoryRow, Idempotency, LeaseOutcome, MadeBefore, NewReport, NewTask, RecordInfo, Reported,
+    RunningRow, SeriesInfo, Snapshot, Stored, Submitted, TaskFilter, TaskPage, TaskRow,
+    TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -151,7 +151,7 @@ pub trait Store: Send + Sync + 'static {
     async fn tasks(&self, filter: TaskFilter) -> Result<TaskPage, StoreError>;
 
     /// Asks a task to end early: queued units are void, leased ones are told by their next write
-    /// or renewal. [`ControlOutcome::NotAllowed`] when it has ended.
+    /// or renewal. Those of clients, who may not be heard of for long, are void too when a user cancels. [`ControlOutcome::NotAllowed`] when it has ended.
     async fn stop(&self, id: TaskId, reason: StopReason) -> Result<ControlOutcome, StoreError>;
 
     /// No new trial starts until [`Store::resume`].
@@ -245,6 +245,30 @@ pub trait Store: Send + Sync + 'static {
     /// Takes the lease of a unit, if it is free and its task runs. Nothing: acknowledge and
     /// forget the message.
     async fn claim(&self, unit: UnitRef, worker: WorkerId) -> Result<Option<Claim>, StoreError>;
+
+    /// Takes the lease of the first free unit of a task, for so long: what a client's request for a trial comes
+    /// to. `holder` names the client from then on. Nothing: no unit is free, or the task does not run.
+    async fn claim_next(
+        &self,
+        task: TaskId,
+        holder: WorkerId,
+        lease: Duration,
+    ) -> Result<Option<Claim>, StoreError>;
+
+    /// The client that holds this lease lives: it goes on for so long from now. What was charged as if the
+    /// client were lost is taken back, and a report of the trial is kept, if there is one.
+    async fn report(
+        &self,
+        lease: HeldLease,
+        holder: WorkerId,
+        go_on: Duration,
+        report: Option<NewReport>,
+    ) -> Result<Reported, StoreError>;
+
+    /// Has the first trial from number `from` on that nobody was given take this point (packed). It runs in its
+    /// turn.
+    async fn enqueue(&self, task: TaskId, from: u32, params: &[u8])
+    -> Result<Enqueued, StoreError>;
 
     /// Announces a slow trial before it starts. Its row keeps the parameters through crashes.
     /// `None`: the lease was superseded.
@@ -404,6 +428,9 @@ pub trait Store: Send + Sync + 'static {
     /// the database is down: wait on it with a timeout.
     fn changed(&self) -> watch::Receiver<u64>;
 }
+
+/// Most points of one task that may be [enqueued](Store::enqueue) and wait for their trials.
+pub const MAX_ENQUEUED: u32 = 1_000;
 
 /// Longest reason for which a unit is given back or a worker is in quarantine, in characters; a
 /// longer one is cut.

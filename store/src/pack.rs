@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use trialmill_backtest::market::{Record, RecordChange};
 use trialmill_common::protocol::Tally;
+use trialmill_common::reports;
 use trialmill_common::state::{TaskId, TrialEnd};
 use trialmill_common::trial::{EndedTrial, Evaluation, Failure, Outcome};
 use trialmill_search::Point;
@@ -39,6 +40,7 @@ pub(crate) struct TrialColumns {
     pub metrics: Option<Value>,
     pub failure: Option<Value>,
     pub stats: Option<Vec<u8>>,
+    pub reports: Option<Vec<u8>>,
     pub duration_ms: f64,
 }
 
@@ -58,6 +60,7 @@ impl TrialColumns {
             metrics: None,
             failure: None,
             stats: None,
+            reports: trial.reports.as_ref().map(reports::pack),
             duration_ms: trial.duration_ms,
         };
         match &trial.outcome {

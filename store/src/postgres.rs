@@ -26,10 +26,10 @@ mod workers;
 use crate::error::StoreError;
 use crate::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use crate::rows::{
-    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, HistoryRow,
-    Idempotency, LeaseOutcome, MadeBefore, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot,
-    Stored, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
-    WorkerRow,
+    Claim, ControlOutcome, DueUnit, EarlierWork, Enqueued, EventRow, HeldLease, HistoryPage,
+    HistoryRow, Idempotency, LeaseOutcome, MadeBefore, NewReport, NewTask, RecordInfo, Reported,
+    RunningRow, SeriesInfo, Snapshot, Stored, Submitted, TaskFilter, TaskPage, TaskRow,
+    TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use crate::verify::Violation;
 use crate::{Keep, Leadership, Reaped, Recorded, Store, Tidied, Timing, UnitFlush, migrate};
@@ -490,6 +490,39 @@ impl Store for PgStore {
     async fn claim(&self, unit: UnitRef, worker: WorkerId) -> Result<Option<Claim>, StoreError> {
         let lease = self.timing.lease;
         run!(self, |client| units::claim(client, unit, worker, lease))
+    }
+
+    async fn claim_next(
+        &self,
+        task: TaskId,
+        holder: WorkerId,
+        lease: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        run!(self, |client| units::claim_next(
+            client, task, holder, lease
+        ))
+    }
+
+    async fn report(
+        &self,
+        lease: HeldLease,
+        holder: WorkerId,
+        go_on: Duration,
+        report: Option<NewReport>,
+    ) -> Result<Reported, StoreError> {
+        let report = report.as_ref();
+        run!(self, |client| units::report(
+            client, lease, holder, go_on, report
+        ))
+    }
+
+    async fn enqueue(
+        &self,
+        task: TaskId,
+        from: u32,
+        params: &[u8],
+    ) -> Result<Enqueued, StoreError> {
+        run!(self, |client| units::enqueue(client, task, from, params))
     }
 
     async fn start_trial(

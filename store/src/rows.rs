@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 use trialmill_common::fault::Warning;
 use trialmill_common::key::OverQuota;
 use trialmill_common::protocol::{Control, Event, Ledger, NotAllowed, Plan, StopRules, unit_kind};
@@ -93,6 +94,8 @@ pub struct NewTask {
     pub windows: Vec<Range<u32>>,
     /// Whether its result is assessed when its trials have ended.
     pub assessed: bool,
+    /// Whether its trials are run by clients.
+    pub by_client: bool,
     /// The task that it is made from. Where trials are copied that task has ended, and its space is
     /// that of this one.
     pub origin: Option<Origin>,
@@ -140,6 +143,7 @@ impl NewTask {
             rules: self.rules,
             windows: self.windows.clone(),
             assessed: self.assessed,
+            by_client: self.by_client,
         }
     }
 }
@@ -353,6 +357,8 @@ pub struct TrialRow {
     pub failure: Option<Failure>,
     /// Statistics for the trust figures.
     pub stats: Option<Vec<u8>>,
+    /// What it reported while it ran ([`trialmill_common::reports::unpack`]).
+    pub reports: Option<Vec<u8>>,
     /// Duration of the evaluation in milliseconds.
     pub duration_ms: f64,
     /// When it was recorded.
@@ -374,6 +380,8 @@ pub struct HistoryRow {
     pub values: Vec<f64>,
     /// By how much it breaks its result constraints; nothing where that is infinite.
     pub violation: Option<f64>,
+    /// What it reported while it ran ([`trialmill_common::reports::unpack`]).
+    pub reports: Option<Vec<u8>>,
 }
 
 /// What was recorded of a task after a point of its history.
@@ -406,8 +414,49 @@ pub struct RunningRow {
     pub crashes: u32,
     /// When it was announced.
     pub started_at: DateTime<Utc>,
-    /// Worker that holds the unit, if any.
+    /// How long ago that was when it was read.
+    pub age: Duration,
+    /// Worker that holds the unit, if any; of a trial that a client runs, what the client was told it is.
     pub worker: Option<WorkerId>,
+    /// What it reported so far ([`trialmill_common::reports::unpack`]).
+    pub reports: Option<Vec<u8>>,
+}
+
+/// A report of a running trial, to be kept with those before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewReport {
+    /// The trial.
+    pub number: u32,
+    /// Bytes of the reports before, as their sender knew them.
+    pub before: usize,
+    /// What is added to them ([`trialmill_common::reports::pack`]).
+    pub added: Vec<u8>,
+}
+
+/// Answer to a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reported {
+    /// The lease goes on, the report is kept; do this next.
+    Kept(Control),
+    /// Nothing is kept: there are other reports by now than its sender knew of.
+    Overtaken,
+    /// Nothing is kept: the lease was superseded.
+    Lost,
+}
+
+/// Answer to a point that a user wants tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Enqueued {
+    /// The trial with this number takes it.
+    For(u32),
+    /// Every number is given out.
+    NoneLeft,
+    /// [`crate::MAX_ENQUEUED`] points wait already.
+    Full,
+    /// No such task.
+    NotFound,
+    /// The state of the task forbids it.
+    NotAllowed(NotAllowed),
 }
 
 /// One event of a task.
@@ -457,7 +506,8 @@ pub struct Claim {
     pub spec: serde_json::Value,
     /// Pinned snapshot.
     pub snapshot: Option<[u8; 32]>,
-    /// Announced trials of this unit that did not end, packed.
+    /// Trials of this unit that have their parameters already: announced ones that did not end, and those
+    /// that a user has enqueued.
     pub announced: Vec<AnnouncedTrial>,
 }
 

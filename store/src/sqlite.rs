@@ -25,10 +25,10 @@ mod workers;
 use crate::error::StoreError;
 use crate::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use crate::rows::{
-    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, HistoryRow,
-    Idempotency, LeaseOutcome, MadeBefore, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot,
-    Stored, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
-    WorkerRow,
+    Claim, ControlOutcome, DueUnit, EarlierWork, Enqueued, EventRow, HeldLease, HistoryPage,
+    HistoryRow, Idempotency, LeaseOutcome, MadeBefore, NewReport, NewTask, RecordInfo, Reported,
+    RunningRow, SeriesInfo, Snapshot, Stored, Submitted, TaskFilter, TaskPage, TaskRow,
+    TrialFilter, TrialRow, UnitRef, UnitSummary, WorkerRow,
 };
 use crate::verify::{RULES, Violation};
 use crate::{Keep, Leadership, Reaped, Recorded, Store, Tidied, Timing, UnitFlush};
@@ -384,7 +384,40 @@ impl Store for SqliteStore {
     }
 
     async fn claim(&self, unit: UnitRef, worker: WorkerId) -> Result<Option<Claim>, StoreError> {
-        self.write(move |tx| holder::claim(tx, unit, worker)).await
+        let claim = move |tx: &Tx<'_>| holder::claim(tx, unit, worker, tx.lease);
+        self.write(claim).await
+    }
+
+    async fn claim_next(
+        &self,
+        task: TaskId,
+        holder: WorkerId,
+        lease: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        self.write(move |tx| holder::claim_next(tx, task, holder, lease))
+            .await
+    }
+
+    async fn report(
+        &self,
+        lease: HeldLease,
+        holder: WorkerId,
+        go_on: Duration,
+        report: Option<NewReport>,
+    ) -> Result<Reported, StoreError> {
+        self.write(move |tx| holder::report(tx, lease, holder, go_on, report.as_ref()))
+            .await
+    }
+
+    async fn enqueue(
+        &self,
+        task: TaskId,
+        from: u32,
+        params: &[u8],
+    ) -> Result<Enqueued, StoreError> {
+        let params = params.to_vec();
+        self.write(move |tx| holder::enqueue(tx, task, from, &params))
+            .await
     }
 
     async fn start_trial(

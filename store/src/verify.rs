@@ -195,6 +195,14 @@ pub const RULES: &[(&str, &str)] = &[
          from running_trials r join trials e on e.task_id = r.task_id and e.number = r.number",
     ),
     (
+        "enqueued_has_not_ended",
+        "select cast(w.task_id as text), 'trial ' || w.number || ' waits to be started, and has ended or '
+            || 'is of a task that is ' || t.state
+         from enqueued_trials w join tasks t on t.id = w.task_id
+            left join trials e on e.task_id = w.task_id and e.number = w.number
+         where e.number is not null or t.state in ('completed', 'failed', 'cancelled')",
+    ),
+    (
         "events_are_dense",
         "select cast(t.id as text), 'seq is ' || t.seq || ', events are kept from ' || t.events_from
             || ', rows ' || coalesce(e.event_rows, 0) || ' from ' || coalesce(e.lowest, 0)

@@ -39,6 +39,7 @@ fn task(n_trials: u32) -> NewTask {
         rules: StopRules::default(),
         windows: Vec::new(),
         assessed: false,
+        by_client: false,
         origin: None,
     }
 }
@@ -69,6 +70,7 @@ fn flush(claim: &Claim, count: u32, end: UnitEnd) -> UnitFlush {
             values: vec![0.5],
             ..Evaluation::default()
         }),
+        reports: None,
         duration_ms: 0.1,
         window: None,
     };

@@ -1,19 +1,23 @@
 //! How fast a search that looks at its own results goes: TPE on a sphere of 5 floats, by several
 //! workers in this process, on the PostgreSQL of `DATABASE_URL` (whose schema must be current).
 //!
-//! `cargo run --release -p trialmill-worker --example adaptive_rate -- [TRIALS] [PARALLELISM|null] [WORKERS] [SLOTS]`
+//! `cargo run --release -p trialmill-worker --example adaptive_rate -- [TRIALS] [PARALLELISM|null] [WORKERS] [SLOTS] [unseen]`
+//!
+//! With `unseen` every trial is announced before it starts, and it is counted, as often as the database answers,
+//! how many are started and not recorded: what the sampler is blind to. It is slower then.
 
 #![expect(clippy::print_stdout, reason = "figures are for the person who asked")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use trialmill_broker::{Broker, InProcessBroker};
 use trialmill_common::objective::FUNCTION_METRIC;
-use trialmill_common::protocol::StopRules;
+use trialmill_common::protocol::{StopRules, most_unseen};
 use trialmill_common::spec::{BacktestSettings, Scope, Target, TaskSpec};
 use trialmill_common::state::{Direction, Priority, TaskId, TaskKind};
 use trialmill_relay::Pace;
@@ -58,6 +62,8 @@ fn spec(n_trials: u32, parallelism: Option<u32>) -> Result<TaskSpec, Box<dyn Err
         copies: false,
         validation: None,
         scope: Scope::default(),
+        pruner: trialmill_search::pruner::PrunerConfig::None,
+        prior: Vec::new(),
     })
 }
 
@@ -88,6 +94,7 @@ fn task(spec: &TaskSpec, pool: &str) -> NewTask {
         rules: StopRules::default(),
         windows: Vec::new(),
         assessed: false,
+        by_client: false,
         origin: None,
     }
 }
@@ -104,6 +111,49 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How many trials were seen to be started and not recorded.
+#[derive(Default)]
+struct Unseen {
+    looks: u32,
+    /// The most of them, and how many trials were recorded then.
+    most: (usize, u32),
+    /// The greatest part of what the bound allowed.
+    nearest: f64,
+    too_many: u32,
+}
+
+impl Unseen {
+    async fn look(&mut self, store: &dyn Store, id: TaskId) -> Result<(), Box<dyn Error>> {
+        let running = store.running_trials(id).await?.len();
+        // Read after it: what was recorded in between only raises the bound.
+        let row = store.task(id).await?.ok_or("the task is there")?;
+        let recorded = row.ledger.ended();
+        let allowed = most_unseen(recorded);
+        self.looks += 1;
+        if running > self.most.0 {
+            self.most = (running, recorded);
+        }
+        self.nearest = self.nearest.max(running as f64 / f64::from(allowed));
+        self.too_many += u32::from(running > allowed as usize);
+        Ok(())
+    }
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (most, recorded) = self.most;
+        write!(
+            f,
+            "unseen: at most {most}, when {recorded} were recorded (the bound is {} then); at most {:.0} % of the \
+             bound at any time; more than it in {} of {} looks",
+            most_unseen(recorded),
+            100.0 * self.nearest,
+            self.too_many,
+            self.looks
+        )
+    }
+}
+
 async fn measure() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |place: usize, default: u32| match arguments.get(place) {
@@ -116,6 +166,7 @@ async fn measure() -> Result<(), Box<dyn Error>> {
         Some(text) => Some(text.parse()?),
     };
     let (workers, slots) = (number(2, 2)?, number(3, 1)?);
+    let counts = arguments.get(4).is_some_and(|word| word == "unseen");
     #[expect(clippy::disallowed_methods, reason = "a bench has no config.rs")]
     let url = std::env::var("DATABASE_URL")?;
     let pool = format!("adaptive-rate-{}", Uuid::new_v4().simple());
@@ -131,6 +182,11 @@ async fn measure() -> Result<(), Box<dyn Error>> {
         let store: Arc<dyn Store> = Arc::new(store);
         let options = WorkerOptions {
             pool: pool.clone(),
+            slow_trial: match counts {
+                // Every trial is announced, so that those started and not recorded can be counted.
+                true => Duration::ZERO,
+                false => WorkerOptions::new(slots).slow_trial,
+            },
             ..WorkerOptions::new(slots)
         };
         let worker = RunningWorker::start(Arc::clone(&store), Arc::clone(&broker), options);
@@ -151,8 +207,13 @@ async fn measure() -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
     store.submit(task, None).await?;
     let mut told = 0;
+    let mut unseen = Unseen::default();
     loop {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        if counts {
+            unseen.look(store.as_ref(), id).await?;
+        } else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let row = store.task(id).await?.ok_or("the task is there")?;
         let ended = row.ledger.ended();
         let over = row.ledger.state.is_terminal();
@@ -164,6 +225,9 @@ async fn measure() -> Result<(), Box<dyn Error>> {
         }
         if over {
             println!("best {:?}, {} events", row.ledger.best, row.ledger.seq);
+            if counts {
+                println!("{unseen}");
+            }
             break;
         }
     }

@@ -236,6 +236,8 @@ fn spec(
         pairs: BTreeMap::new(),
         stop: StopRules::default(),
         scope: Scope::default(),
+        pruner: trialmill_search::pruner::PrunerConfig::None,
+        prior: Vec::new(),
         copies: false,
         validation,
     })

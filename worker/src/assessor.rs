@@ -152,6 +152,7 @@ fn ended(row: &TrialRow, spec: &TaskSpec, wanted: &[String]) -> Result<EndedTria
         number,
         point,
         outcome,
+        reports: None,
         duration_ms: row.duration_ms,
         window: row.window,
     })

@@ -7,7 +7,7 @@
 
 use crate::bars::PinnedData;
 use crate::config;
-use crate::job::{Evaluated, Job};
+use crate::job::{Evaluated, Job, Watched};
 use crate::objective::{Objective, panic_text};
 use crate::stop::{SignalCell, StopSource};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -20,8 +20,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use trialmill_backtest::bars::BarSeries;
 use trialmill_backtest::market::Record;
+use trialmill_common::reports;
 use trialmill_common::state::TaskKind;
 use trialmill_common::trial::{Evaluation, Failure, Outcome};
+use trialmill_search::pruner::Reports;
 
 /// Set to 1 in the environment of a child.
 pub(crate) const CHILD_VARIABLE: &str = "TRIALMILL_CHILD";
@@ -90,6 +92,10 @@ pub(crate) enum Answer {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Reply {
     answer: Answer,
+    /// What a trial reported on the way, packed, and of how many objectives: it ran to its end, and its parent
+    /// says where it should have been stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reports: Option<(usize, Vec<u8>)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     document: Option<serde_json::Value>,
 }
@@ -98,6 +104,9 @@ impl Reply {
     fn of(evaluated: Evaluated) -> Self {
         Self {
             answer: Answer::of(evaluated.outcome),
+            reports: evaluated
+                .reports
+                .map(|reports| (reports.objectives(), reports::pack(&reports))),
             document: evaluated.document,
         }
     }
@@ -111,6 +120,9 @@ impl Reply {
     pub(crate) fn into_evaluated(self) -> Evaluated {
         Evaluated {
             outcome: self.answer.into_outcome(),
+            reports: self
+                .reports
+                .and_then(|(objectives, packed)| reports::unpack(&packed, objectives)),
             document: self.document,
         }
     }
@@ -235,13 +247,19 @@ fn serve(mut asks: impl BufRead, mut answers: impl Write) -> io::Result<()> {
         }
     };
     let signal = SignalCell::default();
+    let pruning = job.pruning().map_err(io::Error::other)?;
+    let mut to_the_end = |_: &Reports| false;
     for text in asks.lines() {
         let ask: Ask = serde_json::from_str(&text?)?;
         let point = job.unpack(&ask.packed).map_err(io::Error::other)?;
         let limit = objective.subject().time_limit();
         let stop = StopSource::new(&signal, Instant::now() + limit);
+        let watched = pruning.as_ref().map(|pruning| Watched {
+            order: &pruning.order,
+            prunes: &mut to_the_end,
+        });
         let evaluated = job
-            .evaluate(&objective, &point, &stop, &worker)
+            .evaluate(&objective, &point, &stop, &worker, watched)
             .expect("nobody raises the signal of a child");
         say(&mut answers, &Reply::of(evaluated))?;
     }

@@ -25,7 +25,6 @@
 //! throws the overlays of the older ones away, whatever their units; and where not all of the `n`
 //! are known, no point is drawn ([`Asked::Missing`]).
 
-use crate::costs;
 use crate::cpu::Lane;
 use crate::run;
 use crate::task::KEPT_IDLE;
@@ -34,10 +33,13 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
+use trialmill_common::costs;
 use trialmill_common::protocol::unseen_share;
+use trialmill_common::reports;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::state::TaskId;
 use trialmill_common::trial::EndedTrial;
+use trialmill_search::pruner::{Pruner, Reports, Rival};
 use trialmill_search::{
     FinishedTrial, History, HistoryNeed, Point, RunningTrial, Study, TrialEnd as Known, UnpackError,
 };
@@ -178,6 +180,8 @@ struct View {
     finished: Arc<Vec<FinishedTrial>>,
     /// Bytes of `finished`, about. Changed under the lock of the view only.
     bytes: Arc<AtomicU64>,
+    /// What those of `finished` reported that reported anything, as costs.
+    reports: BTreeMap<u32, Reports>,
     /// The last event whose trials are in `finished`.
     seq: i64,
     /// The leases of this process: unit and token.
@@ -192,7 +196,12 @@ struct View {
 
 impl TaskHistory {
     fn new(task: TaskId, spec: Arc<TaskSpec>, numbers: Range<u32>) -> Self {
-        let view = View::default();
+        let prior = &spec.prior;
+        let view = View {
+            bytes: Arc::new(AtomicU64::new(prior.iter().map(weight).sum())),
+            finished: Arc::new(prior.clone()),
+            ..View::default()
+        };
         Self {
             task,
             numbers,
@@ -206,9 +215,9 @@ impl TaskHistory {
         }
     }
 
-    /// How many trials of the search come before this one of the task.
+    /// How many trials of the search come before this one of the task, those that it began with included.
     fn place(&self, number: u32) -> u32 {
-        number - self.numbers.start
+        self.spec.prior_count() + number - self.numbers.start
     }
 
     fn bytes(&self) -> u64 {
@@ -226,7 +235,7 @@ impl TaskHistory {
             return u32::MAX;
         }
         let view = self.view();
-        let recorded = view.finished.len() - view.unrecorded.len();
+        let recorded = view.finished.len() - view.unrecorded.len() - self.spec.prior.len();
         let recorded = u32::try_from(recorded).unwrap_or(u32::MAX);
         unseen_share(self.spec.parallelism, recorded)
     }
@@ -248,11 +257,17 @@ impl TaskHistory {
             let (seq, complete) = (page.seq, page.complete);
             let (trials, running) = (page.trials, page.running);
             let this = Arc::clone(self);
-            let unpack = move || this.unpacked(trials).map(|t| (t, this.running(running)));
+            let unpack = move || {
+                let reports = this.reported(&trials);
+                let trials = this.unpacked(trials)?;
+                Ok::<_, HistoryError>((trials, reports, this.running(running)))
+            };
             let unpacked = lane.run(unpack).await;
-            let (trials, announced) = unpacked.map_err(|_| HistoryError::Panicked)??;
+            let unpacked = unpacked.map_err(|_| HistoryError::Panicked)?;
+            let (trials, reports, announced) = unpacked?;
             let mut view = self.view_mut();
             view.recorded(trials);
+            view.report(reports);
             (view.seq, view.announced) = (seq, announced);
             if complete {
                 return Ok(());
@@ -271,6 +286,17 @@ impl TaskHistory {
             Ok(FinishedTrial { number, point, end })
         };
         rows.into_iter().map(unpack).collect()
+    }
+
+    /// What some trials reported. Bytes that are no reports say nothing to a pruner.
+    fn reported(&self, rows: &[HistoryRow]) -> Vec<(u32, Reports)> {
+        let objectives = self.spec.objectives.len();
+        let unpack = |row: &HistoryRow| {
+            let values = reports::unpack(row.reports.as_ref()?, objectives)?;
+            let costs = costs::of_reports(&self.spec, &values);
+            Some((self.place(row.number), costs))
+        };
+        rows.iter().filter_map(unpack).collect()
     }
 
     /// Announced trials whose points cannot be read say nothing to the sampler.
@@ -352,6 +378,32 @@ impl TaskHistory {
         Asked::Point(point)
     }
 
+    /// Whether a pruner would stop a trial with these `reports` of values, by what is known now of those that have
+    /// ended; of a sequential search, of those before it.
+    pub(crate) fn prunes(
+        &self,
+        pruner: &Pruner,
+        seed: u64,
+        reports: &Reports,
+        number: u32,
+    ) -> bool {
+        let number = self.place(number);
+        let own = costs::of_reports(&self.spec, reports);
+        let view = self.view();
+        let known = match self.is_sequential() {
+            true => view.reports.range(..number),
+            false => view.reports.range(..),
+        };
+        let rivals: Vec<Rival<'_>> = known
+            .map(|(&number, reports)| Rival {
+                number,
+                reports,
+                end: view.place(number).ok().map(|at| &view.finished[at].end),
+            })
+            .collect();
+        pruner.should_prune(&own, &rivals, seed, number)
+    }
+
     /// A trial runs with this point.
     pub(crate) fn start(&self, lease: HeldLease, number: u32, point: Point) {
         self.begin(lease, self.place(number), point);
@@ -372,6 +424,8 @@ impl TaskHistory {
             point: trial.point.clone(),
             end: costs::of_outcome(&self.spec, &trial.outcome),
         };
+        let reports = trial.reports.as_ref();
+        let reports = reports.map(|values| (number, costs::of_reports(&self.spec, values)));
         let mut view = self.view_mut();
         if view.holds(lease) {
             view.started.remove(&number);
@@ -381,6 +435,7 @@ impl TaskHistory {
             }
             view.unrecorded.insert(number, lease);
             view.put(finished);
+            view.report(reports);
         }
     }
 
@@ -463,8 +518,21 @@ impl View {
             }
             same
         });
-        let bytes = finished.iter().map(weight).sum();
-        self.bytes.store(bytes, Ordering::Relaxed);
+        let bytes: u64 = finished.iter().map(weight).sum();
+        let of_reports: u64 = self.reports.values().map(reports_weight).sum();
+        self.bytes.store(bytes + of_reports, Ordering::Relaxed);
+    }
+
+    /// Adds what trials reported; what the store says stands.
+    fn report(&mut self, reports: impl IntoIterator<Item = (u32, Reports)>) {
+        for (number, reports) in reports {
+            self.bytes
+                .fetch_add(reports_weight(&reports), Ordering::Relaxed);
+            if let Some(before) = self.reports.insert(number, reports) {
+                self.bytes
+                    .fetch_sub(reports_weight(&before), Ordering::Relaxed);
+            }
+        }
     }
 
     /// Throws away what belongs to a lease.
@@ -480,6 +548,10 @@ impl View {
                 let bytes = weight(&self.finished[place]);
                 self.bytes.fetch_sub(bytes, Ordering::Relaxed);
                 Arc::make_mut(&mut self.finished).remove(place);
+            }
+            if let Some(reports) = self.reports.remove(&number) {
+                self.bytes
+                    .fetch_sub(reports_weight(&reports), Ordering::Relaxed);
             }
         }
     }
@@ -508,6 +580,12 @@ impl View {
 
 /// Trials from which on sorting is quicker than inserting one by one.
 const MANY: usize = 64;
+
+/// About the bytes that the reports of a trial take.
+fn reports_weight(reports: &Reports) -> u64 {
+    let each = 4 + 8 * reports.objectives();
+    (size_of::<Reports>() + 24 * reports.objectives() + each * reports.len()) as u64
+}
 
 /// About the bytes that a finished trial takes.
 fn weight(trial: &FinishedTrial) -> u64 {
@@ -554,6 +632,7 @@ mod tests {
                 values: vec![f64::from(number)],
                 ..Evaluation::default()
             }),
+            reports: None,
             duration_ms: 0.1,
             window: None,
         }

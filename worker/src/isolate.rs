@@ -118,6 +118,8 @@ impl<'a> Isolated<'a> {
             let Some(evaluated) = evaluated else {
                 break Halt::Signalled;
             };
+            let history = self.batch.unit.history().map(|history| &**history);
+            let evaluated = self.batch.task.cut(trial.number, evaluated, history);
             if !self.batch.push(trial, evaluated, begin.elapsed()) {
                 break Halt::Signalled;
             }

@@ -2,6 +2,7 @@
 //! of parameters that it was given.
 
 use crate::objective::{Interrupted, Objective, Subject};
+use crate::prune::Pruning;
 use crate::run;
 use crate::stop::StopSource;
 use serde_json::Value;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use trialmill_common::spec::{RunSpec, TaskSpec, UnreadableSpec};
 use trialmill_common::state::TaskKind;
 use trialmill_common::trial::Outcome;
+use trialmill_search::pruner::Reports;
 use trialmill_search::{Choice, Point, UnpackError};
 
 /// A checked task of a kind that this build runs.
@@ -23,8 +25,18 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) struct Evaluated {
     pub(crate) outcome: Outcome,
+    /// What it reported on the way: values, not costs.
+    pub(crate) reports: Option<Reports>,
     /// The result document of a run.
     pub(crate) document: Option<Value>,
+}
+
+/// How a trial is evaluated that reports on the way.
+pub(crate) struct Watched<'a> {
+    /// In which order it goes through its segments.
+    pub(crate) order: &'a [u32],
+    /// Whether it should end with these reports.
+    pub(crate) prunes: &'a mut dyn FnMut(&Reports) -> bool,
 }
 
 impl Evaluated {
@@ -32,6 +44,7 @@ impl Evaluated {
     pub(crate) fn outcome(outcome: Outcome) -> Self {
         Self {
             outcome,
+            reports: None,
             document: None,
         }
     }
@@ -69,6 +82,17 @@ impl Job {
         match self {
             Self::Search(spec) => Subject::of_trial(spec, number),
             Self::Run(run) => Subject::from(&**run),
+        }
+    }
+
+    /// What stops its trials early, if anything does.
+    pub(crate) fn pruning(&self) -> Result<Option<Pruning>, UnreadableSpec> {
+        match self {
+            Self::Search(spec) => {
+                let pruner = spec.pruner()?;
+                Ok(pruner.map(|pruner| Pruning::of(spec, pruner)))
+            }
+            Self::Run(_) => Ok(None),
         }
     }
 
@@ -111,22 +135,33 @@ impl Job {
         }
     }
 
-    /// Evaluates a trial.
+    /// Evaluates a trial; a run reports nothing.
     pub(crate) fn evaluate(
         &self,
         objective: &Objective,
         point: &Point,
         stop: &StopSource<'_>,
         worker: &str,
+        watched: Option<Watched<'_>>,
     ) -> Result<Evaluated, Interrupted> {
-        match self {
-            Self::Search(spec) => {
+        match (self, watched) {
+            (Self::Search(spec), Some(Watched { order, prunes })) => {
+                let parameters: BTreeMap<String, Choice> = spec.named(point);
+                let (outcome, reports) =
+                    objective.evaluate_reporting(&parameters, stop, worker, order, prunes)?;
+                Ok(Evaluated {
+                    outcome,
+                    reports: Some(reports),
+                    document: None,
+                })
+            }
+            (Self::Search(spec), None) => {
                 let parameters: BTreeMap<String, Choice> = spec.named(point);
                 objective
                     .evaluate(&parameters, stop, worker)
                     .map(Evaluated::outcome)
             }
-            Self::Run(spec) => run::evaluate(spec, objective, stop, worker),
+            (Self::Run(spec), _) => run::evaluate(spec, objective, stop, worker),
         }
     }
 }

@@ -6,7 +6,6 @@ mod aggregate;
 mod backtest;
 mod breakdown;
 mod function;
-mod judge;
 mod panel;
 mod pooled;
 mod subject;
@@ -16,9 +15,9 @@ pub use breakdown::{Breakdown, SegmentFigures, Shown, SymbolFigures};
 pub use subject::Subject;
 
 use crate::bars::PinnedData;
+use crate::prune;
 use crate::stop::StopSource;
 use backtest::{Figures, figures, metric_figures, strategy_params};
-use judge::judge;
 use panel::{Panel, Scored};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,10 +25,12 @@ use trialmill_backtest::engine::{Backtest, Report};
 use trialmill_backtest::result::BacktestResult;
 use trialmill_backtest::strategy::{self, Strategy};
 use trialmill_backtest::trust::TrialStats;
+use trialmill_common::judge::judge;
 use trialmill_common::objective::TestFunction;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::trial::{Evaluation, Failure, FailureKind, Outcome};
 use trialmill_search::Choice;
+use trialmill_search::pruner::Reports;
 use trouble::Reason;
 pub(crate) use trouble::Trouble;
 
@@ -178,6 +179,61 @@ impl Objective {
         }
     }
 
+    /// The same for a trial that reports on the way, where it has a way: after each of its segments, in the order
+    /// of their indices in `order`, the values of its objectives so far (not a number where there is none). It ends
+    /// [pruned](crate::prune::pruned) where `prunes` says so of its reports.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`].
+    pub(crate) fn evaluate_reporting(
+        &self,
+        parameters: &BTreeMap<String, Choice>,
+        stop: &StopSource<'_>,
+        worker: &str,
+        order: &[u32],
+        prunes: &mut dyn FnMut(&Reports) -> bool,
+    ) -> Result<(Outcome, Reports), Interrupted> {
+        let objectives = self.subject.objectives.len();
+        let Work::Several(panel) = &self.work else {
+            let outcome = self.evaluate(parameters, stop, worker)?;
+            return Ok((outcome, Reports::new(objectives)));
+        };
+        let mut reports = Reports::new(objectives);
+        let attempt = || {
+            let params = strategy_params(parameters)?;
+            let goes_on = |figures: Figures, is_last| {
+                let values = self.values(&figures);
+                let step = u32::try_from(reports.len()).unwrap_or(u32::MAX);
+                reports.push(step, &values).expect("each step is the next");
+                is_last || !prunes(&reports)
+            };
+            let stopped = || stop.asked();
+            let Some(scored) = panel.trial_in_order(&params, &stopped, order, goes_on)? else {
+                return Ok(None);
+            };
+            let evaluation = self.judge(scored.figures)?;
+            Ok(Some(keeping(evaluation, scored.stats)))
+        };
+        let outcome = match self.guarded(attempt, stop, worker)? {
+            Ok(Some(evaluation)) => Outcome::Completed(evaluation),
+            Ok(None) => prune::pruned(&reports),
+            Err(outcome) => outcome,
+        };
+        Ok((outcome, reports))
+    }
+
+    /// The values of the objectives among some figures; not a number where there is none.
+    fn values(&self, figures: &Figures) -> Vec<f64> {
+        let value = |metric: &str| {
+            let found = figures.iter().find(|(name, _)| *name == metric);
+            found.and_then(|(_, value)| value.as_ref().ok().copied())
+        };
+        let objectives = self.subject.objectives.iter();
+        objectives
+            .map(|target| value(&target.metric).map_or(f64::NAN, |value| value + 0.0))
+            .collect()
+    }
+
     /// The same, and what a run shows besides; nothing for a test function.
     ///
     /// # Errors
@@ -291,7 +347,8 @@ impl Objective {
 
     fn judge(&self, figures: Figures) -> Result<Evaluation, Trouble> {
         let subject = &self.subject;
-        judge(&subject.objectives, &subject.result_constraints, figures)
+        let judged = judge(&subject.objectives, &subject.result_constraints, figures);
+        Ok(judged?)
     }
 }
 
@@ -436,5 +493,7 @@ pub(crate) fn sphere_spec() -> TaskSpec {
         copies: false,
         validation: None,
         scope: trialmill_common::spec::Scope::default(),
+        pruner: trialmill_search::pruner::PrunerConfig::None,
+        prior: Vec::new(),
     }
 }

@@ -36,7 +36,11 @@ pub(crate) fn ended(run: &RunSpec, outcome: Outcome, shown: Option<Shown>) -> Ev
             Outcome::Failed(_) => None,
             Outcome::Completed(_) | Outcome::Pruned(_) => Some(document),
         };
-        return Evaluated { outcome, document };
+        return Evaluated {
+            outcome,
+            reports: None,
+            document,
+        };
     };
     document["replay"] = compare(replay, &outcome);
     let outcome = match outcome {
@@ -48,6 +52,7 @@ pub(crate) fn ended(run: &RunSpec, outcome: Outcome, shown: Option<Shown>) -> Ev
     };
     Evaluated {
         outcome,
+        reports: None,
         document: Some(document),
     }
 }
@@ -174,6 +179,7 @@ mod tests {
         let bytes = document.to_string().len();
         assert_eq!(length(&document), bytes);
         let evaluated = || Evaluated {
+            reports: None,
             outcome: Outcome::Completed(Evaluation::default()),
             document: Some(document.clone()),
         };

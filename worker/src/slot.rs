@@ -200,7 +200,7 @@ impl Slot {
         let Some(task) = self.prepare(claim, unit).await else {
             return UnitEnd::HandBack;
         };
-        if let (Job::Search(spec), true) = (&task.job, task.is_adaptive()) {
+        if let (Job::Search(spec), true) = (&task.job, task.looks_back()) {
             let histories = &self.shared.histories;
             unit.show(&histories.of(unit.task(), spec, claim.first));
             read_history(&self.shared, &self.lane, unit, claim.first).await;

@@ -3,8 +3,9 @@
 use crate::bars::PinnedData;
 use crate::cpu::Lane;
 use crate::history::{Asked, TaskHistory};
-use crate::job::{Evaluated, Job};
+use crate::job::{Evaluated, Job, Watched};
 use crate::objective::{Interrupted, Objective, Subject, panic_text};
+use crate::prune::{self, Pruning};
 use crate::stop::StopSource;
 use moka::future::Cache;
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use trialmill_backtest::bars::BarSeries;
 use trialmill_backtest::market::Record;
 use trialmill_common::state::TaskId;
+use trialmill_search::pruner::Reports;
 use trialmill_search::{History, HistoryNeed, Method, Point, Study};
 use trialmill_store::rows::{Claim, HeldLease};
 use trialmill_store::{Store, StoreError};
@@ -46,6 +48,8 @@ pub(crate) struct PreparedTask {
     base: u32,
     /// Draws the points of a search; a run has one trial, which is given.
     study: Option<Study>,
+    /// What stops its trials early, if anything does.
+    pruning: Option<Pruning>,
     pub(crate) pace: Pace,
 }
 
@@ -63,10 +67,11 @@ impl PreparedTask {
         }
     }
 
-    /// Whether the sampler looks at history.
-    pub(crate) fn is_adaptive(&self) -> bool {
+    /// Whether its trials depend on those that have ended.
+    pub(crate) fn looks_back(&self) -> bool {
         let study = self.study.as_ref();
-        study.is_some_and(|study| study.history_need() != HistoryNeed::None)
+        let adapts = study.is_some_and(|study| study.history_need() != HistoryNeed::None);
+        adapts || self.pruning.is_some()
     }
 
     /// A point of the space, for a trial that fails before it has one.
@@ -86,14 +91,60 @@ impl PreparedTask {
         self.objective.subject().time_limit()
     }
 
-    /// Evaluates a trial.
+    /// Evaluates a trial, and stops it early where what `history` knows of others says so.
     pub(crate) fn evaluate(
         &self,
+        number: u32,
         point: &Point,
         stop: &StopSource<'_>,
         worker: &str,
+        history: Option<&TaskHistory>,
     ) -> Result<Evaluated, Interrupted> {
-        self.job.evaluate(&self.objective, point, stop, worker)
+        let mut prunes = |reports: &Reports| self.prunes(number, reports, history);
+        let watched = self.pruning.as_ref().map(|pruning| Watched {
+            order: &pruning.order,
+            prunes: &mut prunes,
+        });
+        self.job
+            .evaluate(&self.objective, point, stop, worker, watched)
+    }
+
+    /// A trial that an isolated child has run to its end, cut where it should have been stopped.
+    pub(crate) fn cut(
+        &self,
+        number: u32,
+        evaluated: Evaluated,
+        history: Option<&TaskHistory>,
+    ) -> Evaluated {
+        let Evaluated {
+            outcome,
+            reports: Some(reports),
+            document,
+        } = evaluated
+        else {
+            return evaluated;
+        };
+        let prunes = |reports: &Reports| self.prunes(number, reports, history);
+        let steps = self
+            .pruning
+            .as_ref()
+            .map_or(0, |pruning| pruning.order.len());
+        let (outcome, reports) = prune::cut(outcome, &reports, steps, prunes);
+        Evaluated {
+            outcome,
+            reports: Some(reports),
+            document,
+        }
+    }
+
+    /// Whether a trial with these reports should stop.
+    fn prunes(&self, number: u32, reports: &Reports, history: Option<&TaskHistory>) -> bool {
+        match (&self.pruning, &self.study, history) {
+            (Some(pruning), Some(study), Some(history)) => {
+                history.prunes(&pruning.pruner, study.seed(), reports, number)
+            }
+            _ => false,
+        }
     }
 
     /// Whether a trial is expected to take longer than `slow`.
@@ -235,6 +286,8 @@ impl TaskCache {
         };
         let stored_spec = claim.spec.clone();
         let computed = lane.run(move || {
+            let pruning = job.pruning();
+            let pruning = pruning.map_err(|error| PrepareError::Unreadable(error.to_string()))?;
             let study = match &job {
                 Job::Search(spec) => {
                     let study = spec.study(first);
@@ -269,6 +322,7 @@ impl TaskCache {
                 window,
                 base,
                 study,
+                pruning,
                 pace,
             }))
         });

@@ -101,7 +101,10 @@ impl Batch {
             self.unit.trial_begins(begin);
             let stop = StopSource::new(&self.unit.signal, begin + self.task.trial_timeout());
             reach(FailPoint::TrialBegun);
-            let result = self.task.evaluate(&trial.point, &stop, &self.worker);
+            let history = self.unit.history().map(|history| &**history);
+            let result =
+                self.task
+                    .evaluate(trial.number, &trial.point, &stop, &self.worker, history);
             self.unit.trial_is_over();
             let Ok(evaluated) = result else {
                 return Halt::Signalled;
@@ -214,7 +217,11 @@ impl Batch {
         duration: Duration,
     ) -> bool {
         let RunningTrial { number, point, .. } = trial;
-        let Evaluated { outcome, document } = evaluated;
+        let Evaluated {
+            outcome,
+            reports,
+            document,
+        } = evaluated;
         if let Outcome::Failed(failure) = &outcome {
             let (kind, message) = (failure.kind.name(), &failure.message);
             tracing::info!(trial.number = number, kind, message, "trial failed");
@@ -224,6 +231,7 @@ impl Batch {
             number,
             point,
             outcome,
+            reports: reports.filter(|reports| !reports.is_empty()),
             duration_ms,
             window: self.task.window,
         };

@@ -171,6 +171,8 @@ fn spec(method: Method, n_trials: u32) -> TaskSpec {
         pairs: BTreeMap::new(),
         stop: StopRules::default(),
         scope: Scope::default(),
+        pruner: trialmill_search::pruner::PrunerConfig::None,
+        prior: Vec::new(),
         copies: false,
         validation: None,
     }

@@ -294,6 +294,7 @@ fn new_task(
         rules,
         windows,
         assessed: spec.as_search().is_some_and(TaskSpec::is_assessed),
+        by_client: spec.as_search().is_some_and(TaskSpec::runs_at_client),
         origin: Some(Origin {
             task: origin.id,
             how,
@@ -345,7 +346,7 @@ fn is_reproducible(origin: &TaskRow, search: &TaskSpec, how: OriginHow) -> bool 
     // Trials that failed and run again come later than they would have: what looks at the order of
     // trials sees another one.
     let in_order = how == OriginHow::Extend || origin.ledger.failed == 0;
-    let looks = search.reads_history() || !search.stop.is_empty();
+    let looks = search.looks_back() || !search.stop.is_empty();
     let was = origin.resolved["reproducible"] == json!(true);
     search.is_reproducible()
         && origin.engine == ENGINE

@@ -160,9 +160,31 @@ fn reasons(now: &Situation<'_>) -> Vec<Reason> {
     found
 }
 
+/// What a task waits for whose trials clients run.
+fn for_clients(now: &Situation<'_>) -> Vec<Reason> {
+    let units = now.units;
+    if units.queued == 0 {
+        return Vec::new();
+    }
+    vec![reason(
+        "waits_for_clients",
+        format!(
+            "its trials are run by clients, and {} of them can be asked for now",
+            units.queued
+        ),
+        format!(
+            "POST {}/ask; trials that are running: GET {}/trials?state=running",
+            now.path, now.path
+        ),
+    )]
+}
+
 /// What keeps queued units of a task that may run from being claimed.
 fn obstacles(now: &Situation<'_>) -> Vec<Reason> {
     let Situation { task, units, .. } = now;
+    if task.ledger.by_client {
+        return for_clients(now);
+    }
     let mut found = Vec::new();
     let pool = &task.pool;
     if !now.missing.is_empty() {

@@ -240,7 +240,7 @@ pub(super) fn objective_answer(target: &Target) -> ObjectiveAnswer {
 
 /// Computes on a thread that may block, holding the permit to the end, also when the client has gone
 /// meanwhile.
-async fn on_thread<T: Send + 'static>(
+pub(super) async fn on_thread<T: Send + 'static>(
     permit: OwnedSemaphorePermit,
     compute: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
@@ -254,7 +254,7 @@ async fn on_thread<T: Send + 'static>(
     )]
     let done = tokio::task::spawn_blocking(work);
     done.await.map_err(|error| {
-        tracing::error!(error = %error, "looking at trials panicked");
+        tracing::error!(error = %error, "a computation panicked");
         Problem::internal()
     })
 }

@@ -252,7 +252,7 @@ pub(super) async fn trials(
                 .trials(id, TrialFilter { after, end, limit })
                 .await?;
             rows.iter()
-                .map(|row| view::trial(&spec, row))
+                .map(|row| view::trial(&spec, row).map(view::listed))
                 .collect::<Result<Vec<_>, _>>()?
         }
         Wanted::Running => {
@@ -262,7 +262,7 @@ pub(super) async fn trials(
                 .iter()
                 .filter(|row| after.is_none_or(|after| row.number > after));
             let rows = rows.take(limit as usize);
-            rows.map(|row| view::running(&spec, row))
+            rows.map(|row| view::running(&spec, row).map(view::listed))
                 .collect::<Result<Vec<_>, _>>()?
         }
     };

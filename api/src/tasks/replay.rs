@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use trialmill_common::draft::{BEST_TESTS, MAX_TASK_NAME_CHARS};
 use trialmill_common::protocol::StopRules;
 use trialmill_common::spec::{RecordedTrial, RunSpec};
-use trialmill_common::state::{Priority, TaskId, TaskKind};
+use trialmill_common::state::{Priority, TaskId, TaskKind, TrialEnd};
 use trialmill_common::worker::DEFAULT_POOL;
 use trialmill_store::rows::{NewTask, Snapshot, TaskRow, TrialRow};
 use uuid::Uuid;
@@ -45,6 +45,22 @@ pub(super) async fn replay(
             ))
         });
     };
+    if task.ledger.by_client {
+        let detail = format!(
+            "trial {number} of task {id} was run by a client; only that client can repeat it, with the params \
+             that GET {}/trials/{number} shows",
+            scope.path_of(id)
+        );
+        return Err(Problem::new(Class::Conflict, detail));
+    }
+    if row.end == TrialEnd::Pruned {
+        let detail = format!(
+            "trial {number} of task {id} was stopped early by what others had reported by then, and a replay would \
+             run it to its end; its reports are at GET {}/trials/{number}",
+            scope.path_of(id)
+        );
+        return Err(Problem::new(Class::Conflict, detail));
+    }
     let snapshot = snapshot(&state, &task).await?;
     let new = new_task(&state, &task, &row, snapshot).await?;
     store(&state, &caller, new, key, everywhere).await
@@ -123,6 +139,7 @@ async fn new_task(
         rules: StopRules::default(),
         windows: Vec::new(),
         assessed: false,
+        by_client: false,
         origin: None,
         spec: run.to_json(),
     })

@@ -3,6 +3,7 @@
 
 use super::checking::Known;
 use super::view::{self, TARGET};
+use super::warm;
 use crate::access::Caller;
 use crate::answer::Accepted as AcceptedAnswer;
 use crate::body::read_json;
@@ -28,9 +29,10 @@ use trialmill_common::draft::{Accepted, Coverage, MarketView, parse_body, strate
 use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::fault::{Fault, Warning};
 use trialmill_common::key::OverQuota;
+use trialmill_common::objective::CLIENT;
 use trialmill_common::spec::{MAX_SEED, RunSpec, Spec, TaskSpec};
 use trialmill_common::state::TaskId;
-use trialmill_common::worker::DEFAULT_POOL;
+use trialmill_common::worker::{CLIENT_POOL, DEFAULT_POOL};
 use trialmill_store::rows::{
     Idempotency, NewTask, SeriesInfo, Snapshot, Submitted, TaskRow, WorkerRow,
 };
@@ -279,6 +281,7 @@ async fn check(state: &AppState, scope: Scope, body: Value) -> Result<NewTask, P
     };
     let (accepted, body) = state.checks.run(scope.kind, body, known).await?;
     let store = state.store.as_ref();
+    let accepted = warm::begun(state, accepted).await?;
     let accepted = state.partners.resolve(store, accepted, coverage).await?;
     Ok(new_task(accepted, body, &workers))
 }
@@ -323,8 +326,10 @@ fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
         records,
         pairing: _,
         unplanned: _,
+        warm_start: _,
     } = accepted;
     resolved[TARGET] = std::env::consts::ARCH.into();
+    let by_client = spec.as_search().is_some_and(TaskSpec::runs_at_client);
     let warnings = with_worker_warning(warnings, spec.strategy_name(), workers);
     let rules = spec.as_search().map(|search| search.stop);
     let windows = spec
@@ -343,7 +348,7 @@ fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
     };
     // Fewer units are open at a time for a search that looks at its results.
     let adaptive = match &spec {
-        Spec::Search(search) => search.reads_history(),
+        Spec::Search(search) => search.looks_back(),
         Spec::Run(_) => false,
     };
     NewTask {
@@ -352,7 +357,10 @@ fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
         name: spec.task_name().to_owned(),
         strategy: spec.strategy_name().to_owned(),
         stock_codes: spec.stock_codes().to_vec(),
-        pool: DEFAULT_POOL.to_owned(),
+        pool: match by_client {
+            true => CLIENT_POOL.to_owned(),
+            false => DEFAULT_POOL.to_owned(),
+        },
         request: body,
         resolved,
         warnings,
@@ -371,6 +379,7 @@ fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
         rules: rules.unwrap_or_default(),
         windows,
         assessed: spec.as_search().is_some_and(TaskSpec::is_assessed),
+        by_client,
         origin: None,
         spec: spec.to_json(),
     }
@@ -382,6 +391,9 @@ pub(super) fn with_worker_warning(
     strategy: &str,
     workers: &[WorkerRow],
 ) -> Vec<Warning> {
+    if strategy == CLIENT {
+        return warnings;
+    }
     let live = workers
         .iter()
         .filter(|worker| worker.live && worker.card.pool == DEFAULT_POOL);

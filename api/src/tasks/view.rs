@@ -4,9 +4,9 @@ use super::assessed::Assessed;
 use super::insight::FrontFound;
 use crate::answer::{
     Accepted, Baselines, BestTrial, DefaultParams, ErrorAnswer, FailureAnswer, ImportanceAnswer,
-    Links, OptimizationMetadata, OriginAnswer, PairAnswer, Parameters, Reproducibility,
-    ResultAnswer, TargetImportance, TaskAnswer, TaskResult, TaskStatus, TaskSummary, TrialAnswer,
-    Verdict, WarningAnswer,
+    Links, OptimizationMetadata, OriginAnswer, PairAnswer, Parameters, ReportedStep,
+    Reproducibility, ResultAnswer, TargetImportance, TaskAnswer, TaskResult, TaskStatus,
+    TaskSummary, TrialAnswer, Verdict, WarningAnswer,
 };
 use crate::extract::Scope;
 use crate::problem::Problem;
@@ -18,8 +18,10 @@ use trialmill_backtest::result::pair_form;
 use trialmill_common::draft::{DEFAULT_TRIAL, has_several_objectives};
 use trialmill_common::objective::{BETA, EXCESS_RETURN, HOLD_RETURN};
 use trialmill_common::protocol::{ASSESS_STEPS, Best};
+use trialmill_common::reports::unpack;
 use trialmill_common::spec::{RunSpec, Spec, TaskSpec};
 use trialmill_common::state::{Direction, StopReason, TaskId, TaskKind, TaskState};
+use trialmill_search::Point;
 use trialmill_store::rows::{RunningRow, TaskRow, TrialRow};
 
 /// The field of `resolved` that has the processor family of the build that accepted the task.
@@ -131,8 +133,13 @@ pub(super) fn parameters(spec: &TaskSpec, packed: &[u8]) -> Result<Parameters, P
         tracing::error!(error = %error, "a stored trial is unreadable");
         Problem::internal()
     })?;
-    let named = spec.named(&point).into_iter();
-    Ok(named.map(|(name, value)| (name, json!(value))).collect())
+    Ok(parameters_of(spec, &point))
+}
+
+/// Parameters of a point by name.
+pub(super) fn parameters_of(spec: &TaskSpec, point: &Point) -> Parameters {
+    let named = spec.named(point).into_iter();
+    named.map(|(name, value)| (name, json!(value))).collect()
 }
 
 fn values(spec: &TaskSpec, values: &[f64]) -> BTreeMap<String, f64> {
@@ -426,6 +433,14 @@ fn losses(spec: &TaskSpec, row: &TrialRow) -> Option<String> {
     })
 }
 
+/// A trial as it stands in a list: its reports may be many, and are looked at one trial at a time.
+pub(super) fn listed(trial: TrialAnswer) -> TrialAnswer {
+    TrialAnswer {
+        reports: None,
+        ..trial
+    }
+}
+
 /// How far to trust the best trial, in sentences.
 fn verdict(spec: &TaskSpec, best: Option<&TrialRow>) -> Verdict {
     let looks_ahead = looks_ahead(spec).then(|| {
@@ -435,8 +450,13 @@ fn verdict(spec: &TaskSpec, best: Option<&TrialRow>) -> Verdict {
     });
     let (code, said) = match best {
         Some(row) => {
-            let in_sample = "In-sample only: the parameters were chosen on the same period that \
-                             they are judged on, so expect less from them.";
+            let in_sample = if spec.stock_codes.is_empty() {
+                "In-sample only: the parameters were chosen by the same values that they are judged by; \
+                 where chance has a part in these, expect less from them."
+            } else {
+                "In-sample only: the parameters were chosen on the same period that they are judged on, \
+                 so expect less from them."
+            };
             let losses = losses(spec, row);
             (
                 "in_sample_only",
@@ -516,6 +536,26 @@ fn target(task: &TaskRow) -> Option<String> {
     Some(target.to_owned())
 }
 
+/// What a trial reported. Bytes that are no reports are none.
+fn reports(spec: &TaskSpec, bytes: Option<&[u8]>) -> Vec<ReportedStep> {
+    let reports = bytes.and_then(|bytes| unpack(bytes, spec.objectives.len()));
+    let Some(reports) = reports else {
+        return Vec::new();
+    };
+    let at = |place: usize| {
+        let value = |objective| reports.costs(objective).map(|values| values[place]);
+        (0..reports.objectives())
+            .filter_map(value)
+            .collect::<Vec<_>>()
+    };
+    let steps = reports.steps().iter().enumerate();
+    let told = steps.map(|(place, step)| ReportedStep {
+        step: *step,
+        values: values(spec, &at(place)),
+    });
+    told.collect()
+}
+
 /// An ended trial.
 pub(super) fn trial(spec: &TaskSpec, row: &TrialRow) -> Result<TrialAnswer, Problem> {
     Ok(TrialAnswer {
@@ -527,6 +567,7 @@ pub(super) fn trial(spec: &TaskSpec, row: &TrialRow) -> Result<TrialAnswer, Prob
         metrics: row.metrics.clone().unwrap_or(Value::Null),
         infeasible: row.infeasible.clone(),
         failure: row.failure.as_ref().map(FailureAnswer::from),
+        reports: Some(reports(spec, row.reports.as_deref())),
         duration_ms: Some(row.duration_ms),
         window: row.window,
         started_at: None,
@@ -545,6 +586,7 @@ pub(super) fn running(spec: &TaskSpec, row: &RunningRow) -> Result<TrialAnswer, 
         metrics: Value::Null,
         infeasible: None,
         failure: None,
+        reports: Some(reports(spec, row.reports.as_deref())),
         duration_ms: None,
         window: None,
         started_at: Some(row.started_at),

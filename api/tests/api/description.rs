@@ -48,7 +48,17 @@ fn expected() -> BTreeSet<(String, String)> {
     let of_tasks = ["/api/v1/optimization/tasks", "/api/v1/tasks"]
         .into_iter()
         .flat_map(|prefix| {
-            let more = ["resume", "retry", "clone", "extend"].map(|what| format!("/{{id}}/{what}"));
+            let more = [
+                "resume",
+                "retry",
+                "clone",
+                "extend",
+                "ask",
+                "trials",
+                "trials/{n}/report",
+                "trials/{n}/tell",
+            ];
+            let more = more.map(|what| format!("/{{id}}/{what}"));
             let more = more.map(|path| ("POST", path));
             let routes = OF_A_TASK.map(|(method, path)| (method, path.to_owned()));
             let routes = routes.into_iter().chain(more);
@@ -153,8 +163,9 @@ fn every_operation_says_which_scope_it_needs_and_how_it_refuses() {
     }
     // Two deletions of tasks, three operations on keys, the audit, four on dead letters.
     assert_eq!(scopes["admin"], 10, "{scopes:?}");
-    // Of tasks under both prefixes: submit, replay, retry, clone, extend, cancel, pause, resume.
-    assert_eq!(scopes["submit"], 16, "{scopes:?}");
+    // Of tasks under both prefixes: submit, replay, retry, clone, extend, cancel, pause, resume, ask, report,
+    // tell, enqueue.
+    assert_eq!(scopes["submit"], 24, "{scopes:?}");
 }
 
 #[tokio::test]

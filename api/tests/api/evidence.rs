@@ -126,6 +126,7 @@ async fn complete(service: &Service, path: &str, metrics: &[(&str, Result<f64, &
             metrics,
             ..Evaluation::default()
         }),
+        reports: None,
         duration_ms: 1.0,
         window: None,
     };

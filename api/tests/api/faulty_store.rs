@@ -110,6 +110,9 @@ gated! {
     next_due(pool: &str) -> Option<Duration>;
     claim(unit: UnitRef, worker: WorkerId) -> Option<Claim>;
     start_trial(lease: HeldLease, trial: &RunningTrial) -> Option<Control>;
+    claim_next(task: TaskId, holder: WorkerId, lease: Duration) -> Option<Claim>;
+    report(lease: HeldLease, holder: WorkerId, go_on: Duration, report: Option<NewReport>) -> Reported;
+    enqueue(task: TaskId, from: u32, params: &[u8]) -> Enqueued;
     charge_crash(lease: HeldLease, number: u32, crashes: u32) -> Option<u32>;
     record(task: TaskId, flushes: &[UnitFlush]) -> Recorded;
     renew(worker: WorkerId, leases: &[HeldLease]) -> Vec<LeaseOutcome>;

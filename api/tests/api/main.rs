@@ -1,6 +1,7 @@
 //! The API as a client sees it, over a real connection.
 
 mod access;
+mod clients;
 mod dead;
 mod derived;
 mod description;

@@ -51,6 +51,7 @@ async fn finish(service: &Service, path: &str, result: &Value) {
             values: vec![0.25],
             ..Evaluation::default()
         }),
+        reports: None,
         duration_ms: 2.0,
         window: None,
     };

@@ -48,6 +48,15 @@ impl Service {
 
     pub async fn start_guarded(access: AccessSettings) -> Self {
         let store = SqliteStore::open_in_memory(Timing::default()).unwrap();
+        Self::over(store, access).await
+    }
+
+    /// Another service over the same store.
+    pub async fn beside(&self) -> Self {
+        Self::over(self.store.clone(), AccessSettings::default()).await
+    }
+
+    async fn over(store: SqliteStore, access: AccessSettings) -> Self {
         let broker = Arc::new(InProcessBroker::new(1024));
         let (faulty, mood) = FaultyStore::new(store.clone());
         let state = AppState::new(Arc::new(faulty), broker.clone()).with_access(access);
@@ -313,6 +322,7 @@ impl Holder {
                 number,
                 outcome: outcome(number, spec.named(&point)),
                 point,
+                reports: None,
                 duration_ms: 1.5,
                 window: self.claim.window,
             }

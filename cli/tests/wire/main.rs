@@ -7,6 +7,7 @@
 #![expect(clippy::print_stderr, reason = "tests say where the logs are")]
 
 mod adaptive;
+mod clients;
 mod fronts;
 mod hostile;
 mod mission;

@@ -1,14 +1,16 @@
 //! What is optimized and what a result must keep: `objective_config`, `result_constraints`.
 
 use super::Subject;
+use super::client::is_name;
 use super::findings::{Findings, advice, shown};
 use super::node::{Node, printable};
 use crate::fault::Fault;
 use crate::objective::TestFunction;
 use crate::spec::{MetricNames, ResultConstraint, Target};
 use crate::state::Direction;
+use std::borrow::Cow;
 use trialmill_backtest::metrics::{self, METRICS};
-use trialmill_search::{ExpressionFault, MAX_EXPRESSION_CHARS};
+use trialmill_search::{ExpressionFault, MAX_EXPRESSION_CHARS, MAX_NAME_CHARS};
 
 /// The most entries of `result_constraints`.
 pub const MAX_CONSTRAINTS: usize = 32;
@@ -24,10 +26,48 @@ pub(super) const OBJECTIVE_FIELDS: [&str; 3] =
 const DIRECTIONS: [&str; 2] = ["maximize", "minimize"];
 
 /// A metric that can be asked for, with its natural direction if it has one.
-#[derive(Clone, Copy)]
 struct Known {
-    name: &'static str,
+    name: Cow<'static, str>,
+    /// Its natural direction; of a metric that only a client knows, none.
     natural: Option<Direction>,
+    /// The direction of a request that names none.
+    default: Option<Direction>,
+}
+
+impl Known {
+    /// A metric of backtests.
+    fn of_backtests(info: &metrics::MetricInfo) -> Self {
+        let natural = match info.direction {
+            metrics::Direction::Maximize => Direction::Maximize,
+            metrics::Direction::Minimize => Direction::Minimize,
+        };
+        Self {
+            name: info.name.into(),
+            natural: Some(natural),
+            default: Some(natural),
+        }
+    }
+}
+
+/// The metric of that name that a client will tell: any name, and those of backtests with their meaning.
+fn of_client(node: &Node<'_>, name: &str, findings: &mut Findings) -> Option<Known> {
+    if let Some(info) = metrics::find(name) {
+        return Some(Known::of_backtests(info));
+    }
+    if !is_name(name) {
+        let detail = format!(
+            "{:?} cannot be a metric: write a letter or _, then letters, digits and _, at most \
+             {MAX_NAME_CHARS} in all",
+            shown(name)
+        );
+        findings.fault(node.fault("malformed_name", detail));
+        return None;
+    }
+    Some(Known {
+        name: name.to_owned().into(),
+        natural: None,
+        default: None,
+    })
 }
 
 /// What a request optimizes.
@@ -43,7 +83,7 @@ pub(super) struct Aims {
 fn of_functions(subject: Option<Subject>, name: &str) -> Option<Vec<&'static str>> {
     match subject {
         Some(Subject::Function(function)) => Some(function.metrics().to_vec()),
-        Some(Subject::Strategy(_)) => None,
+        Some(Subject::Strategy(_) | Subject::Client) => None,
         None => {
             let all: Vec<_> = TestFunction::all_metrics().collect();
             Some(all).filter(|all| all.contains(&name))
@@ -57,21 +97,16 @@ fn metric(of_functions: Option<&[&'static str]>, name: &str) -> Result<Known, Bo
     let found = of_functions.and_then(|names| names.iter().find(|known| **known == name));
     if let Some(name) = found {
         return Ok(Known {
-            name,
+            name: (*name).into(),
             natural: None,
+            // The built-in functions have their minima in the middle.
+            default: Some(Direction::Minimize),
         });
     }
     if of_functions.is_none()
         && let Some(info) = metrics::find(name)
     {
-        let natural = match info.direction {
-            metrics::Direction::Maximize => Direction::Maximize,
-            metrics::Direction::Minimize => Direction::Minimize,
-        };
-        return Ok(Known {
-            name: info.name,
-            natural: Some(natural),
-        });
+        return Ok(Known::of_backtests(info));
     }
     let names = match of_functions {
         Some(names) => names.to_vec(),
@@ -120,7 +155,10 @@ fn named(
 }
 
 /// Reads the name of a metric of backtests: its canonical name.
-pub(super) fn backtest_metric(node: &Node<'_>, findings: &mut Findings) -> Option<&'static str> {
+pub(super) fn backtest_metric(
+    node: &Node<'_>,
+    findings: &mut Findings,
+) -> Option<Cow<'static, str>> {
     let name = node.string(findings)?;
     named(node, name, None, findings).map(|known| known.name)
 }
@@ -190,7 +228,7 @@ pub(super) fn objectives(
             let given = direction_nodes
                 .get(of(place))
                 .zip(directions.get(of(place)));
-            aimed(known?, given, findings)
+            aimed(known?, &metric_nodes[place], given, findings)
         })
         .collect();
     Aims {
@@ -203,6 +241,7 @@ pub(super) fn objectives(
 /// own.
 fn aimed(
     known: Known,
+    metric: &Node<'_>,
     given: Option<(&Node<'_>, &Option<Direction>)>,
     findings: &mut Findings,
 ) -> Option<Target> {
@@ -218,12 +257,25 @@ fn aimed(
             return None;
         }
         (Some((_, Some(direction))), _) => *direction,
-        (None, Some(natural)) => natural,
-        // The built-in functions have their minima in the middle.
-        (None, None) => Direction::Minimize,
+        (None, _) => match known.default {
+            Some(default) => default,
+            None => {
+                let detail = format!(
+                    "{} is a metric of your own, so nobody here knows which way it is better; say minimize or \
+                     maximize in direction",
+                    known.name
+                );
+                findings.fault(
+                    metric
+                        .fault("direction_required", detail)
+                        .allowed(DIRECTIONS),
+                );
+                return None;
+            }
+        },
     };
     Some(Target {
-        metric: known.name.to_owned(),
+        metric: known.name.into_owned(),
         direction,
     })
 }
@@ -237,6 +289,9 @@ fn each_once(
     let mut found: Vec<Option<Known>> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let known = node.string(findings).and_then(|name| {
+            if let Some(Subject::Client) = subject {
+                return of_client(node, name, findings);
+            }
             let of_functions = of_functions(subject, name);
             named(node, name, of_functions.as_deref(), findings)
         });
@@ -284,6 +339,7 @@ pub(super) fn result_constraints(
     let known = match subject {
         Some(Subject::Strategy(_)) => MetricNames::Backtest,
         Some(Subject::Function(function)) => MetricNames::Function(function),
+        Some(Subject::Client) => MetricNames::Client,
         None => MetricNames::Any,
     };
     if node.value.is_none() {

@@ -137,10 +137,10 @@ pub(super) fn read(
             Vec::new()
         }
         Some(Subject::Strategy(_)) => read_partners(&partners, named, stocks, market, findings),
-        Some(Subject::Function(_)) | None => Vec::new(),
+        Some(Subject::Function(_) | Subject::Client) | None => Vec::new(),
     };
     let symbols: Vec<&Placed> = stocks.iter().chain(&names).collect();
-    let trades = matches!(subject, Some(Subject::Strategy(_)));
+    let trades = subject.is_some_and(Subject::trades);
     let symbols = if trades { symbols } else { Vec::new() };
     let chosen = exchange::read(
         &object.field("market"),

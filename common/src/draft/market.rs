@@ -149,7 +149,7 @@ pub(super) fn codes<'a>(
 ) -> Vec<(Node<'a>, String)> {
     let items = node.list(findings).unwrap_or_default();
     if items.is_empty() && node.value.is_some_and(Value::is_array) {
-        if !matches!(subject, Some(Subject::Function(_))) {
+        if subject.is_none_or(Subject::trades) {
             let detail = "stock_codes is empty; name at least one symbol";
             findings.fault(node.fault("empty", detail).limit(1));
         }
@@ -296,11 +296,11 @@ pub(super) fn period(
     let (from, to) = (date(start, findings), date(end, findings));
     let (from, to) = (from?, to?);
     let days = (to - from).num_days() + 1;
-    // A test function trades nothing, so no period is too short for it.
-    let least = if matches!(subject, Some(Subject::Function(_))) {
-        1
-    } else {
+    // What trades nothing needs no bars, so no period is too short for it.
+    let least = if subject.is_none_or(Subject::trades) {
         MIN_PERIOD_DAYS
+    } else {
+        1
     };
     let (code, detail, limit) = if days < 1 {
         (

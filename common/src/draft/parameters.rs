@@ -176,7 +176,7 @@ pub(super) fn read(
     }
     let strategy = match subject {
         Some(Subject::Strategy(strategy)) => Some(strategy),
-        Some(Subject::Function(_)) | None => None,
+        Some(Subject::Function(_) | Subject::Client) | None => None,
     };
     if feasible(node, &constraints, strategy, &found, findings) {
         found.default_point = read_default_point(node, &found.space, &found.defaults, findings);
@@ -632,7 +632,7 @@ fn of_parameter(parameter: &Object<'_>, fault: &SpaceFault) -> Fault {
     found
 }
 
-/// Whether the subject has a parameter of that name. A test function takes any.
+/// Whether the subject has a parameter of that name. A test function takes any, and so does a client.
 fn known_to(
     subject: Option<Subject>,
     name: &str,
@@ -710,7 +710,7 @@ fn suit(
                 }
             }
         }
-        Some(Subject::Function(_)) | None => {}
+        Some(Subject::Function(_) | Subject::Client) | None => {}
     }
 }
 

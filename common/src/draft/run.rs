@@ -59,7 +59,7 @@ pub(super) fn check(
     let (subject, strategy_name) = subject(&strategy_name, around, false, found).unzip();
     let strategy = match subject {
         Some(Subject::Strategy(strategy)) => Some(strategy),
-        Some(Subject::Function(_)) | None => None,
+        Some(Subject::Function(_) | Subject::Client) | None => None,
     };
     let codes = request.required("stock_codes", found);
     let codes = market::codes(&codes, subject, found);
@@ -144,6 +144,7 @@ pub(super) fn check(
         records: BTreeMap::new(),
         pairing,
         unplanned: None,
+        warm_start: Vec::new(),
     })
 }
 

@@ -4,13 +4,13 @@ use super::book::{BACKTEST_FIELDS, BENCHMARKS, FILLS, MAX_PARTNERS, OUTER_FIELDS
 use super::exchange::MARKETS;
 use super::parameters::{PARAMETER_FIELDS, PARAMETER_TYPES};
 use super::request::{CONFIG, NESTED, NESTED_FIELDS};
-use super::search::{self, method_names};
+use super::search::{self, SAMPLE, method_names};
 use super::{
     DEFAULT_TRIAL_TIMEOUT, DEFAULT_TRIALS, MAX_CONSTRAINTS, MAX_INITIAL_PARAMS, MAX_LABEL_CHARS,
     MAX_LABEL_NAME_CHARS, MAX_LABELS, MAX_OBJECTIVES, MAX_PARALLELISM, MAX_STOCK_CODES,
-    MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, run,
+    MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, MAX_WARM_ORIGINS, pruner, run,
 };
-use crate::objective::TestFunction;
+use crate::objective::{CLIENT, TestFunction};
 use crate::spec::{Aggregate, BacktestSettings, MAX_SEED, MAX_TRIALS, Scope};
 use crate::state::{Priority, TaskKind};
 use crate::validation::{SEGMENTS, Validation, WindowKind};
@@ -19,10 +19,14 @@ use trialmill_backtest::bars::MAX_SYMBOL_BYTES;
 use trialmill_backtest::config::{BacktestConfig, ConfigFault};
 use trialmill_backtest::metrics::METRICS;
 use trialmill_backtest::strategy;
+use trialmill_search::pruner::{MAX_PRUNER_OPTION, PrunerKind};
 use trialmill_search::{
     MAX_CHOICES, MAX_CONSTRAINTS as MAX_SPACE_CONSTRAINTS, MAX_EXPRESSION_CHARS, MAX_NAME_CHARS,
     MAX_PARAMETERS,
 };
+
+/// What a parameter, and a metric of a client's own, may be called.
+const NAME_PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 
 /// The JSON Schema (draft 2020-12) of the body of `POST /optimization/tasks`.
 ///
@@ -39,7 +43,7 @@ pub fn request_schema() -> Value {
         "description": "A search for the parameters of a strategy. Null in an optional field means \
                         that it is not given.",
         "type": "object",
-        "required": &search::FIELDS[..search::REQUIRED],
+        "required": search::required_of_all(),
         "properties": properties,
         "additionalProperties": false,
         "examples": [example()],
@@ -60,16 +64,11 @@ pub fn task_request_schema() -> Value {
         .partition(|field| NESTED_FIELDS.contains(field));
     let search = TaskKind::HyperparameterOptimization;
     let nested = || {
-        let required = required(&inside, &search::FIELDS[..search::REQUIRED]);
+        let required = required(&inside, &search::required_of_all());
         (NESTED, object(&required, properties(&inside, property)))
     };
-    let flat = form(
-        search,
-        &search::FIELDS,
-        &search::FIELDS[..search::REQUIRED],
-        property,
-        None,
-    );
+    let of_search = search::required_of_all();
+    let flat = form(search, &search::FIELDS, &of_search, property, None);
     let of_run = &run::FIELDS[..run::REQUIRED];
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -78,8 +77,8 @@ pub fn task_request_schema() -> Value {
                         in an optional field means that it is not given.",
         "anyOf": [
             flat,
-            form(search, &outside, &search::FIELDS[..search::REQUIRED], property, Some(nested())),
-            wrapped(search, &outside, &search::FIELDS[..search::REQUIRED], property, Some(nested())),
+            form(search, &outside, &of_search, property, Some(nested())),
+            wrapped(search, &outside, &of_search, property, Some(nested())),
             form(TaskKind::Backtest, &run::FIELDS, of_run, run_property, None),
             wrapped(TaskKind::Backtest, &run::FIELDS, of_run, run_property, None),
         ],
@@ -223,7 +222,8 @@ fn example() -> Value {
 }
 
 fn property(name: &str) -> Value {
-    let date = "a date, or an ISO date-time whose date counts; inclusive, local to the exchange";
+    let date = "a date, or an ISO date-time whose date counts; inclusive, local to the exchange. Required unless \
+                strategy_name is client";
     match name {
         "task_name" => json!({
             "type": "string", "minLength": 1, "maxLength": MAX_TASK_NAME_CHARS,
@@ -231,18 +231,20 @@ fn property(name: &str) -> Value {
         }),
         "strategy_name" => json!({
             "type": "string", "enum": subjects(),
-            "description": "a strategy, or a test function that reads no market data",
+            "description": "a strategy, a test function that reads no market data, or client: its trials are \
+                            run by clients, who ask for each and tell what it came to",
         }),
         "stock_codes" => json!({
             "type": "array", "maxItems": MAX_STOCK_CODES, "uniqueItems": true,
             "items": {"type": "string", "minLength": 1, "maxLength": MAX_SYMBOL_BYTES},
-            "description": "symbols, each with bars in the store; empty only for a test function",
+            "description": "symbols, each with bars in the store; empty for what reads no market data. Required unless \
+                            strategy_name is client",
         }),
         "start_date" | "end_date" => json!({"type": "string", "description": date}),
         "param_space" => json!({
             "type": "object", "minProperties": 1, "maxProperties": MAX_PARAMETERS,
             "propertyNames": {
-                "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "maxLength": MAX_NAME_CHARS,
+                "pattern": NAME_PATTERN, "maxLength": MAX_NAME_CHARS,
             },
             "additionalProperties": parameter(),
             "description": "the parameters by name",
@@ -260,7 +262,11 @@ fn property(name: &str) -> Value {
                 {"type": ["string", "null"], "enum": with_null(&method_names())},
                 {
                     "type": "object", "required": ["name"], "additionalProperties": false,
-                    "properties": {"name": {"type": "string", "enum": method_names()}},
+                    "properties": {
+                        "name": {"type": "string", "enum": method_names()},
+                        SAMPLE: {"type": ["boolean", "null"], "default": false,
+                            "description": "only of grid: whether it may visit some of its points only, where it has more than n_trials"},
+                    },
                 },
             ],
         }),
@@ -270,7 +276,7 @@ fn property(name: &str) -> Value {
         }),
         "trial_timeout" => json!({
             "type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_TRIAL_TIMEOUT,
-            "default": DEFAULT_TRIAL_TIMEOUT, "description": "seconds after which a trial fails",
+            "default": DEFAULT_TRIAL_TIMEOUT, "description": "seconds after which a trial fails; of a client: without a word of it, after which the trial is given to the next who asks",
         }),
         "seed" => json!({
             "type": ["integer", "null"], "minimum": 0, "maximum": MAX_SEED,
@@ -306,8 +312,10 @@ fn property(name: &str) -> Value {
                             that is left out takes its default",
         }),
         "warm_start_from" => json!({
-            "type": ["array", "null"], "maxItems": 0, "default": [],
-            "description": "not available yet",
+            "type": ["array", "null"], "maxItems": MAX_WARM_ORIGINS, "uniqueItems": true,
+            "items": {"type": "string", "format": "uuid"}, "default": [],
+            "description": "earlier tasks with the same objectives whose trials the sampler knows from the \
+                            start, as far as they are points of this space; the latest 1,000 of them",
         }),
         "result_constraints" => json!({
             "type": ["array", "null"], "maxItems": MAX_CONSTRAINTS,
@@ -316,7 +324,7 @@ fn property(name: &str) -> Value {
             "description": "conditions over metrics, such as n_trades >= 10; a trial that breaks \
                             one is infeasible. The default of a test function is []",
         }),
-        "pruner" => only("none", "trials are not stopped early"),
+        "pruner" => pruner_schema(),
         "validation" => validation(),
         "stop" => json!({
             "type": ["object", "null"], "additionalProperties": false,
@@ -366,14 +374,38 @@ fn subjects() -> Vec<&'static str> {
     strategies()
         .into_iter()
         .chain(TestFunction::ALL.iter().map(|function| function.name()))
+        .chain([CLIENT])
         .collect()
 }
 
-/// A field that takes one name until more is built.
-fn only(name: &str, description: &str) -> Value {
+fn pruner_schema() -> Value {
+    let whole = json!({"type": ["integer", "null"], "minimum": 0, "maximum": MAX_PRUNER_OPTION});
+    let number = json!({"type": ["number", "null"]});
+    let option = |name: &str| match name {
+        "wrapped" => json!({"type": ["string", "object", "null"], "description": "a pruner"}),
+        "percentile" | "min_delta" | "lower" | "upper" | "p_threshold" => number.clone(),
+        _ => whole.clone(),
+    };
+    let forms = PrunerKind::ALL.into_iter().flat_map(|kind| {
+        let other = (kind == PrunerKind::Asha).then_some(pruner::SUCCESSIVE_HALVING);
+        std::iter::once(kind.name())
+            .chain(other)
+            .map(move |name| (kind, name))
+    });
+    let forms = forms.map(|(kind, name)| {
+        let options = pruner::options(kind).iter();
+        let mut properties: Map<String, Value> = options
+            .map(|name| ((*name).to_owned(), option(name)))
+            .collect();
+        properties.insert("name".to_owned(), json!({"const": name}));
+        object(&["name".to_owned()], properties)
+    });
+    let named = json!({"type": ["string", "null"], "enum": with_null(&pruner::names())});
     json!({
-        "type": ["string", "null"], "enum": [name, null], "default": name,
-        "description": description,
+        "anyOf": std::iter::once(named).chain(forms).collect::<Vec<_>>(),
+        "default": PrunerKind::None.name(),
+        "description": "what stops trials early, by what they report: the objective at a client, and the \
+                        segments of a cross_validation. patient takes patience, percentile takes percentile",
     })
 }
 
@@ -488,22 +520,25 @@ fn objective() -> Value {
         .flatten()
         .chain(TestFunction::all_metrics())
         .collect();
+    let own = json!({"type": "string", "pattern": NAME_PATTERN, "maxLength": MAX_NAME_CHARS});
     let directions = ["maximize", "minimize"];
     json!({
         "type": "object", "required": ["objective_metric"], "additionalProperties": false,
         "properties": {
             "objective_metric": {
                 "description": "the metric, or several, each once, of which a front is searched; `value` for \
-                                most test functions, `f1` and `f2` for `schaffer`",
+                                most test functions, `f1` and `f2` for `schaffer`; any name where strategy_name \
+                                is client",
                 "anyOf": [
                     {"type": "string", "enum": names},
+                    own,
                     {"type": "array", "minItems": 1, "maxItems": MAX_OBJECTIVES, "uniqueItems": true,
-                        "items": {"enum": names}},
+                        "items": {"anyOf": [{"enum": names}, own]}},
                 ],
             },
             "direction": {
                 "description": "the metric's own when absent, and never against it; one for all, or a list \
-                                with one for each metric",
+                                with one for each metric. Required for a metric of a client's own",
                 "anyOf": [
                     {"type": ["string", "null"], "enum": with_null(&directions)},
                     {"type": "array", "minItems": 1, "maxItems": MAX_OBJECTIVES,
@@ -585,7 +620,10 @@ fn backtest() -> Value {
                     "type": ["string", "null"], "enum": with_null(&BENCHMARKS),
                     "default": BENCHMARKS[0], "description": "what a result is compared with",
                 }),
-                "frequency" => only("1d", "spacing of the bars"),
+                "frequency" => json!({
+                    "type": ["string", "null"], "enum": ["1d", null], "default": "1d",
+                    "description": "spacing of the bars",
+                }),
                 "partners" => json!({
                     "type": ["array", "null"], "maxItems": MAX_PARTNERS, "default": [],
                     "items": {"type": "string", "minLength": 1, "maxLength": MAX_SYMBOL_BYTES},

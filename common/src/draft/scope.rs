@@ -35,8 +35,14 @@ pub(super) fn read(
     if name != Some(per_symbol) {
         return Scope::Portfolio;
     }
-    if let Some(Subject::Function(function)) = subject {
-        let detail = format!("{function} reads no symbols and has no value for each; leave it out");
+    let symbolless = match subject {
+        Some(Subject::Function(function)) => Some(function.name()),
+        Some(Subject::Client) => Some("an objective at the client"),
+        Some(Subject::Strategy(_)) | None => None,
+    };
+    if let Some(symbolless) = symbolless {
+        let detail =
+            format!("{symbolless} reads no symbols and has no value for each; leave it out");
         let fault = scope.fault("not_for_functions", detail);
         findings.fault(fault.allowed([portfolio]));
     }

@@ -6,13 +6,15 @@ use super::request::Request;
 use super::{
     Accepted, DEFAULT_TRIAL, DEFAULT_TRIAL_TIMEOUT, DEFAULT_TRIALS, MAX_PARALLELISM,
     MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, Subject, Surroundings, Unplanned, aims,
-    book, market, pairing, parameters, points, read_labels, read_priority, read_time, scope,
-    subject, validation, warn_of_no_worker,
+    book, market, pairing, parameters, points, pruner, read_labels, read_priority, read_time,
+    scope, subject, validation, warm, warn_of_no_worker,
 };
 use crate::fault::Fault;
+use crate::objective::CLIENT;
 use crate::protocol::StopRules;
 use crate::spec::{Aggregate, MAX_SEED, MAX_TRIALS, Scope, Spec, Target, TaskSpec};
 use crate::validation::Validation;
+use chrono::{DateTime, NaiveDate};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use trialmill_search::Method;
@@ -51,13 +53,10 @@ pub(super) const FIELDS: [&str; 26] = [
 pub(super) const REQUIRED: usize = 7;
 /// The name of TPE where there are several objectives, as other tools have it.
 const MOTPE: &str = "motpe";
-const LATER_PRUNERS: [&str; 5] = [
-    "median",
-    "percentile",
-    "hyperband",
-    "successive_halving",
-    "asha",
-];
+/// The option of a grid that may leave points out.
+pub(super) const SAMPLE: &str = "sample";
+/// The fields that say what a trial trades: a search whose trials clients run may go without.
+const OF_BACKTESTS: [&str; 3] = ["stock_codes", "start_date", "end_date"];
 
 /// Checks a search.
 pub(super) fn check(
@@ -66,8 +65,11 @@ pub(super) fn check(
     mut findings: Findings,
 ) -> Result<Accepted, Vec<Fault>> {
     let found = &mut findings;
+    let named = request.field("strategy_name", &mut Findings::default());
+    let is_client = named.value.and_then(Value::as_str) == Some(CLIENT);
     let mut node = |name: &'static str| {
-        if FIELDS[..REQUIRED].contains(&name) {
+        let required = !is_client || !OF_BACKTESTS.contains(&name);
+        if required && FIELDS[..REQUIRED].contains(&name) {
             request.required(name, found)
         } else {
             request.field(name, found)
@@ -117,18 +119,33 @@ pub(super) fn check(
     let task_name = task_name.text(MAX_TASK_NAME_CHARS, found);
     let (subject, strategy_name) = subject(&strategy_name, around, true, found).unzip();
     let codes = market::codes(&code_list, subject, found);
-    let period = market::period(&start, &end, subject, found);
-    let is_function = matches!(subject, Some(Subject::Function(_)));
-    let series = if is_function {
+    let has_no_dates = is_client && start.value.is_none() && end.value.is_none();
+    let period = if has_no_dates {
+        Some(no_period())
+    } else if is_client {
+        // One date alone is half a period.
+        let (start, end) = (start.required(found), end.required(found));
+        market::period(&start, &end, subject, found)
+    } else {
+        market::period(&start, &end, subject, found)
+    };
+    let trades = subject.is_none_or(Subject::trades);
+    let series = if !trades {
         if !codes.is_empty() {
-            let detail = "a test function reads no market data; its stock_codes are ignored";
+            let detail = format!(
+                "{} reads no market data; its stock_codes are ignored",
+                match subject {
+                    Some(Subject::Client) => "an objective at the client",
+                    _ => "a test function",
+                }
+            );
             found.warn("stock_codes_ignored", &code_list.pointer, detail);
         }
         BTreeMap::new()
     } else {
         market::pin(&codes, subject, period, around.market, found)
     };
-    let stocks: Vec<(String, String)> = if is_function {
+    let stocks: Vec<(String, String)> = if !trades {
         Vec::new()
     } else {
         codes
@@ -160,7 +177,6 @@ pub(super) fn check(
     let parallelism = parallelism.whole(1, MAX_PARALLELISM.into(), found);
     let result_constraints = aims::result_constraints(&result_constraints, subject, found);
     let scope = scope::read(request, subject, found);
-    unbuilt(request, found);
     let stop = read_stop(request, found);
     if let Some(sampler) = &sampler {
         sampler.fit(aims.count, found);
@@ -169,9 +185,27 @@ pub(super) fn check(
         no_rules(request, &stop, found);
     }
     let first = aims.targets.as_ref().and_then(|targets| targets.first());
-    let unplanned = read_validation(request, first, is_function, found);
+    let before = found.count();
+    let mut unplanned = read_validation(request, first, !trades, found);
+    if let (Some(unplanned), Some(sampler)) = (&mut unplanned, &sampler) {
+        let whole = sampler.method == Method::Grid && !sampler.samples;
+        unplanned.whole_grid = whole.then(|| sampler.node.pointer.clone());
+    }
+    let is_clear = found.count() == before;
     if let Some(unplanned) = &unplanned {
         fit(request, unplanned, &stop, scope, found);
+    }
+    let targets = aims.targets.as_deref();
+    let validation = unplanned.as_ref().map(|unplanned| &unplanned.method);
+    let pruner_node = request.field("pruner", found);
+    // A validation with a fault may be meant to have segments that a trial could report.
+    let prunes = subject.filter(|subject| is_clear || !subject.trades());
+    let pruner = pruner::read(&pruner_node, prunes, targets, validation, found);
+    let origins = request.field("warm_start_from", found);
+    let warm_start = warm::read(&origins, found);
+    if let (false, Some(method)) = (warm_start.is_empty(), method) {
+        let walks = matches!(validation, Some(Validation::WalkForward(_)));
+        warm::fit(&origins, method, walks, found);
     }
     let priority = read_priority(&priority, found);
     let not_before = read_time(&not_before, found);
@@ -215,7 +249,7 @@ pub(super) fn check(
             &book,
             &backtest_config,
         ),
-        Some(Subject::Function(_)) | None => None,
+        Some(Subject::Function(_) | Subject::Client) | None => None,
     };
     let default_trial = parameters.default_point.is_some().then_some(0);
     let mut spec = TaskSpec {
@@ -241,9 +275,19 @@ pub(super) fn check(
         copies: false,
         validation: None,
         scope,
+        pruner,
+        prior: Vec::new(),
     };
     let size = spec.size_limit();
     let planned = spec.planned(size);
+    if let Some(sampler) = &sampler {
+        let trials = match unplanned.as_ref().map(|unplanned| &unplanned.method) {
+            // How many each window gets is known when the windows are.
+            Some(Validation::WalkForward(_)) => None,
+            _ => Some(n_trials),
+        };
+        sampler.covers(size, trials, found);
+    }
     // Whether the points fit into the trials of each window is seen when there are windows.
     let is_one_search = unplanned
         .as_ref()
@@ -267,7 +311,9 @@ pub(super) fn check(
         );
         found.warn("small_space_is_grid", "/optimization_method", detail);
     }
-    warn_of_no_worker(around, found);
+    if !is_client {
+        warn_of_no_worker(around, found);
+    }
     let resolved = json!({
         "sampler": spec.method.name(),
         "sampler_plan": sampler_plan(&spec),
@@ -291,7 +337,22 @@ pub(super) fn check(
         records: BTreeMap::new(),
         pairing,
         unplanned,
+        warm_start,
     })
+}
+
+/// The fields that every search requires.
+pub(super) fn required_of_all() -> Vec<&'static str> {
+    let required = FIELDS[..REQUIRED].iter().copied();
+    required
+        .filter(|name| !OF_BACKTESTS.contains(name))
+        .collect()
+}
+
+/// The period of a search that has none: one day, long before all bars.
+fn no_period() -> (NaiveDate, NaiveDate) {
+    let day = DateTime::UNIX_EPOCH.date_naive();
+    (day, day)
 }
 
 /// What `auto` will do in the searches of a task, and why: of several the one with the fewest trials. Null for
@@ -318,6 +379,8 @@ pub(super) fn method_names() -> Vec<&'static str> {
 /// A sampler as it is asked for.
 struct Sampler<'a> {
     method: Method,
+    /// Whether a grid may visit a part of its points only.
+    samples: bool,
     /// Its name in the request.
     name: &'a str,
     /// Where that stands.
@@ -325,6 +388,28 @@ struct Sampler<'a> {
 }
 
 impl Sampler<'_> {
+    /// A fault for a grid that has more points than there are trials and was not told to leave some out: who
+    /// names a grid expects all of it.
+    fn covers(&self, size: Option<u64>, trials: Option<u32>, findings: &mut Findings) {
+        let is_whole = self.method == Method::Grid && !self.samples;
+        let (Some(size), Some(trials), true) = (size, trials, is_whole) else {
+            return;
+        };
+        if size > trials.into() {
+            let detail = format!(
+                "the grid has {size} points, and n_trials is {trials}; raise n_trials to {size}, search fewer \
+                 points (a larger step), or let it visit {trials} of them, in a shuffled order, with \
+                 {{\"name\": \"{}\", \"{SAMPLE}\": true}}",
+                Method::Grid
+            );
+            findings.fault(
+                self.node
+                    .fault("grid_larger_than_n_trials", detail)
+                    .limit(trials),
+            );
+        }
+    }
+
     /// Faults for a sampler that does not search for so many objectives.
     fn fit(&self, objectives: usize, findings: &mut Findings) {
         if objectives > 1 && !self.method.takes_several_objectives() {
@@ -356,6 +441,7 @@ impl Sampler<'_> {
 
 /// Reads `optimization_method`: a name, or an object with a name.
 fn read_method<'a>(node: &Node<'a>, findings: &mut Findings) -> Option<Sampler<'a>> {
+    let mut samples = false;
     let name_node = match node.value {
         Some(Value::Object(fields)) => {
             let object = Object {
@@ -363,7 +449,16 @@ fn read_method<'a>(node: &Node<'a>, findings: &mut Findings) -> Option<Sampler<'
                 fields,
             };
             let name = object.field("name").required(findings);
-            object.only(&["name"], findings);
+            let is_grid = name.value.and_then(Value::as_str) == Some(Method::Grid.name());
+            let known = if is_grid {
+                &["name", SAMPLE][..]
+            } else {
+                &["name"]
+            };
+            object.only(known, findings);
+            if is_grid {
+                samples = object.field(SAMPLE).flag(findings).unwrap_or(false);
+            }
             name.value?;
             name
         }
@@ -392,20 +487,10 @@ fn read_method<'a>(node: &Node<'a>, findings: &mut Findings) -> Option<Sampler<'
     };
     Some(Sampler {
         method,
+        samples,
         name,
         node: name_node,
     })
-}
-
-/// Fields of the contract that take one value only, until their work is done.
-fn unbuilt(request: &Request<'_>, findings: &mut Findings) {
-    let origins = request.field("warm_start_from", findings);
-    if origins.value.is_some() && origins.list(findings).is_some_and(|list| !list.is_empty()) {
-        origins.not_built("a start from earlier tasks", "[]", findings);
-    }
-    request
-        .field("pruner", findings)
-        .one_of(&["none"], &LATER_PRUNERS, findings);
 }
 
 /// Reads `validation`: what judges the search. Nothing where it is none.
@@ -418,7 +503,11 @@ fn read_validation(
     let node = request.field("validation", findings);
     let method = validation::read(&node, objective, of_function, findings)?;
     let pointer = node.pointer;
-    (method != Validation::None).then_some(Unplanned { method, pointer })
+    (method != Validation::None).then_some(Unplanned {
+        method,
+        pointer,
+        whole_grid: None,
+    })
 }
 
 /// Faults for what does not go together with a validation.

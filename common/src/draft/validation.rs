@@ -191,7 +191,7 @@ pub(super) fn read(
     let read = read.filter(|_| findings.count() == before)?;
     if of_function && read != Validation::None {
         let detail = format!(
-            "a test function trades nothing and has no days for {}; use none",
+            "a test function and an objective at a client trade nothing and have no days for {}; use none",
             read.method()
         );
         let fault = Fault::new(

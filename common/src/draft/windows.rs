@@ -20,6 +20,9 @@ pub struct Unplanned {
     pub method: Validation,
     /// Its place in the request.
     pub pointer: String,
+    /// Where a grid is named that was not told to leave points out: whether its points fit into the trials of each
+    /// window is seen when there are windows.
+    pub whole_grid: Option<String>,
 }
 
 impl Accepted {
@@ -29,9 +32,15 @@ impl Accepted {
     /// # Errors
     /// Every reason why the validation does not fit the days or the number of trials.
     pub fn planned_over(mut self, days: &[NaiveDate]) -> Result<Self, Vec<Fault>> {
-        let (Some(Unplanned { method, pointer }), Spec::Search(spec)) =
-            (self.unplanned.take(), &mut self.spec)
+        let Some(Unplanned {
+            method,
+            pointer,
+            whole_grid,
+        }) = self.unplanned.take()
         else {
+            return Ok(self);
+        };
+        let Spec::Search(spec) = &mut self.spec else {
             return Ok(self);
         };
         let told = |faults: Vec<PlanFault>| {
@@ -42,7 +51,12 @@ impl Accepted {
             Period::new(spec.start_date, spec.end_date, days).map_err(|fault| told(vec![fault]))?;
         let points = spec.size_limit();
         let plan = plan(&method, &period, spec.n_trials, points).map_err(told)?;
-        self.planned = plan.n_trials();
+        if let Some(faults) = covers(spec, &plan, points, whole_grid.as_deref()) {
+            return Err(vec![faults]);
+        }
+        let held_from = plan.holdout.as_ref().map(|holdout| holdout.from);
+        let planned = plan.n_trials();
+        self.planned = planned;
         self.warnings.extend(few_points(spec, &plan, points));
         show(&mut self.resolved, &method, &plan);
         self.resolved["sampler"] = spec.method.name().into();
@@ -53,8 +67,37 @@ impl Accepted {
         }
         spec.validation = Some(Validated { method, plan });
         self.resolved["sampler_plan"] = sampler_plan(spec);
-        Ok(self)
+        let saw = held_from.map_or_else(Vec::new, |held_from| self.saw(held_from));
+        match saw.is_empty() {
+            true => Ok(self),
+            false => Err(saw),
+        }
     }
+}
+
+/// A fault for a grid that has more points than a window has trials.
+fn covers(
+    spec: &TaskSpec,
+    plan: &Plan,
+    points: Option<u64>,
+    whole_grid: Option<&str>,
+) -> Option<Fault> {
+    let fewest = plan
+        .windows
+        .iter()
+        .map(|window| window.trials.len())
+        .min()?;
+    let (pointer, points) = (whole_grid?, points?);
+    (plan.windows.len() > 1 && points > fewest as u64).then(|| {
+        let detail = format!(
+            "the grid has {points} points, and a window has {fewest} of the {} trials; raise n_trials to {}, search \
+             fewer points, or let each window visit some of them with {{\"name\": \"{}\", \"sample\": true}}",
+            spec.n_trials,
+            points.saturating_mul(plan.windows.len() as u64),
+            Method::Grid
+        );
+        Fault::new(pointer, "grid_larger_than_n_trials", detail).limit(fewest)
+    })
 }
 
 /// A space whose points all fit into the trials of a window leaves a sampler nothing to choose: each

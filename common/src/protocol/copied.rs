@@ -55,6 +55,12 @@ impl Copied {
     pub fn lies_ahead(&self) -> bool {
         self.passed_units < self.units
     }
+
+    /// Whether some run lies beyond those that were read.
+    pub(super) fn lies_beyond_ahead(&self) -> bool {
+        let read = u32::try_from(self.ahead.len()).unwrap_or(u32::MAX);
+        self.passed_units.saturating_add(read) < self.units
+    }
 }
 
 /// A task that begins with trials of another one, while they are copied.

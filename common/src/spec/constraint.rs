@@ -14,6 +14,8 @@ pub enum MetricNames {
     Backtest,
     /// The values of a test function.
     Function(TestFunction),
+    /// Any: those that a client tells.
+    Client,
     /// All of them: the strategy is in doubt.
     Any,
 }
@@ -24,17 +26,21 @@ impl MetricNames {
             .iter()
             .flat_map(|info| [Some(info.name), info.alias])
             .flatten()
-            .filter(|_| !matches!(self, Self::Function(_)));
+            .filter(|_| !matches!(self, Self::Function(_) | Self::Client));
         let of_functions: Vec<&str> = match self {
-            Self::Backtest => Vec::new(),
+            Self::Backtest | Self::Client => Vec::new(),
             Self::Function(function) => function.metrics().to_vec(),
             Self::Any => TestFunction::all_metrics().collect(),
         };
         let all = of_backtests.chain(of_functions);
-        Names::new(
+        let names = Names::new(
             "metric",
             all.map(|name| (name.to_owned(), NameValues::Number)),
-        )
+        );
+        match self {
+            Self::Client => names.and_other_numbers(),
+            Self::Backtest | Self::Function(_) | Self::Any => names,
+        }
     }
 }
 
@@ -80,9 +86,10 @@ impl ResultConstraint {
         Expression::parse(text, &known.names()).map(Self)
     }
 
-    /// Reads the canonical text, which may be longer than a request may write.
+    /// Reads the canonical text, which may be longer than a request may write. Its names were checked when it
+    /// was a request's.
     fn parse_stored(text: &str) -> Result<Self, Vec<ExpressionFault>> {
-        Expression::parse_stored(text, &MetricNames::Any.names()).map(Self)
+        Expression::parse_stored(text, &MetricNames::Client.names()).map(Self)
     }
 
     /// Holds the constraint against the metrics of a trial: `metric` gives the value of a canonical
@@ -119,8 +126,9 @@ impl ResultConstraint {
     }
 }
 
-/// The name under which a metric is recorded.
-fn canonical(name: &str) -> &str {
+/// The name under which a metric is recorded: of an alias the name it stands for.
+#[must_use]
+pub fn canonical(name: &str) -> &str {
     metrics::find(name).map_or(name, |info| info.name)
 }
 

@@ -53,11 +53,19 @@ pub(super) async fn stop_within(
     id: TaskId,
     reason: StopReason,
 ) -> Result<Option<(Locked, Result<Effects, NotAllowed>)>, PgError> {
-    let before = void_queued(tx, id).await?;
+    let mut before = void_queued(tx, id).await?;
+    let cancelled = reason == StopReason::Cancelled;
+    if cancelled {
+        before += void_leased(tx, id, "").await?;
+    }
     let Some(mut locked) = task::lock(tx, id).await? else {
         return Ok(None);
     };
-    let voided = before + void_queued(tx, id).await?;
+    let mut voided = before + void_queued(tx, id).await?;
+    if cancelled {
+        // Claimed meanwhile. Whoever writes to one now has it locked and waits for the task: it is told.
+        voided += void_leased(tx, id, "skip locked").await?;
+    }
     let decision = locked.ledger.stop(reason, voided);
     Ok(Some((locked, decision)))
 }
@@ -81,6 +89,20 @@ pub(super) async fn controls(
     }
     let answer = |id| found.get(id).copied().unwrap_or(Control::Stop);
     Ok(ids.iter().map(answer).collect())
+}
+
+/// Withdraws the leased units of a task, if its trials are run by clients.
+async fn void_leased(tx: &Transaction<'_>, id: TaskId, locked: &str) -> Result<u32, PgError> {
+    let query = format!(
+        "update units u set state = 'void', lease_token = lease_token + 1, owner = null,
+                lease_until = null
+             from (select l.number from units l join tasks t on t.id = l.task_id
+                where l.task_id = $1 and l.state = 'leased' and t.by_client
+                order by l.number for no key update of l {locked}) l
+             where u.task_id = $1 and u.number = l.number and u.state = 'leased'"
+    );
+    let voided = tx.execute(&query, &[&id.0]).await?;
+    Ok(u32::try_from(voided).expect("units of one task are few"))
 }
 
 pub(super) async fn void_queued(tx: &Transaction<'_>, id: TaskId) -> Result<u32, PgError> {

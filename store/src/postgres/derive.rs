@@ -41,9 +41,9 @@ pub(super) async fn begin(
             .prepare_cached(
                 "insert into trials (task_id, seq, number, unit, outcome, window_number, params,
                     value, more_values, infeasible, violation, metrics, failure, stats,
-                    duration_ms, ended_at)
+                    reports, duration_ms, ended_at)
                  select $1, $3, t.number, c.unit, t.outcome, t.window_number, t.params, t.value,
-                    t.more_values, t.infeasible, t.violation, t.metrics, t.failure, t.stats,
+                    t.more_values, t.infeasible, t.violation, t.metrics, t.failure, t.stats, t.reports,
                     t.duration_ms, t.ended_at
                  from trials t join unnest($4::int4[], $5::int4[]) as c (number, unit)
                     on c.number = t.number

@@ -91,7 +91,8 @@ pub(super) async fn outcomes(
 ) -> Result<Vec<HistoryRow>, PgError> {
     let statement = client
         .prepare_cached(
-            "select number, outcome, infeasible is not null, params, value, more_values, violation
+            "select number, outcome, infeasible is not null, params, value, more_values, violation,
+                reports
              from trials where task_id = $1 and number >= $2 and number < $3
              order by number limit $4",
         )
@@ -119,7 +120,7 @@ async fn trials(
     let statement = client
         .prepare_cached(
             "select t.number, t.outcome, t.infeasible is not null, t.params, t.value,
-                t.more_values, t.violation
+                t.more_values, t.violation, t.reports
              from unnest($2::int4[], $3::int4[]) as r (first, last)
              cross join lateral (
                 select * from trials
@@ -155,5 +156,6 @@ fn history_row(row: &Row) -> Result<HistoryRow, PgError> {
         params: row.get(3),
         values: unpack_values(row.get(4), row.get(5)),
         violation: row.get(6),
+        reports: row.get(7),
     })
 }

@@ -57,7 +57,7 @@ pub(super) async fn tasks(client: &mut Object, filter: &TaskFilter) -> Result<Ta
 }
 
 const TRIAL: &str = "number, outcome, unit, window_number, params, value, more_values, infeasible,
-    metrics, failure, stats, duration_ms, ended_at, violation";
+    metrics, failure, stats, duration_ms, ended_at, violation, reports";
 
 fn trial_row(row: &Row) -> Result<TrialRow, PgError> {
     let number = count(row, 0);
@@ -82,6 +82,7 @@ fn trial_row(row: &Row) -> Result<TrialRow, PgError> {
             .map(|json| json.0),
         failure,
         stats: row.get(10),
+        reports: row.get(14),
         duration_ms: row.get(11),
         ended_at: row.get(12),
     })
@@ -134,7 +135,8 @@ pub(super) async fn trial(
 
 /// The announced trials of a task whose units are held: those that run now.
 pub(super) const RUNNING: &str =
-    "select r.number, r.unit, r.params, r.crashes, r.started_at, u.owner
+    "select r.number, r.unit, r.params, r.crashes, r.started_at, u.owner, r.reports,
+        greatest(0, extract(epoch from now() - r.started_at))::float8
      from running_trials r
      join units u on u.task_id = r.task_id and u.number = r.unit and u.state = 'leased'
      where r.task_id = $1 order by r.number";
@@ -148,6 +150,8 @@ pub(super) fn running_row(row: &Row) -> RunningRow {
         crashes: count(row, 3),
         started_at: row.get(4),
         worker: row.get::<_, Option<uuid::Uuid>>(5).map(WorkerId),
+        reports: row.get(6),
+        age: Duration::from_secs_f64(row.get(7)),
     }
 }
 

@@ -200,6 +200,8 @@ pub(super) async fn record(
         changes.add(flush, &left);
     }
     if changes.numbers.is_empty() {
+        // Dropped, it would hold the units past the answer, and who asks next would pass over them.
+        tx.rollback().await?;
         return Ok(Recorded {
             written,
             control: locked.ledger.control(),
@@ -404,14 +406,16 @@ async fn insert_trials(
     let failures: Vec<Option<Json<_>>> =
         rows.iter().map(|r| r.failure.as_ref().map(Json)).collect();
     let stats: Vec<Option<&[u8]>> = rows.iter().map(|r| r.stats.as_deref()).collect();
+    let reports: Vec<Option<&[u8]>> = rows.iter().map(|r| r.reports.as_deref()).collect();
     let durations: Vec<f64> = rows.iter().map(|r| r.duration_ms).collect();
     let statement = tx
         .prepare_cached(
             "insert into trials (task_id, seq, number, unit, outcome, window_number, params,
-                value, more_values, infeasible, violation, metrics, failure, stats, duration_ms)
+                value, more_values, infeasible, violation, metrics, failure, stats, duration_ms,
+                reports)
              select $1, $2, n.* from unnest($3::int4[], $4::int4[], $5::text[], $6::int2[],
                 $7::bytea[], $8::float8[], $9::bytea[], $10::text[], $11::float8[],
-                $12::jsonb[], $13::jsonb[], $14::bytea[], $15::float8[]) as n",
+                $12::jsonb[], $13::jsonb[], $14::bytea[], $15::float8[], $16::bytea[]) as n",
         )
         .await?;
     tx.execute(
@@ -432,6 +436,7 @@ async fn insert_trials(
             &failures,
             &stats,
             &durations,
+            &reports,
         ],
     )
     .await?;
@@ -456,7 +461,7 @@ async fn insert_result(
     Ok(())
 }
 
-/// Removes the announcements of trials that ended. Those of a closed unit that did not end go with
+/// Removes the announcements of trials that ended, and what was enqueued for them. Those of a closed unit that did not end go with
 /// the rest to its new unit, and keep their
 /// parameters, announced under no lease; without a rest they are abandoned.
 async fn forget_announced(
@@ -490,5 +495,9 @@ async fn forget_announced(
         .await?;
     tx.execute(&statement, &[&task.0, &numbers, &closed])
         .await?;
+    let statement = tx
+        .prepare_cached("delete from enqueued_trials where task_id = $1 and number = any($2)")
+        .await?;
+    tx.execute(&statement, &[&task.0, &numbers]).await?;
     Ok(())
 }

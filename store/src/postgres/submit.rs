@@ -171,9 +171,10 @@ async fn insert_task(
                 resolved, warnings, seed, priority, not_before, timeout_seconds, snapshot_id,
                 engine, submitted_by, state, parallelism, direction, n_trials, planned,
                 next_number, next_unit, open_units, seq, adaptive, stop_target, stop_patience,
-                origin_task, origin_how, windows, assessed)
+                origin_task, origin_how, windows, assessed, by_client)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-                $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)",
+                $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33,
+                $34)",
         )
         .await?;
     let seed = i64::try_from(new.seed).expect("seeds are below 2^53");
@@ -213,6 +214,7 @@ async fn insert_task(
             &new.origin.map(|origin| origin.how.name()),
             &i32::try_from(ledger.windows.len()).expect("windows are few"),
             &ledger.assessed,
+            &ledger.by_client,
         ],
     )
     .await?;

@@ -57,8 +57,8 @@ const LEDGER: &str = "t.state, t.stop_requested, t.stop_reason, t.parallelism, t
     t.n_trials, t.planned, t.next_number, t.next_unit, t.open_units, t.completed, t.pruned,
     t.failed, t.infeasible, t.best_number, t.best_value, t.seq, t.kind, t.adaptive, t.gave_up,
     t.stop_target, t.stop_patience, t.since_best, t.copied_trials, t.copied_units, t.passed_units,
-    t.passed_trials, t.assessed, t.searched";
-const LEDGER_COLUMNS: usize = 29;
+    t.passed_trials, t.assessed, t.searched, t.by_client";
+const LEDGER_COLUMNS: usize = 30;
 
 fn ledger(row: &Row) -> Result<Ledger, PgError> {
     let best = match (row.get::<_, Option<i32>>(14), row.get::<_, Option<f64>>(15)) {
@@ -102,6 +102,7 @@ fn ledger(row: &Row) -> Result<Ledger, PgError> {
         },
         windows: Vec::new(),
         assessed: row.get(27),
+        by_client: row.get(29),
         searched: maybe_named(row, 28)?,
     })
 }
@@ -306,13 +307,12 @@ impl Locked {
         Ok(())
     }
 
-    /// What a terminal state leaves behind: no announced trial, and the reason of a failure.
+    /// What a terminal state leaves behind: no announced or enqueued trial, and the reason of a failure.
     async fn end(&self, tx: &Transaction<'_>) -> Result<(), PgError> {
-        tx.execute(
-            "delete from running_trials where task_id = $1",
-            &[&self.id.0],
-        )
-        .await?;
+        for waiting in ["running_trials", "enqueued_trials"] {
+            let delete = format!("delete from {waiting} where task_id = $1");
+            tx.execute(&delete, &[&self.id.0]).await?;
+        }
         if self.ledger.state != TaskState::Failed {
             return Ok(());
         }

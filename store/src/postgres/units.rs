@@ -2,13 +2,15 @@
 
 use super::PgError;
 use super::task::{self, count, int};
-use crate::rows::{AnnouncedTrial, Claim, DueUnit, HeldLease, UnitRef};
+use crate::rows::{
+    AnnouncedTrial, Claim, DueUnit, Enqueued, HeldLease, NewReport, Reported, UnitRef,
+};
 use crate::{MIN_IN_FLIGHT, Timing, pack};
 use deadpool_postgres::{Object, Transaction};
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio_postgres::Row;
-use tokio_postgres::types::Json;
+use tokio_postgres::types::{Json, ToSql};
 use trialmill_common::failpoints::{FailPoint, reach};
 use trialmill_common::protocol::Control;
 use trialmill_common::protocol::board::UnitEnd;
@@ -365,6 +367,45 @@ pub(super) async fn claim(
     lease: Duration,
 ) -> Result<Option<Claim>, PgError> {
     let tx = client.transaction().await?;
+    claim_within(tx, unit, worker, lease).await
+}
+
+/// The first unit of a task that is free.
+pub(super) async fn claim_next(
+    client: &mut Object,
+    task: TaskId,
+    holder: WorkerId,
+    lease: Duration,
+) -> Result<Option<Claim>, PgError> {
+    let tx = client.transaction().await?;
+    // One that another client is being given now is passed over.
+    let statement = tx
+        .prepare_cached(
+            "select number from units
+             where task_id = $1 and kind = 'trials'
+                and (state = 'queued' or state = 'leased' and lease_until < now()
+                    and (lease_until > pg_postmaster_start_time()
+                        or now() > pg_postmaster_start_time() + make_interval(secs => $2)))
+             order by first limit 1 for no key update skip locked",
+        )
+        .await?;
+    let seconds = lease.as_secs_f64();
+    let Some(row) = tx.query_opt(&statement, &[&task.0, &seconds]).await? else {
+        return Ok(None);
+    };
+    let unit = UnitRef {
+        task,
+        unit: count(&row, 0),
+    };
+    claim_within(tx, unit, holder, lease).await
+}
+
+async fn claim_within(
+    tx: Transaction<'_>,
+    unit: UnitRef,
+    worker: WorkerId,
+    lease: Duration,
+) -> Result<Option<Claim>, PgError> {
     let row = match lease_unit(&tx, unit, worker, lease, false).await? {
         Some(row) => Some(row),
         None => lease_unit(&tx, unit, worker, lease, true).await?,
@@ -384,12 +425,20 @@ pub(super) async fn claim(
     let statement = tx
         .prepare_cached(
             "select number, params, crashes from running_trials
-             where task_id = $1 and unit = $2 order by number",
+             where task_id = $1 and unit = $2
+             union all
+             select number, params, 0 from enqueued_trials e
+             where task_id = $1 and number >= $3 and number < $4 and not exists (
+                select from running_trials r
+                where r.task_id = e.task_id and r.number = e.number)
+             order by number",
         )
         .await?;
-    let announced = tx
-        .query(&statement, &[&unit.task.0, &int(unit.unit)])
-        .await?;
+    let (first, recorded): (i32, i32) = (row.get(1), row.get(3));
+    let end = first + row.get::<_, i32>(2);
+    let of_unit: [&(dyn ToSql + Sync); 4] =
+        [&unit.task.0, &int(unit.unit), &(first + recorded), &end];
+    let announced = tx.query(&statement, &of_unit).await?;
     reach(FailPoint::ClaimCommitting);
     tx.commit().await?;
     let recorded = count(&row, 3);
@@ -443,7 +492,8 @@ pub(super) async fn start_trial(
                 where told.control = 'run'
                 on conflict (task_id, number) do update
                     set unit = excluded.unit, lease_token = excluded.lease_token,
-                        started_at = now())
+                        started_at = now(), reports = case
+                            when r.lease_token = excluded.lease_token then r.reports end)
              select control from told",
         )
         .await?;
@@ -467,6 +517,125 @@ pub(super) async fn start_trial(
         "pause" => Control::Pause,
         _ => Control::Run,
     }))
+}
+
+/// The client that holds the lease lives, and may have something to report.
+pub(super) async fn report(
+    client: &mut Object,
+    lease: HeldLease,
+    holder: WorkerId,
+    go_on: Duration,
+    report: Option<&NewReport>,
+) -> Result<Reported, PgError> {
+    let HeldLease { unit, token } = lease;
+    let tx = client.transaction().await?;
+    tx.execute(UNCHARGE, &[&holder.0]).await?;
+    let statement = tx
+        .prepare_cached(
+            "update units u set lease_until = now() + make_interval(secs => $4)
+             from tasks t
+             where u.task_id = $1 and u.number = $2 and u.lease_token = $3 and u.state = 'leased'
+                and t.id = u.task_id
+             returning t.state, t.stop_requested is not null",
+        )
+        .await?;
+    let seconds = go_on.as_secs_f64();
+    let of_unit: [&(dyn ToSql + Sync); 4] = [&unit.task.0, &int(unit.unit), &token, &seconds];
+    let Some(row) = tx.query_opt(&statement, &of_unit).await? else {
+        // What was taken back stays so.
+        tx.commit().await?;
+        return Ok(Reported::Lost);
+    };
+    let control = Control::of(task::named(&row, 0)?, row.get(1));
+    if let Some(report) = report {
+        let statement = tx
+            .prepare_cached(
+                "update running_trials set reports = coalesce(reports, '') || $4
+                 where task_id = $1 and number = $2 and lease_token = $3
+                    and coalesce(length(reports), 0) = $5",
+            )
+            .await?;
+        let (number, before) = (
+            int(report.number),
+            i32::try_from(report.before).unwrap_or(-1),
+        );
+        let values: [&(dyn ToSql + Sync); 5] =
+            [&unit.task.0, &number, &token, &report.added, &before];
+        if tx.execute(&statement, &values).await? == 0 {
+            tx.rollback().await?;
+            return Ok(Reported::Overtaken);
+        }
+    }
+    tx.commit().await?;
+    Ok(Reported::Kept(control))
+}
+
+/// Has the first trial that nobody was given take a point.
+pub(super) async fn enqueue(
+    client: &mut Object,
+    id: TaskId,
+    from: u32,
+    params: &[u8],
+) -> Result<Enqueued, PgError> {
+    let tx = client.transaction().await?;
+    let enqueued = enqueue_within(&tx, id, from, params).await?;
+    match enqueued {
+        Enqueued::For(_) => tx.commit().await?,
+        // Dropped, it would hold the units past the answer, and who asks next would pass over them.
+        _ => tx.rollback().await?,
+    }
+    Ok(enqueued)
+}
+
+/// Units are locked before the task, so that none of them is claimed meanwhile.
+async fn enqueue_within(
+    tx: &Transaction<'_>,
+    id: TaskId,
+    from: u32,
+    params: &[u8],
+) -> Result<Enqueued, PgError> {
+    let queued = tx
+        .query(
+            "select first + recorded, first + count from units
+             where task_id = $1 and state = 'queued' and kind = 'trials'
+             order by number for no key update",
+            &[&id.0],
+        )
+        .await?;
+    let Some(locked) = task::lock(tx, id).await? else {
+        return Ok(Enqueued::NotFound);
+    };
+    let queued: Vec<_> = queued
+        .iter()
+        .map(|row| count(row, 0)..count(row, 1))
+        .collect();
+    let waiting = tx
+        .query(
+            "select number from enqueued_trials where task_id = $1",
+            &[&id.0],
+        )
+        .await?;
+    if waiting.len() >= crate::MAX_ENQUEUED as usize {
+        return Ok(Enqueued::Full);
+    }
+    let announced = tx
+        .query(
+            "select number from running_trials where task_id = $1",
+            &[&id.0],
+        )
+        .await?;
+    let taken = waiting.iter().chain(&announced).map(|row| count(row, 0));
+    let number = match locked.ledger.first_free(from, &queued, &taken.collect()) {
+        Err(refused) => return Ok(Enqueued::NotAllowed(refused)),
+        Ok(None) => return Ok(Enqueued::NoneLeft),
+        Ok(Some(number)) => number,
+    };
+    tx.execute(
+        "insert into enqueued_trials (task_id, number, params) values ($1, $2, $3)",
+        &[&id.0, &int(number), &params],
+    )
+    .await?;
+    Ok(Enqueued::For(number))
 }
 
 pub(super) async fn charge_crash(

@@ -37,9 +37,10 @@ pub(super) fn begin(
         let copied = derivation.copy(&trials);
         let mut copy = tx.connection.prepare_cached(
             "insert into trials (task_id, seq, number, unit, outcome, window_number, params, value,
-                more_values, infeasible, violation, metrics, failure, stats, duration_ms, ended_at)
+                more_values, infeasible, violation, metrics, failure, stats, reports, duration_ms,
+                ended_at)
              select ?1, ?3, number, ?5, outcome, window_number, params, value, more_values,
-                infeasible, violation, metrics, failure, stats, duration_ms, ended_at
+                infeasible, violation, metrics, failure, stats, reports, duration_ms, ended_at
              from trials where task_id = ?2 and number = ?4",
         )?;
         let (id, from) = (new.id.to_string(), origin.task.to_string());

@@ -75,17 +75,18 @@ fn check_schema(connection: &Connection) -> Result<(), StoreError> {
     migrate::check(found, Some(oldest))
 }
 
-/// The one process that could hold a lease is gone, by its own will or not: its units are handed
+/// The one process whose workers could hold a lease is gone, by its own will or not: its units are handed
 /// back as a drain would, and its workers have left. (What its queue held becomes due when the new
-/// process finds its queue empty.)
+/// process finds its queue empty.) Clients hold theirs on.
 fn void_leases(tx: &Tx) -> Result<(), StoreError> {
     tx.connection.execute(
         "update workers set left_at = ?1 where left_at is null",
         [tx.now],
     )?;
-    let mut statement = tx
-        .connection
-        .prepare("select distinct task_id from units where state = 'leased' order by task_id")?;
+    let mut statement = tx.connection.prepare(
+        "select distinct task_id from units join tasks on id = task_id
+             where units.state = 'leased' and not by_client order by task_id",
+    )?;
     let held: Vec<String> = statement
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
@@ -116,10 +117,15 @@ fn void_leases(tx: &Tx) -> Result<(), StoreError> {
             tasks::save(tx, task, &head, &effects)?;
         }
     }
+    // Nobody could report while the process was down: clients get one lease to do so.
+    tx.connection.execute(
+        "update units set lease_until = max(lease_until, ?1) where state = 'leased'",
+        [tx.now.saturating_add(tx.lease)],
+    )?;
     tx.connection.execute(
         "update units set state = 'queued', lease_token = lease_token + 1, owner = null,
             lease_until = null, publish_at = ?1, publishes = 0
-         where state = 'leased'",
+         where state = 'leased' and task_id not in (select id from tasks where by_client)",
         [tx.now],
     )?;
     Ok(())

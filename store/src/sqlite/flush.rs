@@ -216,13 +216,18 @@ fn insert_trials(
     let task = task.to_string();
     let mut insert = tx.connection.prepare_cached(
         "insert into trials (task_id, number, unit, outcome, window_number, params, value,
-            more_values, infeasible, violation, metrics, failure, stats, duration_ms, seq, ended_at)
+            more_values, infeasible, violation, metrics, failure, stats, reports, duration_ms, seq,
+            ended_at)
          values (:task, :number, :unit, :outcome, :window, :params, :value, :more_values,
-            :infeasible, :violation, :metrics, :failure, :stats, :duration_ms, :seq, :ended_at)",
+            :infeasible, :violation, :metrics, :failure, :stats, :reports, :duration_ms, :seq,
+            :ended_at)",
     )?;
     let mut forget = tx
         .connection
         .prepare_cached("delete from running_trials where task_id = ?1 and number = ?2")?;
+    let mut taken = tx
+        .connection
+        .prepare_cached("delete from enqueued_trials where task_id = ?1 and number = ?2")?;
     for columns in trials {
         insert.execute(named_params! {
             ":task": task,
@@ -238,11 +243,13 @@ fn insert_trials(
             ":metrics": columns.metrics.as_ref().map(to_json),
             ":failure": columns.failure.as_ref().map(to_json),
             ":stats": columns.stats,
+            ":reports": columns.reports,
             ":duration_ms": columns.duration_ms,
             ":seq": seq,
             ":ended_at": tx.now,
         })?;
         forget.execute(params![task, columns.number])?;
+        taken.execute(params![task, columns.number])?;
         tallies.push((columns.number, columns.tally()));
     }
     Ok(())

@@ -1,17 +1,26 @@
 //! What the holder of a lease does before its results: claim, announce, renew.
 
-use super::columns::{json, maybe_hash, maybe_worker, named, unable};
+use super::columns::{json, maybe_hash, maybe_worker, micros, named, unable};
 use super::{Tx, tasks, timers};
 use crate::error::StoreError;
 use crate::pack::pack_point;
-use crate::rows::{AnnouncedTrial, Claim, HeldLease, LeaseOutcome, UnitRef};
+use crate::rows::{
+    AnnouncedTrial, Claim, Enqueued, HeldLease, LeaseOutcome, NewReport, Reported, UnitRef,
+};
 use rusqlite::{OptionalExtension, params};
+use std::ops::Range;
+use std::time::Duration;
 use trialmill_common::protocol::Control;
 use trialmill_common::state::{TaskId, UnitState, WorkerId};
 use trialmill_common::trial::RunningTrial;
 
 /// Takes the lease of a free unit of a task that runs.
-pub(super) fn claim(tx: &Tx, unit: UnitRef, worker: WorkerId) -> Result<Option<Claim>, StoreError> {
+pub(super) fn claim(
+    tx: &Tx,
+    unit: UnitRef,
+    worker: WorkerId,
+    lease: i64,
+) -> Result<Option<Claim>, StoreError> {
     let Some(mut head) = tasks::head(tx, unit.task)? else {
         return Ok(None);
     };
@@ -61,16 +70,17 @@ pub(super) fn claim(tx: &Tx, unit: UnitRef, worker: WorkerId) -> Result<Option<C
             unit.unit,
             token,
             worker.to_string(),
-            tx.now.saturating_add(tx.lease),
+            tx.now.saturating_add(lease),
             crashes
         ])?;
     let effects = head.ledger.claimed();
+    let first = row.get::<_, u32>("first")? + recorded;
     if !effects.events.is_empty() {
         tasks::save(tx, unit.task, &head, &effects)?;
     }
     Ok(Some(Claim {
         lease: HeldLease { unit, token },
-        first: row.get::<_, u32>("first")? + recorded,
+        first,
         count: count - recorded,
         recorded,
         crashes,
@@ -79,16 +89,45 @@ pub(super) fn claim(tx: &Tx, unit: UnitRef, worker: WorkerId) -> Result<Option<C
         window: row.get("window_number")?,
         spec: json(row, "spec")?,
         snapshot: maybe_hash(row, "snapshot_id")?,
-        announced: announced(tx, unit)?,
+        announced: announced(tx, unit, first..first + (count - recorded))?,
     }))
 }
 
-fn announced(tx: &Tx, unit: UnitRef) -> Result<Vec<AnnouncedTrial>, StoreError> {
+/// The first unit of a task that is free.
+pub(super) fn claim_next(
+    tx: &Tx,
+    task: TaskId,
+    holder: WorkerId,
+    lease: Duration,
+) -> Result<Option<Claim>, StoreError> {
+    let number = tx
+        .connection
+        .prepare_cached(
+            "select number from units
+             where task_id = ?1 and kind = 'trials'
+                and (state = 'queued' or state = 'leased' and lease_until <= ?2)
+             order by first limit 1",
+        )?
+        .query_row(params![task.to_string(), tx.now], |row| row.get(0))
+        .optional()?;
+    match number {
+        Some(unit) => claim(tx, UnitRef { task, unit }, holder, micros(lease)),
+        None => Ok(None),
+    }
+}
+
+/// The trials of a unit that have their parameters already: announced and enqueued ones.
+fn announced(tx: &Tx, unit: UnitRef, left: Range<u32>) -> Result<Vec<AnnouncedTrial>, StoreError> {
     let mut statement = tx.connection.prepare_cached(
         "select number, params, crashes from running_trials where task_id = ?1 and unit = ?2
+         union all
+         select number, params, 0 from enqueued_trials e
+         where task_id = ?1 and number >= ?3 and number < ?4 and not exists (
+            select 1 from running_trials r where r.task_id = e.task_id and r.number = e.number)
          order by number",
     )?;
-    let mut rows = statement.query(params![unit.task.to_string(), unit.unit])?;
+    let of_unit = params![unit.task.to_string(), unit.unit, left.start, left.end];
+    let mut rows = statement.query(of_unit)?;
     let mut announced = Vec::new();
     while let Some(row) = rows.next()? {
         announced.push(AnnouncedTrial {
@@ -136,7 +175,8 @@ pub(super) fn start_trial(
                     (task_id, number, unit, lease_token, params, crashes, started_at)
                  values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  on conflict (task_id, number) do update set unit = excluded.unit,
-                    lease_token = excluded.lease_token, started_at = excluded.started_at",
+                    lease_token = excluded.lease_token, started_at = excluded.started_at,
+                    reports = iif(lease_token = excluded.lease_token, reports, null)",
             )?
             .execute(params![
                 lease.unit.task.to_string(),
@@ -149,6 +189,102 @@ pub(super) fn start_trial(
             ])?;
     }
     Ok(Some(control))
+}
+
+/// The client that holds the lease lives, and may have something to report.
+pub(super) fn report(
+    tx: &Tx,
+    lease: HeldLease,
+    holder: WorkerId,
+    go_on: Duration,
+    report: Option<&NewReport>,
+) -> Result<Reported, StoreError> {
+    timers::uncharge(tx, holder)?;
+    let task = lease.unit.task.to_string();
+    let head = match held(tx, lease)? {
+        true => tasks::head(tx, lease.unit.task)?,
+        false => None,
+    };
+    let Some(head) = head else {
+        return Ok(Reported::Lost);
+    };
+    if let Some(report) = report {
+        let of_trial = params![task, report.number, lease.token];
+        let before: Option<Option<Vec<u8>>> = tx
+            .connection
+            .prepare_cached(
+                "select reports from running_trials
+                 where task_id = ?1 and number = ?2 and lease_token = ?3",
+            )?
+            .query_row(of_trial, |row| row.get(0))
+            .optional()?;
+        let Some(mut reports) = before
+            .map(Option::unwrap_or_default)
+            .filter(|before| before.len() == report.before)
+        else {
+            return Ok(Reported::Overtaken);
+        };
+        reports.extend(&report.added);
+        tx.connection
+            .prepare_cached(
+                "update running_trials set reports = ?3 where task_id = ?1 and number = ?2",
+            )?
+            .execute(params![task, report.number, reports])?;
+    }
+    tx.connection
+        .prepare_cached("update units set lease_until = ?3 where task_id = ?1 and number = ?2")?
+        .execute(params![
+            task,
+            lease.unit.unit,
+            tx.now.saturating_add(micros(go_on))
+        ])?;
+    Ok(Reported::Kept(head.ledger.control()))
+}
+
+/// Has the first trial that nobody was given take a point.
+pub(super) fn enqueue(
+    tx: &Tx,
+    id: TaskId,
+    from: u32,
+    point: &[u8],
+) -> Result<Enqueued, StoreError> {
+    let Some(head) = tasks::head(tx, id)? else {
+        return Ok(Enqueued::NotFound);
+    };
+    let task = id.to_string();
+    let numbers = |of: &str| -> Result<Vec<u32>, StoreError> {
+        let mut statement = tx
+            .connection
+            .prepare_cached(&format!("select number from {of} where task_id = ?1"))?;
+        let numbers = statement.query_map([&task], |row| row.get(0))?;
+        Ok(numbers.collect::<Result<_, _>>()?)
+    };
+    let waiting = numbers("enqueued_trials")?;
+    if waiting.len() >= crate::MAX_ENQUEUED as usize {
+        return Ok(Enqueued::Full);
+    }
+    let announced = numbers("running_trials")?;
+    let queued: Vec<Range<u32>> = tx
+        .connection
+        .prepare_cached(
+            "select first + recorded, first + count from units
+             where task_id = ?1 and state = 'queued' and kind = 'trials'",
+        )?
+        .query_map([&task], |row| Ok(row.get(0)?..row.get(1)?))?
+        .collect::<Result<_, _>>()?;
+    let taken = waiting.into_iter().chain(announced).collect();
+    let number = match head.ledger.first_free(from, &queued, &taken) {
+        Err(refused) => return Ok(Enqueued::NotAllowed(refused)),
+        Ok(None) => return Ok(Enqueued::NoneLeft),
+        Ok(Some(number)) => number,
+    };
+    tx.connection
+        .prepare_cached(
+            "insert into enqueued_trials (task_id, number, params, enqueued_at)
+             values (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![task, number, point, tx.now])?;
+    Ok(Enqueued::For(number))
 }
 
 /// Charges a crash to an announced trial of a held unit.

@@ -16,6 +16,7 @@ use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 use trialmill_common::state::{TaskId, TaskState, TrialEnd};
 
 const TASK_COLUMNS: &str = "t.*, (select count(*) from units u
@@ -134,6 +135,7 @@ fn trial_row(row: &Row) -> Result<TrialRow, StoreError> {
         metrics: maybe_json(row, "metrics")?,
         failure: maybe_json(row, "failure")?,
         stats: row.get("stats")?,
+        reports: row.get("reports")?,
         duration_ms: row.get("duration_ms")?,
         ended_at: time(row, "ended_at")?,
     })
@@ -187,6 +189,13 @@ pub(super) fn running_trials(tx: &Tx, id: TaskId) -> Result<Vec<RunningRow>, Sto
             crashes: row.get("crashes")?,
             started_at: time(row, "started_at")?,
             worker: maybe_worker(row, "owner")?,
+            reports: row.get("reports")?,
+            age: Duration::from_micros(
+                tx.now
+                    .saturating_sub(row.get("started_at")?)
+                    .try_into()
+                    .unwrap_or(0),
+            ),
         });
     }
     Ok(running)
@@ -273,7 +282,8 @@ pub(super) fn history(
     let (seq, complete) = (ranges.seq, !ranges.is_full());
     let mut trials = Vec::with_capacity(ranges.trials());
     let mut of_range = tx.connection.prepare_cached(
-        "select number, outcome, infeasible is not null, params, value, more_values, violation
+        "select number, outcome, infeasible is not null, params, value, more_values, violation,
+            reports
          from trials where task_id = ?1 and number between ?2 and ?3 order by number",
     )?;
     for (first, last) in ranges.joined() {
@@ -300,6 +310,7 @@ fn history_row(row: &Row) -> Result<HistoryRow, StoreError> {
         params: row.get(3)?,
         values: unpack_values(row.get(4)?, more.as_deref()),
         violation: row.get(6)?,
+        reports: row.get(7)?,
     })
 }
 
@@ -311,7 +322,8 @@ pub(super) fn outcomes(
     limit: u32,
 ) -> Result<Vec<HistoryRow>, StoreError> {
     let mut statement = tx.connection.prepare_cached(
-        "select number, outcome, infeasible is not null, params, value, more_values, violation
+        "select number, outcome, infeasible is not null, params, value, more_values, violation,
+            reports
          from trials where task_id = ?1 and number >= ?2 and number < ?3 order by number limit ?4",
     )?;
     let limit = limit.min(HISTORY_PAGE);

@@ -167,6 +167,7 @@ pub(super) fn ledger(row: &Row) -> Result<Ledger, StoreError> {
         },
         windows: Vec::new(),
         assessed: row.get("assessed")?,
+        by_client: row.get("by_client")?,
         searched: maybe_named(row, "searched")?,
     })
 }
@@ -234,6 +235,9 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
     if ended {
         tx.connection
             .prepare_cached("delete from running_trials where task_id = ?1")?
+            .execute([id.to_string()])?;
+        tx.connection
+            .prepare_cached("delete from enqueued_trials where task_id = ?1")?
             .execute([id.to_string()])?;
     }
     save_windows(tx, id, &head.windows, &ledger.windows)?;
@@ -406,13 +410,13 @@ fn insert(
                 resolved, warnings, seed, priority, not_before, timeout_seconds, snapshot_id,
                 engine, submitted_by, state, parallelism, direction, n_trials, planned,
                 next_number, next_unit, open_units, seq, adaptive, created_at, stop_target,
-                stop_patience, origin_task, origin_how, windows, assessed)
+                stop_patience, origin_task, origin_how, windows, assessed, by_client)
              values (:id, :kind, :name, :strategy, :stock_codes, :pool, :request, :spec,
                 :resolved, :warnings, :seed, :priority, :not_before, :timeout_seconds,
                 :snapshot_id, :engine, :submitted_by, :state, :parallelism, :direction,
                 :n_trials, :planned, :next_number, :next_unit, :open_units, :seq, :adaptive,
                 :created_at, :stop_target, :stop_patience, :origin_task, :origin_how,
-                :windows, :assessed)",
+                :windows, :assessed, :by_client)",
         )?
         .execute(named_params! {
             ":id": task.id.to_string(),
@@ -449,6 +453,7 @@ fn insert(
             ":origin_how": task.origin.map(|origin| origin.how.name()),
             ":windows": u32::try_from(ledger.windows.len()).expect("windows are few"),
             ":assessed": ledger.assessed,
+            ":by_client": ledger.by_client,
         })?;
     Ok(())
 }
@@ -487,7 +492,25 @@ pub(super) fn stop(tx: &Tx, id: TaskId, reason: StopReason) -> Result<ControlOut
         return Ok(ControlOutcome::NotAllowed(refused));
     }
     let voided = void_queued(tx, id)?;
+    let cancelled = reason == StopReason::Cancelled;
+    let voided = match head(tx, id)? {
+        Some(head) if head.ledger.by_client && cancelled => voided + void_leased(tx, id)?,
+        _ => voided,
+    };
     control(tx, id, |head| head.ledger.stop(reason, voided))
+}
+
+/// Withdraws the leased units of a task whose trials clients run; how many.
+fn void_leased(tx: &Tx, id: TaskId) -> Result<u32, StoreError> {
+    let voided = tx
+        .connection
+        .prepare_cached(
+            "update units set state = 'void', lease_token = lease_token + 1, owner = null,
+                lease_until = null
+             where task_id = ?1 and state = 'leased'",
+        )?
+        .execute([id.to_string()])?;
+    Ok(u32::try_from(voided).expect("unit numbers are u32"))
 }
 
 /// Withdraws the queued units; how many.

@@ -157,6 +157,7 @@ pub fn task(n_trials: u32, parallelism: Option<u32>) -> NewTask {
         rules: StopRules::default(),
         windows: Vec::new(),
         assessed: false,
+        by_client: false,
         origin: None,
     }
 }
@@ -193,6 +194,7 @@ pub fn trial(number: u32, tally: Tally) -> EndedTrial {
         number,
         point: point(number),
         outcome,
+        reports: None,
         duration_ms: 1.5,
         window: Some(2),
     }

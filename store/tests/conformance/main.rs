@@ -6,6 +6,7 @@
 
 mod announced;
 mod assessed;
+mod clients;
 mod concurrency;
 mod control;
 mod database;
@@ -166,6 +167,16 @@ conformance! {
         what_copies_from_a_task_that_is_gone_or_alive_is_not_stored,
         a_task_that_has_nothing_left_to_run_has_ended_when_it_is_accepted,
         a_paused_or_cancelled_retry_keeps_its_books;
+    clients:
+        a_client_is_given_one_trial_at_a_time_and_no_two_the_same,
+        a_trial_of_which_nothing_is_heard_goes_to_the_next_with_its_parameters,
+        a_client_that_reports_holds_its_trial_and_what_it_reported_stays_with_it,
+        a_cancel_ends_a_task_whose_clients_are_silent,
+        what_clients_hold_is_published_to_nobody,
+        an_enqueued_point_goes_to_the_first_trial_that_nobody_was_given,
+        a_point_can_be_enqueued_for_what_a_pause_handed_back,
+        what_is_enqueued_races_with_claims_and_none_is_lost,
+        the_end_of_a_task_takes_what_was_enqueued_with_it;
     rules:
         what_a_worker_ran_on_with_after_the_target_is_not_recorded,
         a_sequential_task_records_nothing_beyond_its_target_however_it_is_flushed,

@@ -138,6 +138,12 @@ pub async fn every_rule_finds_its_violation(database: Arc<Database>) {
             "update running_trials set number = 0",
         ),
         (
+            "enqueued_has_not_ended",
+            false,
+            "insert into enqueued_trials (task_id, number, params, enqueued_at)
+             select id, 0, {bytes}, {now} from tasks",
+        ),
+        (
             "events_are_dense",
             false,
             "delete from task_events where seq = 1",

@@ -124,7 +124,7 @@ fn overfit(spec: &TaskSpec, stats: &[TrialStats]) -> Computed<Overfitting> {
         blocks: u32::try_from(BLOCKS).expect("a small number"),
         trials_used: u32::try_from(found.trials_used).expect("at most a thousand"),
         sample: found.sampled.then(|| "stratified".to_owned()),
-        caution: spec.reads_history().then(|| "adaptive_search".to_owned()),
+        caution: spec.looks_back().then(|| "adaptive_search".to_owned()),
         says: says_overfit(found.probability),
     });
     found.into()
@@ -184,8 +184,10 @@ impl Searched<'_> {
     /// The Sharpe ratios, per row, of trials that chance chose: those of a search that reads no
     /// history but the ones that the request gave; else points drawn here.
     fn by_chance(&self, trials: &[EndedTrial], n_trials: u32) -> Result<Vec<f64>, Stopped> {
-        if !self.spec.reads_history() {
+        // Of a search that prunes, those that got through are no sample.
+        if !self.spec.looks_back() {
             let drawn = trials.iter().skip(self.spec.first_points.len());
+            let drawn = drawn.filter(|trial| self.is_drawn(trial));
             let ratios: Vec<f64> = drawn
                 .filter_map(stats_of)
                 .filter_map(|stats| ratio(&stats))
@@ -216,6 +218,14 @@ impl Searched<'_> {
             ratios.extend(stats.as_ref().and_then(ratio));
         }
         Ok(ratios)
+    }
+
+    /// Whether the sampler chose the point of a trial, and not a user who enqueued it.
+    fn is_drawn(&self, trial: &EndedTrial) -> bool {
+        let base = self.spec.search_of(trial.number).start;
+        let study = self.spec.study(trial.number);
+        let drawn = study.map(|study| study.ask(&History::EMPTY, trial.number - base));
+        drawn.is_ok_and(|point| point.as_ref() == Some(&trial.point))
     }
 
     /// What is left of the first objective one step away from the best point.

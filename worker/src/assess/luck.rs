@@ -13,6 +13,7 @@ use trialmill_common::spec::TaskSpec;
 use trialmill_common::validation::Window;
 use trialmill_search::Method;
 use trialmill_search::auto::MODELLED;
+use trialmill_search::pruner::PrunerConfig;
 
 /// Most shuffled markets: their p is then known to 0.015 at 0.05, and is 0.005 at least.
 pub const MOST_PERMUTATIONS: u32 = 200;
@@ -114,6 +115,18 @@ pub(super) fn affordable(case: &Case<'_>) -> Result<u32, String> {
     if reads_fundamentals(case.spec) {
         return Err(
             "the strategy reads fundamentals, which would be of other prices on shuffled days"
+                .to_owned(),
+        );
+    }
+    if !case.spec.prior.is_empty() {
+        return Err(
+            "the search began with trials of earlier tasks, and on shuffled days there are none"
+                .to_owned(),
+        );
+    }
+    if case.spec.pruner != PrunerConfig::None {
+        return Err(
+            "trials were stopped early by what others had reported, which is not repeated on shuffled days"
                 .to_owned(),
         );
     }

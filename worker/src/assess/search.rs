@@ -2,10 +2,10 @@
 
 use super::evaluate::{Evaluator, NoReport};
 use super::{Case, MakeBacktest, Stopped};
-use crate::costs;
 use crate::objective::Ground;
 use std::sync::Arc;
 use trialmill_backtest::bars::BarSeries;
+use trialmill_common::costs;
 use trialmill_common::spec::TaskSpec;
 use trialmill_common::trial::{EndedTrial, Evaluation, Failure, FailureKind, Outcome};
 use trialmill_common::validation::{Stretch, Window};
@@ -87,6 +87,7 @@ pub(super) fn search(
             number: first + place,
             point,
             outcome,
+            reports: None,
             duration_ms: 0.0,
             window,
         });

@@ -66,6 +66,8 @@ fn spec(method: Method, n_trials: u32) -> TaskSpec {
         pairs: BTreeMap::new(),
         stop: StopRules::default(),
         scope: Scope::default(),
+        pruner: trialmill_search::pruner::PrunerConfig::None,
+        prior: Vec::new(),
         copies: false,
         validation: None,
     }
@@ -950,6 +952,7 @@ fn a_test_function_is_worth_nothing_that_can_be_told() {
             values: vec![value],
             ..Default::default()
         }),
+        reports: None,
         duration_ms: 0.1,
         window: None,
     };

@@ -4,7 +4,7 @@ use super::Subject;
 use super::aggregate::{Named, over_segments, over_symbols};
 use super::backtest::{Figures, dataset, figures};
 use super::breakdown::{Breakdown, SegmentFigures, SymbolFigures, by_name};
-use super::pooled::{Pooled, days_of};
+use super::pooled::{Equity, StretchReturns, days_of, stats};
 use super::trouble::Reason;
 use crate::bars::PinnedData;
 use chrono::NaiveDate;
@@ -65,6 +65,34 @@ pub(super) struct Scored {
     pub(super) entries: usize,
     /// By book, for each stretch that it has.
     parts: Vec<Vec<(usize, Figures)>>,
+}
+
+/// What the stretches gave that were run.
+struct Found {
+    /// By book, for each stretch that it has.
+    parts: Vec<Vec<(usize, Figures)>>,
+    /// The returns of each stretch.
+    pooled: BTreeMap<usize, StretchReturns>,
+    entries: usize,
+}
+
+impl Found {
+    fn of(panel: &Panel) -> Self {
+        Self {
+            parts: vec![Vec::new(); panel.books.len()],
+            pooled: BTreeMap::new(),
+            entries: 0,
+        }
+    }
+
+    /// The parts of each book in the order of the stretches, whichever was run first.
+    fn in_order(&self) -> Vec<Vec<(usize, Figures)>> {
+        let mut parts = self.parts.clone();
+        for part in &mut parts {
+            part.sort_by_key(|(index, _)| *index);
+        }
+        parts
+    }
 }
 
 fn stretches(days: &[(NaiveDate, NaiveDate)]) -> Vec<Stretch> {
@@ -228,40 +256,85 @@ impl Panel {
         params: &Params,
         stop: &dyn Fn() -> bool,
     ) -> Result<Scored, RunError> {
-        let mut parts: Vec<Vec<(usize, Figures)>> = vec![Vec::new(); self.books.len()];
-        let mut pooled = Pooled::default();
-        let mut entries = 0;
+        let mut found = Found::of(self);
         for stretch in &self.stretches {
-            pooled.open(&stretch.days);
-            let of_stretch = self
-                .books
-                .iter()
-                .zip(&mut parts)
-                .filter_map(|(book, part)| Some((book.backtests[stretch.index].as_ref()?, part)));
-            for (backtest, part) in of_stretch {
-                let report = backtest.trial(self.strategy, params, stop)?;
-                entries += report.entries;
-                part.push((stretch.index, figures(&report)));
-                pooled.add(&stretch.days, &report);
-            }
-            pooled.close();
+            self.run(stretch, params, stop, &mut found)?;
         }
-        Ok(Scored {
+        Ok(self.scored(&found))
+    }
+
+    /// The same, stretch by stretch in the order of their indices in `order`. After each `goes_on` is
+    /// told the figures so far, and whether it was the last, and says whether to go on; nothing when it did not.
+    ///
+    /// Whatever the order, the result of a trial that ran to its end is the same bits.
+    ///
+    /// # Errors
+    /// As [`Backtest::trial`].
+    pub(super) fn trial_in_order(
+        &self,
+        params: &Params,
+        stop: &dyn Fn() -> bool,
+        order: &[u32],
+        mut goes_on: impl FnMut(Figures, bool) -> bool,
+    ) -> Result<Option<Scored>, RunError> {
+        let mut found = Found::of(self);
+        for (step, index) in order.iter().enumerate() {
+            self.run(&self.stretches[*index as usize], params, stop, &mut found)?;
+            let is_last = step + 1 == order.len();
+            if !goes_on(self.aggregated(&found.in_order()), is_last) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.scored(&found)))
+    }
+
+    fn run(
+        &self,
+        stretch: &Stretch,
+        params: &Params,
+        stop: &dyn Fn() -> bool,
+        found: &mut Found,
+    ) -> Result<(), RunError> {
+        let mut equity = Equity::of(&stretch.days);
+        let of_stretch = self
+            .books
+            .iter()
+            .zip(&mut found.parts)
+            .filter_map(|(book, part)| Some((book.backtests[stretch.index].as_ref()?, part)));
+        for (backtest, part) in of_stretch {
+            let report = backtest.trial(self.strategy, params, stop)?;
+            found.entries += report.entries;
+            part.push((stretch.index, figures(&report)));
+            equity.add(&report);
+        }
+        found.pooled.insert(stretch.index, equity.close());
+        Ok(())
+    }
+
+    fn scored(&self, found: &Found) -> Scored {
+        let parts = found.in_order();
+        Scored {
             figures: self.aggregated(&parts),
-            stats: pooled.stats(),
-            entries,
+            stats: stats(found.pooled.values()),
+            entries: found.entries,
             parts,
-        })
+        }
     }
 
     /// Over the segments first, then over the books.
     fn aggregated(&self, parts: &[Vec<(usize, Figures)>]) -> Figures {
-        let books: Vec<Figures> = parts.iter().map(|part| self.of_book(part)).collect();
+        // A book that has nothing yet was not listed in the stretches so far.
+        let run = self.books.iter().zip(parts);
+        let books: Vec<(&Book, Figures)> = run
+            .filter(|(_, part)| !part.is_empty())
+            .map(|(book, part)| (book, self.of_book(part)))
+            .collect();
         let Some(aggregate) = self.aggregate else {
-            return books.into_iter().next().unwrap_or_default();
+            let only = books.into_iter().next();
+            return only.map(|(_, figures)| figures).unwrap_or_default();
         };
-        let named = self.books.iter().zip(&books);
-        let named: Vec<Named<'_>> = named
+        let named: Vec<Named<'_>> = books
+            .iter()
             .map(|(book, figures)| Named {
                 name: &book.code,
                 figures,

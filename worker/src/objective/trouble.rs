@@ -2,6 +2,7 @@
 
 use trialmill_backtest::engine::RunError;
 use trialmill_backtest::strategy::ParamFault;
+use trialmill_common::judge::NonFinite;
 use trialmill_common::trial::FailureKind;
 
 /// Why there is no evaluation.
@@ -49,6 +50,16 @@ impl From<RunError> for Trouble {
             },
             RunError::Config(_) | RunError::NotShares { .. } => invalid(error.to_string()),
         }
+    }
+}
+
+impl From<NonFinite> for Trouble {
+    fn from(error: NonFinite) -> Self {
+        Self::Fails(Reason {
+            kind: FailureKind::NonFiniteValue,
+            message: error.to_string(),
+            hint: "keep the search away from parameters for which the objective is undefined",
+        })
     }
 }
 

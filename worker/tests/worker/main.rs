@@ -8,6 +8,7 @@ mod history;
 mod misbehaving_trials;
 mod operations;
 mod panels;
+mod pruning;
 mod quarantine;
 mod records;
 mod runs;

@@ -37,14 +37,14 @@ fn day(text: &str) -> NaiveDate {
 }
 
 /// Bars that cross their averages often.
-fn walks(count: usize) -> Vec<BarSeries> {
+pub fn walks(count: usize) -> Vec<BarSeries> {
     let (first, last) = (day("2019-01-01"), day("2022-12-31"));
     let one = |i| series(Kind::RandomWalk, 7, i, first, last).unwrap();
     (0..count).map(one).collect()
 }
 
 /// A search for the windows of moving averages over these bars, from 2020 to 2022.
-fn averages(bars: &[BarSeries], n_trials: u32) -> TaskSpec {
+pub fn averages(bars: &[BarSeries], n_trials: u32) -> TaskSpec {
     let windows = vec![int("short_window", 2, 20), int("long_window", 21, 80)];
     TaskSpec {
         stock_codes: bars.iter().map(|b| b.symbol().to_owned()).collect(),
@@ -61,7 +61,7 @@ fn averages(bars: &[BarSeries], n_trials: u32) -> TaskSpec {
 }
 
 /// The same, scored over segments.
-fn segmented(spec: TaskSpec, bars: &[BarSeries], segments: u8) -> TaskSpec {
+pub fn segmented(spec: TaskSpec, bars: &[BarSeries], segments: u8) -> TaskSpec {
     let days = bars.iter().flat_map(|one| one.time()).map(|time| {
         let time = chrono::DateTime::from_timestamp(*time, 0).unwrap();
         time.date_naive()

@@ -18,10 +18,10 @@ use trialmill_common::trial::RunningTrial;
 use trialmill_common::worker::WorkerCard;
 use trialmill_store::keys::{AuditEvent, AuditRow, KeyCensus, KeyPage, KeyRow, NewKey};
 use trialmill_store::rows::{
-    Claim, ControlOutcome, DueUnit, EarlierWork, EventRow, HeldLease, HistoryPage, HistoryRow,
-    Idempotency, LeaseOutcome, NewTask, RecordInfo, RunningRow, SeriesInfo, Snapshot, Stored,
-    Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow, UnitRef, UnitSummary,
-    WorkerRow,
+    Claim, ControlOutcome, DueUnit, EarlierWork, Enqueued, EventRow, HeldLease, HistoryPage,
+    HistoryRow, Idempotency, LeaseOutcome, NewReport, NewTask, RecordInfo, Reported, RunningRow,
+    SeriesInfo, Snapshot, Stored, Submitted, TaskFilter, TaskPage, TaskRow, TrialFilter, TrialRow,
+    UnitRef, UnitSummary, WorkerRow,
 };
 use trialmill_store::sqlite::SqliteStore;
 use trialmill_store::verify::Violation;
@@ -267,6 +267,34 @@ impl Store for Flaky {
 
     async fn claim(&self, unit: UnitRef, worker: WorkerId) -> Result<Option<Claim>, StoreError> {
         self.line()?.claim(unit, worker).await
+    }
+
+    async fn claim_next(
+        &self,
+        task: TaskId,
+        holder: WorkerId,
+        lease: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        self.line()?.claim_next(task, holder, lease).await
+    }
+
+    async fn report(
+        &self,
+        lease: HeldLease,
+        holder: WorkerId,
+        go_on: Duration,
+        report: Option<NewReport>,
+    ) -> Result<Reported, StoreError> {
+        self.line()?.report(lease, holder, go_on, report).await
+    }
+
+    async fn enqueue(
+        &self,
+        task: TaskId,
+        from: u32,
+        params: &[u8],
+    ) -> Result<Enqueued, StoreError> {
+        self.line()?.enqueue(task, from, params).await
     }
 
     async fn start_trial(

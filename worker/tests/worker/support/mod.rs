@@ -16,7 +16,7 @@ use trialmill_common::protocol::board::UnitEnd;
 use trialmill_common::spec::{BacktestSettings, Scope, Target, TaskSpec};
 use trialmill_common::state::{Direction, Priority, TaskId, TaskKind, WorkerId};
 use trialmill_relay::Pace;
-use trialmill_search::{Choice, Domain, HistoryNeed, Method, Space, Study};
+use trialmill_search::{Choice, Domain, Method, Space, Study};
 use trialmill_store::rows::{
     HeldLease, NewTask, Snapshot, Submitted, TaskRow, TrialFilter, TrialRow, UnitRef,
 };
@@ -225,7 +225,7 @@ pub fn new_task(spec: &TaskSpec, snapshot: impl Into<Snapshot>, pool: &str) -> N
             .plan()
             .map_or_else(|| spec.planned(study.size_limit()), |plan| plan.n_trials()),
         parallelism: spec.parallelism,
-        adaptive: study.history_need() != HistoryNeed::None,
+        adaptive: spec.looks_back(),
         direction: spec.objectives[0].direction,
         timeout: None,
         priority: Priority::Normal,
@@ -236,6 +236,7 @@ pub fn new_task(spec: &TaskSpec, snapshot: impl Into<Snapshot>, pool: &str) -> N
         rules: StopRules::default(),
         windows: Vec::new(),
         assessed: false,
+        by_client: false,
         origin: None,
     }
 }
@@ -304,6 +305,8 @@ pub fn function(name: &str, n_trials: u32, space: Vec<(String, Domain)>) -> Task
         copies: false,
         validation: None,
         scope: Scope::default(),
+        pruner: trialmill_search::pruner::PrunerConfig::None,
+        prior: Vec::new(),
     }
 }
 

@@ -1,12 +1,14 @@
 //! The end of a trial as a sampler is told it: values as costs, of which less is better.
 
-use trialmill_common::spec::TaskSpec;
-use trialmill_common::state::TrialEnd;
-use trialmill_common::trial::Outcome;
+use crate::spec::TaskSpec;
+use crate::state::TrialEnd;
+use crate::trial::Outcome;
 use trialmill_search::TrialEnd as Known;
+use trialmill_search::pruner::Reports;
 
-/// Of a trial that has ended here.
-pub(crate) fn of_outcome(spec: &TaskSpec, outcome: &Outcome) -> Known {
+/// Of a trial that has just ended.
+#[must_use]
+pub fn of_outcome(spec: &TaskSpec, outcome: &Outcome) -> Known {
     match outcome {
         Outcome::Completed(e) | Outcome::Pruned(e) => of_record(
             spec,
@@ -20,7 +22,8 @@ pub(crate) fn of_outcome(spec: &TaskSpec, outcome: &Outcome) -> Known {
 }
 
 /// Of a trial that is recorded.
-pub(crate) fn of_record(
+#[must_use]
+pub fn of_record(
     spec: &TaskSpec,
     end: TrialEnd,
     infeasible: bool,
@@ -35,4 +38,19 @@ pub(crate) fn of_record(
         TrialEnd::Pruned => Known::Pruned,
         TrialEnd::Failed => Known::Failed,
     }
+}
+
+/// Of reports of values: the same steps with costs, as a pruner reads them.
+#[must_use]
+pub fn of_reports(spec: &TaskSpec, values: &Reports) -> Reports {
+    let mut costs = Reports::new(values.objectives());
+    for (at, step) in values.steps().iter().enumerate() {
+        let values: Vec<f64> = (0..values.objectives())
+            .filter_map(|objective| values.costs(objective)?.get(at).copied())
+            .collect();
+        costs
+            .push(*step, &spec.costs(&values))
+            .expect("the steps ascend as they did, with one cost for each value");
+    }
+    costs
 }
