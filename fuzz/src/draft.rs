@@ -1,13 +1,14 @@
 use crate::{assert_fault, assert_pointer};
 use chrono::NaiveDate;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use trialmill_common::draft::{
-    Accepted, Coverage, MAX_FAULTS, MarketView, Surroundings, check_optimization, check_task,
-    parse_body, strategy_key, symbols,
+    Accepted, Coverage, MAX_FAULTS, MarketView, Surroundings, ToldEnd, check_enqueued,
+    check_optimization, check_report, check_task, check_told, parse_body, strategy_key, symbols,
 };
 use trialmill_common::fault::Fault;
+use trialmill_common::judge::judge;
 use trialmill_common::spec::{RunSpec, Spec, TaskSpec};
 use trialmill_search::History;
 
@@ -41,7 +42,8 @@ static MARKET: LazyLock<MarketView> = LazyLock::new(|| {
 static ANNOUNCED: LazyLock<BTreeSet<String>> =
     LazyLock::new(|| BTreeSet::from(["sphere".to_owned(), "of_another_build".to_owned()]));
 
-/// The body of a request, checked as `POST /optimization/tasks` and as `POST /tasks`.
+/// The body of a request, checked as `POST /optimization/tasks` and as `POST /tasks`, and as what a client tells,
+/// reports or wants tried.
 ///
 /// An accepted one has a stored form that the worker's reader reads as the same task, from which the
 /// search can be prepared and its first trial drawn. A refused one has at least one fault, each at a
@@ -73,7 +75,61 @@ pub fn draft(data: &[u8]) -> bool {
             Err(faults) => assert_refusal(&faults),
         }
     }
+    said_by_client(&body);
     is_accepted
+}
+
+/// A search with two objectives whose trials clients run.
+static AT_CLIENT: LazyLock<TaskSpec> = LazyLock::new(|| {
+    let request = json!({
+        "task_name": "at a client", "strategy_name": "client",
+        "param_space": {
+            "x": {"type": "float", "low": -5, "high": 5},
+            "n": {"type": "int", "low": 1, "high": 9, "when": "x > 0"},
+            "kind": {"type": "categorical", "choices": ["a", 1, 2.5, true, null]},
+        },
+        "constraints": ["x < 4"],
+        "objective_config": {"objective_metric": ["loss", "sharpe"], "direction": ["minimize", "maximize"]},
+    });
+    let around = Surroundings {
+        market: &MARKET,
+        announced: &ANNOUNCED,
+        live_slots: 0,
+        drawn_seed: 7,
+    };
+    let accepted = check_optimization(&request, &around).expect("nothing is wrong with it");
+    let Spec::Search(spec) = accepted.spec else {
+        unreachable!("it is a search")
+    };
+    *spec
+});
+
+/// The same body as what a client tells, reports or wants tried.
+fn said_by_client(body: &Value) {
+    let spec = &*AT_CLIENT;
+    match check_told(body, spec) {
+        Ok(told) => {
+            if let ToldEnd::Completed(metrics) = &told.end {
+                let judged = judge(&spec.objectives, &spec.result_constraints, metrics.clone());
+                let evaluation = judged.expect("JSON has finite numbers only");
+                assert!(evaluation.values.len() == 2 || evaluation.infeasible.is_some());
+            }
+        }
+        Err(faults) => assert_refusal(&faults),
+    }
+    match check_report(body, spec) {
+        Ok(told) => {
+            if let Some((_, values)) = told.report {
+                assert_eq!(values.len(), 2);
+                assert!(values.iter().all(|value| value.is_finite()));
+            }
+        }
+        Err(faults) => assert_refusal(&faults),
+    }
+    match check_enqueued(body, spec) {
+        Ok(point) => assert_eq!(spec.space.check_allowed(&point), Ok(())),
+        Err(faults) => assert_refusal(&faults),
+    }
 }
 
 fn assert_refusal(faults: &[Fault]) {
@@ -100,6 +156,7 @@ fn assert_accepted(accepted: &Accepted) {
             assert_eq!(back, **spec);
             assert_eq!(back.to_json().to_string(), text);
             assert!((1..=back.n_trials).contains(&accepted.planned));
+            back.pruner().expect("its options are within their bounds");
             let study = back.study(0).expect("the worker prepares it");
             let point = study
                 .ask(&History::EMPTY, 0)
