@@ -28,7 +28,7 @@ pub const SHORT_LEASE: u32 = 2;
 pub struct Api {
     /// The process.
     pub process: Process,
-    /// Such as `http://127.0.0.1:20001`; it stays when the process is started again.
+    /// Such as `http://127.0.0.1:26001`; it stays when the process is started again.
     pub url: String,
 }
 
@@ -46,12 +46,12 @@ pub struct Cluster {
 }
 
 /// A port of loopback that was free a moment ago, below the kernel's ephemeral range, so that no
-/// outgoing connection takes it while its owner is down.
+/// outgoing connection takes it while its owner is down, and above those of `scripts/services`.
 #[must_use]
 pub fn free_port() -> u16 {
     loop {
-        let chance = RandomState::new().hash_one(0_u8) % 12_000;
-        let port = 20_000 + u16::try_from(chance).unwrap_or(0);
+        let chance = RandomState::new().hash_one(0_u8) % 6_000;
+        let port = 26_000 + u16::try_from(chance).unwrap_or(0);
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
