@@ -266,7 +266,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Reported, StoreError>;
 
     /// Has the first trial from number `from` on that nobody was given take this point (packed). It runs in its
-    /// turn.
+    /// turn. From then on the request alone does not say what the search tries: `resolved.reproducible` is false.
     async fn enqueue(&self, task: TaskId, from: u32, params: &[u8])
     -> Result<Enqueued, StoreError>;
 

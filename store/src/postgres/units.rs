@@ -570,7 +570,8 @@ pub(super) async fn report(
     Ok(Reported::Kept(control))
 }
 
-/// Has the first trial that nobody was given take a point.
+/// Has the first trial that nobody was given take a point. From then on the request alone does not say what
+/// the search tries: `resolved.reproducible` is false.
 pub(super) async fn enqueue(
     client: &mut Object,
     id: TaskId,
@@ -633,6 +634,11 @@ async fn enqueue_within(
     tx.execute(
         "insert into enqueued_trials (task_id, number, params) values ($1, $2, $3)",
         &[&id.0, &int(number), &params],
+    )
+    .await?;
+    tx.execute(
+        "update tasks set resolved = jsonb_set(resolved, '{reproducible}', 'false') where id = $1",
+        &[&id.0],
     )
     .await?;
     Ok(Enqueued::For(number))

@@ -241,7 +241,8 @@ pub(super) fn report(
     Ok(Reported::Kept(head.ledger.control()))
 }
 
-/// Has the first trial that nobody was given take a point.
+/// Has the first trial that nobody was given take a point. From then on the request alone does not say what
+/// the search tries: `resolved.reproducible` is false.
 pub(super) fn enqueue(
     tx: &Tx,
     id: TaskId,
@@ -284,6 +285,12 @@ pub(super) fn enqueue(
              values (?1, ?2, ?3, ?4)",
         )?
         .execute(params![task, number, point, tx.now])?;
+    tx.connection
+        .prepare_cached(
+            "update tasks set resolved = json_set(resolved, '$.reproducible', json('false'))
+             where id = ?1",
+        )?
+        .execute([&task])?;
     Ok(Enqueued::For(number))
 }
 

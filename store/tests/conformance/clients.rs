@@ -257,8 +257,14 @@ pub async fn an_enqueued_point_goes_to_the_first_trial_that_nobody_was_given(
     }
     // Not one of the first, which has its point already.
     let other = given.submit(task(8, Some(2))).await;
+    let before = given.task(other).await.resolved;
     let enqueued = given.store.enqueue(other, 3, &params(70)).await.unwrap();
     assert_eq!(enqueued, Enqueued::For(3));
+    // Its request alone does not say any more what it tries; the rest was decided once.
+    let after = given.task(other).await.resolved;
+    assert_eq!(before["reproducible"], true);
+    assert_eq!(after["reproducible"], false);
+    assert_eq!(after["sampler"], before["sampler"]);
     given
         .store
         .stop(other, StopReason::Cancelled)

@@ -140,7 +140,7 @@ pub fn task(n_trials: u32, parallelism: Option<u32>) -> NewTask {
         pool: "default".to_owned(),
         request: json!({"task_name": "a sphere"}),
         spec: json!({"n_trials": n_trials, "low": 0.1}),
-        resolved: json!({"sampler": "random"}),
+        resolved: json!({"sampler": "random", "reproducible": true}),
         warnings: vec![],
         seed: 9_007_199_254_740_991,
         n_trials,
