@@ -77,7 +77,7 @@ pub(crate) fn routes(prefix: &'static str) -> ApiRouter<AppState> {
                 enqueue::enqueue,
                 move |op| {
                     let doc = doc("enqueue", "Have a trial take a point of your own");
-                    with_body(doc(op), enqueue::schema())
+                    with_body(doc(op), enqueue::schema(), true)
                         .response_with::<201, Json<EnqueuedAnswer>, _>(|r| {
                             r.description("The first trial that nobody was given takes it.")
                         })
@@ -98,14 +98,14 @@ pub(crate) fn routes(prefix: &'static str) -> ApiRouter<AppState> {
             &at("/{id}/trials/{n}/report"),
             post_with(client::report, move |op| {
                 let doc = doc("report", "How a trial goes that a client runs");
-                with_body(doc(op), client::report_schema())
+                with_body(doc(op), client::report_schema(), true)
             }),
         )
         .api_route(
             &at("/{id}/trials/{n}/tell"),
             post_with(client::tell, move |op| {
                 let doc = doc("tell", "What a trial came to that a client ran");
-                with_body(doc(op), client::told_schema())
+                with_body(doc(op), client::told_schema(), true)
             }),
         )
         .api_route(
@@ -201,7 +201,11 @@ pub(crate) fn routes(prefix: &'static str) -> ApiRouter<AppState> {
 }
 
 /// Describes the body of an operation.
-fn with_body(mut op: TransformOperation<'_>, schema: Value) -> TransformOperation<'_> {
+fn with_body(
+    mut op: TransformOperation<'_>,
+    schema: Value,
+    required: bool,
+) -> TransformOperation<'_> {
     let schema = schemars::Schema::try_from(schema).expect("the schema of a body is a JSON object");
     let media = MediaType {
         schema: Some(SchemaObject {
@@ -212,7 +216,7 @@ fn with_body(mut op: TransformOperation<'_>, schema: Value) -> TransformOperatio
         ..MediaType::default()
     };
     let mut body = RequestBody {
-        required: true,
+        required,
         ..RequestBody::default()
     };
     body.content.insert("application/json".to_owned(), media);

@@ -3,7 +3,7 @@
 use super::replay::snapshot;
 use super::submission::{ENGINE, Key, describe_answers, made_before, store, with_worker_warning};
 use super::view::TARGET;
-use super::{find, view};
+use super::{find, view, with_body};
 use crate::access::Caller;
 use crate::body::read_optional_json;
 use crate::extract::{Scope, TaskPath};
@@ -12,7 +12,7 @@ use crate::problem::{Class, Problem};
 use crate::state::AppState;
 use aide::OperationInput;
 use aide::generate::GenContext;
-use aide::openapi::{MediaType, Operation, ReferenceOr, RequestBody, SchemaObject};
+use aide::openapi::Operation;
 use aide::transform::TransformOperation;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::Response;
@@ -375,27 +375,11 @@ pub(super) fn describe(op: TransformOperation<'_>, how: OriginHow) -> TransformO
              it has not ended, for a backtest, and when the space has no further point."
         }
     };
-    let schema = schemars::Schema::try_from(changes_schema(how))
-        .expect("the schema is a JSON object, as its own test checks");
-    let media = MediaType {
-        schema: Some(SchemaObject {
-            json_schema: schema,
-            example: None,
-            external_docs: None,
-        }),
-        ..MediaType::default()
-    };
-    let mut body = RequestBody {
-        required: how == OriginHow::Extend,
-        ..RequestBody::default()
-    };
-    body.content.insert("application/json".to_owned(), media);
     let text = format!(
         "{what} The other task stays as it is; `origin` of the new one names it. The same \
          Idempotency-Key and body give the same task again for 24 hours."
     );
-    let mut op = describe_answers(op.description(&text))
+    let op = describe_answers(op.description(&text))
         .response_with::<404, Problem, _>(|r| r.description("There is no such task."));
-    op.inner_mut().request_body = Some(ReferenceOr::Item(body));
-    op
+    with_body(op, changes_schema(how), how == OriginHow::Extend)
 }

@@ -3,7 +3,7 @@
 
 use super::checking::Known;
 use super::view::{self, TARGET};
-use super::warm;
+use super::{warm, with_body};
 use crate::access::Caller;
 use crate::answer::Accepted as AcceptedAnswer;
 use crate::body::read_json;
@@ -14,8 +14,7 @@ use crate::state::AppState;
 use aide::OperationInput;
 use aide::generate::GenContext;
 use aide::openapi::{
-    MediaType, Operation, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr,
-    RequestBody, SchemaObject,
+    Operation, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr, SchemaObject,
 };
 use aide::transform::{TransformOperation, TransformResponse};
 use axum::Json;
@@ -426,22 +425,7 @@ pub(super) fn with_worker_warning(
 
 /// Describes the submission of the form that `schema` has.
 pub(super) fn describe(op: TransformOperation<'_>, schema: Value) -> TransformOperation<'_> {
-    let schema = schemars::Schema::try_from(schema)
-        .expect("the request's schema is a JSON object, as its own tests check");
-    let media = MediaType {
-        schema: Some(SchemaObject {
-            json_schema: schema,
-            example: None,
-            external_docs: None,
-        }),
-        ..MediaType::default()
-    };
-    let mut body = RequestBody {
-        required: true,
-        ..RequestBody::default()
-    };
-    body.content.insert("application/json".to_owned(), media);
-    let mut op = describe_answers(op.description(
+    let op = describe_answers(op.description(
         "The task is stored when this answers, whether the broker is up or not. The same \
          Idempotency-Key and body (byte for byte) give the same task again for 24 hours; another \
          body gives 409. A strategy of two legs gets its partners here: they are chosen on the \
@@ -458,8 +442,7 @@ pub(super) fn describe(op: TransformOperation<'_>, schema: Value) -> TransformOp
     })
     .response_with::<413, Problem, _>(|r| refusal(r, "The body is too large."))
     .response_with::<415, Problem, _>(|r| refusal(r, "The body is not sent as JSON."));
-    op.inner_mut().request_body = Some(ReferenceOr::Item(body));
-    op
+    with_body(op, schema, true)
 }
 
 /// The answers of every operation that makes a task.

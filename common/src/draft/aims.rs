@@ -1,7 +1,7 @@
 //! What is optimized and what a result must keep: `objective_config`, `result_constraints`.
 
 use super::Subject;
-use super::client::is_name;
+use super::client::{is_name, malformed_metric};
 use super::findings::{Findings, advice, shown};
 use super::node::{Node, printable};
 use crate::fault::Fault;
@@ -10,7 +10,7 @@ use crate::spec::{MetricNames, ResultConstraint, Target};
 use crate::state::Direction;
 use std::borrow::Cow;
 use trialmill_backtest::metrics::{self, METRICS};
-use trialmill_search::{ExpressionFault, MAX_EXPRESSION_CHARS, MAX_NAME_CHARS};
+use trialmill_search::{ExpressionFault, MAX_EXPRESSION_CHARS};
 
 /// The most entries of `result_constraints`.
 pub const MAX_CONSTRAINTS: usize = 32;
@@ -55,12 +55,7 @@ fn of_client(node: &Node<'_>, name: &str, findings: &mut Findings) -> Option<Kno
         return Some(Known::of_backtests(info));
     }
     if !is_name(name) {
-        let detail = format!(
-            "{:?} cannot be a metric: write a letter or _, then letters, digits and _, at most \
-             {MAX_NAME_CHARS} in all",
-            shown(name)
-        );
-        findings.fault(node.fault("malformed_name", detail));
+        findings.fault(malformed_metric(node, name));
         return None;
     }
     Some(Known {

@@ -260,12 +260,7 @@ fn named_values<'a>(
                 };
                 let metric = canonical(name).to_owned();
                 if !is_name(name) {
-                    let detail = format!(
-                        "{:?} cannot be a metric: write a letter or _, then letters, digits and _, at most \
-                         {MAX_NAME_CHARS} in all",
-                        shown(name)
-                    );
-                    findings.fault(place.fault("malformed_name", detail));
+                    findings.fault(malformed_metric(&place, name));
                 } else if named.iter().any(|(known, _)| *known == metric) {
                     let detail = format!("{metric} is told twice, once by an alias; tell it once");
                     findings.fault(place.fault("duplicate", detail));
@@ -326,6 +321,16 @@ pub(super) fn is_name(name: &str) -> bool {
     let begins = name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic());
     let is_word = |c: char| c == '_' || c.is_ascii_alphanumeric();
     begins && name.len() <= MAX_NAME_CHARS && name.chars().all(is_word)
+}
+
+/// A metric whose name is none ([`is_name`]).
+pub(super) fn malformed_metric(node: &Node<'_>, name: &str) -> Fault {
+    let detail = format!(
+        "{:?} cannot be a metric: write a letter or _, then letters, digits and _, at most \
+         {MAX_NAME_CHARS} in all",
+        shown(name)
+    );
+    node.fault("malformed_name", detail)
 }
 
 /// The metrics of a completed trial: numbers, or null where there is none.

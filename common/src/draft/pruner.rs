@@ -221,6 +221,17 @@ impl Options<'_, '_> {
     }
 }
 
+/// What a percentile pruner takes too.
+fn median(options: &Options<'_, '_>, findings: &mut Findings) -> Median {
+    let default = Median::default();
+    Median {
+        n_startup_trials: options.whole("n_startup_trials", default.n_startup_trials, findings),
+        n_warmup_steps: options.whole("n_warmup_steps", default.n_warmup_steps, findings),
+        interval_steps: options.whole("interval_steps", default.interval_steps, findings),
+        n_min_trials: options.whole("n_min_trials", default.n_min_trials, findings),
+    }
+}
+
 fn of_kind(
     kind: PrunerKind,
     options: &Options<'_, '_>,
@@ -229,32 +240,22 @@ fn of_kind(
 ) -> PrunerConfig {
     match kind {
         PrunerKind::None => PrunerConfig::None,
-        PrunerKind::Median => {
-            let default = Median::default();
-            PrunerConfig::Median(Median {
-                n_startup_trials: options.whole(
-                    "n_startup_trials",
-                    default.n_startup_trials,
-                    findings,
-                ),
-                n_warmup_steps: options.whole("n_warmup_steps", default.n_warmup_steps, findings),
-                interval_steps: options.whole("interval_steps", default.interval_steps, findings),
-                n_min_trials: options.whole("n_min_trials", default.n_min_trials, findings),
-            })
-        }
+        PrunerKind::Median => PrunerConfig::Median(median(options, findings)),
         PrunerKind::Percentile => {
             let percentile = options.0.field("percentile").required(findings);
-            let default = Percentile::new(percentile.number(findings).unwrap_or_default());
+            let percentile = percentile.number(findings).unwrap_or_default();
+            let Median {
+                n_startup_trials,
+                n_warmup_steps,
+                interval_steps,
+                n_min_trials,
+            } = median(options, findings);
             PrunerConfig::Percentile(Percentile {
-                n_startup_trials: options.whole(
-                    "n_startup_trials",
-                    default.n_startup_trials,
-                    findings,
-                ),
-                n_warmup_steps: options.whole("n_warmup_steps", default.n_warmup_steps, findings),
-                interval_steps: options.whole("interval_steps", default.interval_steps, findings),
-                n_min_trials: options.whole("n_min_trials", default.n_min_trials, findings),
-                ..default
+                percentile,
+                n_startup_trials,
+                n_warmup_steps,
+                interval_steps,
+                n_min_trials,
             })
         }
         PrunerKind::Asha => {
