@@ -43,6 +43,16 @@ pub trait Broker: Send + Sync {
     /// The broker is not connected or did not answer in time.
     async fn depth(&self, pool: &str) -> Result<QueueDepth, BrokerError>;
 
+    /// Deletes a pool's queue with the messages in it and declares it anew, which
+    /// [`Broker::emptied`] tells of. Every unit is in the database, so what is lost is published
+    /// again; consumers of all processes come back. The remedy for a queue that is there and answers
+    /// nobody; a queue of dead letters, which holds what is nowhere else, is never deleted.
+    ///
+    /// # Errors
+    /// The broker is not connected, did not answer in time or refused; the queue may be gone all the
+    /// same, and is then declared again by whoever uses it next.
+    async fn replace_queue(&self, pool: &str) -> Result<(), BrokerError>;
+
     /// The first `limit` (at most [`MAX_DEAD_LISTED`](crate::MAX_DEAD_LISTED)) dead letters of all
     /// pools, oldest first. They stay where they are.
     ///

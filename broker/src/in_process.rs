@@ -138,9 +138,13 @@ impl InProcessBroker {
             consumers: Mutex::new(0),
         });
         pools.insert(name.to_owned(), Arc::clone(&pool));
-        self.emptied
-            .send_modify(|counts| *counts.entry(name.to_owned()).or_default() += 1);
+        self.tell_emptied(name);
         Ok(pool)
+    }
+
+    fn tell_emptied(&self, pool: &str) {
+        self.emptied
+            .send_modify(|counts| *counts.entry(pool.to_owned()).or_default() += 1);
     }
 
     fn is_closed(&self) -> bool {
@@ -195,6 +199,17 @@ impl Broker for InProcessBroker {
         let ready = u32::try_from(lock(&pool.waiting).len()).unwrap_or(u32::MAX);
         let consumers = *lock(&pool.consumers);
         Ok(QueueDepth { ready, consumers })
+    }
+
+    async fn replace_queue(&self, pool: &str) -> Result<(), BrokerError> {
+        let queue = self.pool(pool)?;
+        // A permit that a consumer has is for a message that it is about to take.
+        while let Ok(permit) = queue.ready.try_acquire() {
+            permit.forget();
+            lock(&queue.waiting).pop_front();
+        }
+        self.tell_emptied(pool);
+        Ok(())
     }
 
     async fn dead(&self, limit: u32) -> Result<DeadLetters, BrokerError> {

@@ -76,6 +76,18 @@ impl Servers {
         )
     }
 
+    /// Leaves the work queue where it is and makes it answer nobody, as one that has lost its leader
+    /// does: its process is suspended.
+    ///
+    /// # Errors
+    /// When there is no such queue, or RabbitMQ does not run.
+    pub async fn deaden_queue(&self) -> anyhow::Result<()> {
+        let queue = "'%2F_trialmill.work.default.v1'";
+        let suspend = format!("ok = sys:suspend(whereis({queue})).");
+        self.run(&["ctl", "eval", &suspend]).await?;
+        Ok(())
+    }
+
     /// The addresses of the servers, as variables.
     ///
     /// # Errors

@@ -271,6 +271,10 @@ impl Work {
             "optimization_method": self.method.name(),
             "n_trials": self.n_trials, "seed": self.seed,
         });
+        if self.method == Method::Grid {
+            // Some have fewer trials than the square has points.
+            body["optimization_method"] = json!({"name": "grid", "sample": true});
+        }
         if self.sequential {
             body["parallelism"] = json!(1);
         }

@@ -171,11 +171,17 @@ async fn relay_while_leading(
         changed.mark_unchanged();
         if matches!(*state.borrow_and_update(), BrokerState::Connected) {
             connected_at = Instant::now();
-            if publish_due(store, broker, pool).await? {
-                // The round after this one finds nothing and doubles it.
-                saturated_poll = (saturated_poll / 4).max(*SATURATED_POLL.start());
-                published_or_looked = Instant::now();
-                continue;
+            match publish_due(store, broker, pool).await? {
+                Published::Some => {
+                    // The round after this one finds nothing and doubles it.
+                    saturated_poll = (saturated_poll / 4).max(*SATURATED_POLL.start());
+                    published_or_looked = Instant::now();
+                    continue;
+                }
+                Published::Unanswered(message) => {
+                    replace_if_dead(broker, pool, leadership, &message).await;
+                }
+                Published::None => {}
             }
             if published_or_looked.elapsed() >= pace.quiet {
                 published_or_looked = Instant::now();
@@ -226,17 +232,62 @@ async fn look_for_losses(
     Ok(())
 }
 
-/// Publishes what is due; whether anything went out.
+/// Replaces the queue if it is there and dead: a broker that was killed while it made a quorum queue
+/// comes back with the queue and nobody who leads it, and then no publish is ever confirmed and no
+/// consumer starts (docs/adr/0013). The broker answers a look before and after a second publish
+/// that it does not answer: it is neither gone nor stalled.
+async fn replace_if_dead(
+    broker: &dyn Broker,
+    pool: &str,
+    leadership: &dyn Leadership,
+    message: &UnitMessage,
+) {
+    if broker.depth(pool).await.is_err() {
+        return;
+    }
+    let again = broker.publish(pool, std::slice::from_ref(message)).await;
+    if !all_unanswered(&again) || broker.depth(pool).await.is_err() || !leadership.holds().await {
+        return;
+    }
+    tracing::warn!(
+        pool,
+        "the queue confirms nothing while the broker answers: it is deleted and declared anew"
+    );
+    // A broker may close the connection with the channels that wait for the dead queue.
+    if let Err(error) = broker.replace_queue(pool).await {
+        tracing::warn!(
+            pool,
+            %error,
+            "the new queue was not confirmed; if it still answers nobody, it is replaced again"
+        );
+    }
+}
+
+fn all_unanswered(outcomes: &[Result<(), PublishError>]) -> bool {
+    let unanswered = |outcome| matches!(outcome, &Err(PublishError::Timeout { .. }));
+    !outcomes.is_empty() && outcomes.iter().all(unanswered)
+}
+
+/// What became of the units that were due.
+enum Published {
+    /// There was none, or none went out.
+    None,
+    /// At least one went out.
+    Some,
+    /// The broker said nothing about any of them; the first of them.
+    Unanswered(UnitMessage),
+}
+
 async fn publish_due(
     store: &dyn Store,
     broker: &dyn Broker,
     pool: &str,
-) -> Result<bool, StoreError> {
+) -> Result<Published, StoreError> {
     let due = store.take_due(pool).await?;
     if due.is_empty() {
-        return Ok(false);
+        return Ok(Published::None);
     }
-    let messages: Vec<UnitMessage> = due
+    let mut messages: Vec<UnitMessage> = due
         .iter()
         .map(|due| {
             UnitMessage::new(due.unit.task.0, due.unit.unit).with_note(UnitNote {
@@ -249,6 +300,7 @@ async fn publish_due(
     reach(FailPoint::RelayTaken);
     let outcomes = broker.publish(pool, &messages).await;
     reach(FailPoint::RelayConfirmed);
+    let unanswered = all_unanswered(&outcomes);
     let mut confirmed = Vec::with_capacity(due.len());
     for (due, outcome) in due.iter().zip(outcomes) {
         match outcome {
@@ -265,7 +317,11 @@ async fn publish_due(
     }
     store.published(&confirmed).await?;
     reach(FailPoint::RelayMarked);
-    Ok(!confirmed.is_empty())
+    Ok(match confirmed.is_empty() {
+        false => Published::Some,
+        true if unanswered => Published::Unanswered(messages.swap_remove(0)),
+        true => Published::None,
+    })
 }
 
 async fn reap(store: &dyn Store, pace: &Pace) {

@@ -331,7 +331,8 @@ async fn consume(
             stamp,
         }),
         Err(reason) => {
-            // Most likely the queue was deleted since it was declared.
+            // Most likely the queue was deleted since it was declared. (If it is there and dead, who
+            // relays replaces it.)
             shared.topology.doubt(pool, stamp).await;
             Err(reason)
         }

@@ -140,6 +140,11 @@ impl Broker for RabbitBroker {
         self.shared.depth(pool).await
     }
 
+    async fn replace_queue(&self, pool: &str) -> Result<(), BrokerError> {
+        check_pool(pool)?;
+        self.shared.replace_queue(pool).await
+    }
+
     async fn dead(&self, limit: u32) -> Result<DeadLetters, BrokerError> {
         self.shared.dead(limit).await
     }

@@ -8,7 +8,7 @@ use super::{
 use crate::{BrokerError, BrokerState, PublishError, QueueDepth};
 use lapin::{
     BasicProperties, Channel, Confirmation, PublisherConfirm,
-    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
+    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::{AMQPValue, FieldTable},
 };
 use tokio::{
@@ -195,6 +195,39 @@ impl Shared {
             operation: OPERATION,
             after,
         }))
+    }
+
+    /// See [`crate::Broker::replace_queue`].
+    pub(super) async fn replace_queue(&self, pool: &str) -> Result<(), BrokerError> {
+        const OPERATION: &str = "replacing a queue";
+        let failed = |reason| BrokerError::Failed {
+            operation: OPERATION,
+            reason,
+        };
+        let after = self.options.operation_timeout;
+        let late = BrokerError::Timeout {
+            operation: OPERATION,
+            after,
+        };
+        // A channel of its own: one that waits for a dead queue answers nothing else.
+        let channel = timeout(after, self.publish_channel())
+            .await
+            .map_err(|_| late.clone())?
+            .map_err(|reason| BrokerError::Unavailable { reason })?;
+        let deleted = channel.queue_delete(
+            work_queue(pool).as_str().into(),
+            QueueDeleteOptions::default(),
+        );
+        timeout(after, deleted)
+            .await
+            .map_err(|_| late.clone())?
+            .map_err(|error| failed(error.to_string()))?;
+        self.topology.forget(pool).await;
+        timeout(after, self.topology.ensure(&channel, pool))
+            .await
+            .map_err(|_| late)?
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(())
     }
 
     async fn confirm_channel(&self) -> Result<Channel, PublishError> {

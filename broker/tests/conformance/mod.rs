@@ -308,6 +308,27 @@ pub async fn a_queue_that_comes_into_being_is_reported_as_emptied(broker: &dyn B
     .unwrap();
 }
 
+pub async fn a_replaced_queue_is_empty_and_said_to_be_and_its_consumers_come_back(
+    broker: &dyn Broker,
+    pool: &str,
+) {
+    publish(broker, pool, [1, 2, 3]).await;
+    let mut slot = consumer(broker, pool, 0).await;
+    assert_eq!(next(&mut slot).await, fresh(1));
+    let times = |broker: &dyn Broker| broker.emptied().borrow().get(pool).copied();
+    let before = times(broker).unwrap_or_default();
+    within("the replacement", broker.replace_queue(pool))
+        .await
+        .unwrap();
+    assert_eq!(times(broker), Some(before + 1));
+    assert_eq!(broker.depth(pool).await.unwrap().ready, 0);
+    // Too late, or of a message that is no more.
+    slot.ack().await;
+    publish(broker, pool, [4]).await;
+    assert_eq!(next(&mut slot).await.message, unit(4));
+    slot.ack().await;
+}
+
 pub async fn names_that_cannot_be_a_queue_are_refused(broker: &dyn Broker, pool: &str) {
     for bad in ["", "a b", "späth", "a/b", "#", &"x".repeat(101)] {
         assert!(
@@ -469,6 +490,7 @@ macro_rules! conformance {
             after_an_early_acknowledgement_a_slot_takes_nothing_until_it_asks,
             depth_shows_waiting_messages_and_consumers,
             a_queue_that_comes_into_being_is_reported_as_emptied,
+            a_replaced_queue_is_empty_and_said_to_be_and_its_consumers_come_back,
             names_that_cannot_be_a_queue_are_refused,
             after_close_a_publish_is_refused,
             a_message_given_back_too_often_is_dead_and_says_why,

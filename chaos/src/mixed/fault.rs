@@ -43,6 +43,8 @@ faults! {
     BrokerWipe = "broker-wipe" x 1,
     /// The work queue is deleted.
     QueueDelete = "queue-delete" x 2,
+    /// The work queue is there and answers nobody.
+    QueueDead = "queue-dead" x 1,
     /// Connections of some processes to RabbitMQ are reset.
     BrokerCut = "broker-cut" x 3,
     /// Connections of some processes to PostgreSQL are reset.

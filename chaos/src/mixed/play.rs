@@ -63,6 +63,10 @@ impl Scene {
                 self.observer.delete_queue().await?;
                 self.broker_is_back(name, doubled).await
             }
+            Fault::QueueDead => {
+                self.cluster.servers().deaden_queue().await?;
+                self.broker_is_back(name, doubled).await
+            }
             Fault::BrokerCut => {
                 self.each_link(50, |links| links.broker.cut());
                 self.broker_is_back(name, doubled).await

@@ -8,6 +8,7 @@
 
 mod adaptive;
 mod clients;
+mod dead_queue;
 mod fronts;
 mod hostile;
 mod mission;

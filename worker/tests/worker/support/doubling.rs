@@ -26,6 +26,10 @@ impl Broker for Doubling {
         self.0.depth(pool).await
     }
 
+    async fn replace_queue(&self, pool: &str) -> Result<(), BrokerError> {
+        self.0.replace_queue(pool).await
+    }
+
     async fn dead(&self, limit: u32) -> Result<DeadLetters, BrokerError> {
         self.0.dead(limit).await
     }
