@@ -345,7 +345,8 @@ pub static REFUSED: &[RefusedMetric] = &[
     },
     RefusedMetric {
         name: "custom",
-        hint: "weighted sums are not available yet; use one metric or a list of metrics",
+        hint: "it is the weighted sum of objective_weights, and an objective of a search alone; use the metrics that \
+               it weighs",
     },
 ];
 

@@ -3,7 +3,7 @@
 use chrono::{Days, NaiveDate};
 use proptest::prelude::{Just, ProptestConfig, any, prop_compose, prop_oneof, proptest};
 use proptest::strategy::Strategy as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trialmill_backtest::bars::{BarSeries, Columns, Frequency, midnight};
 use trialmill_backtest::engine::{
@@ -147,6 +147,7 @@ impl Case {
         }
         let mut random = random_of(self.seed, 99);
         let symbols = Arc::clone(data.symbols());
+        let mut known = BTreeSet::new();
         let actions: Vec<CorporateAction> = (0..3 * symbols.len())
             .map(|number| CorporateAction {
                 symbol: symbols[number / 3].clone(),
@@ -156,6 +157,8 @@ impl Case {
                 bonus_per_share: [0.0, 0.25, 1.0][(random.bits() % 3) as usize],
             })
             .filter(|action| action.check().is_ok())
+            // Two on one day are one too many.
+            .filter(|action| known.insert((action.symbol.clone(), action.ex_date)))
             .collect();
         data.with_actions(&actions)
             .unwrap()

@@ -21,7 +21,7 @@ pub struct NonFinite {
 /// use trialmill_common::spec::{MetricNames, ResultConstraint, Target};
 /// use trialmill_common::state::Direction;
 ///
-/// let loss = Target { metric: "loss".to_owned(), direction: Direction::Minimize };
+/// let loss = Target::new("loss", Direction::Minimize);
 /// let small = ResultConstraint::parse("megabytes <= 80", MetricNames::Client)?;
 /// let figures = [("loss", Ok(0.25)), ("megabytes", Ok(96.0))];
 /// let evaluation = judge(&[loss], &[small], figures).expect("both are finite");
@@ -90,10 +90,7 @@ mod tests {
 
     #[test]
     fn a_negative_zero_is_recorded_as_zero() {
-        let objectives = [Target {
-            metric: FUNCTION_METRIC.to_owned(),
-            direction: Direction::Minimize,
-        }];
+        let objectives = [Target::new(FUNCTION_METRIC, Direction::Minimize)];
         let figures = [
             (FUNCTION_METRIC, Ok(-0.0)),
             ("other", Ok(-0.0)),

@@ -6,14 +6,16 @@
 mod constraint;
 mod run;
 mod scope;
+mod target;
 
 pub use constraint::{Broken, MetricNames, ResultConstraint, canonical};
 pub use run::{RecordedTrial, Replay, RunSpec};
 pub use scope::{Aggregate, Scope};
+pub use target::{CUSTOM, MAX_WEIGHT, Target, Weight, weighted_sum};
 
 use crate::objective::{CLIENT, TestFunction};
 use crate::protocol::StopRules;
-use crate::state::{Direction, TaskKind};
+use crate::state::TaskKind;
 use crate::validation::{Plan, Validation, Window};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -96,15 +98,6 @@ pub struct Validated {
     pub method: Validation,
     /// The searches, with the days and the trials of each.
     pub plan: Plan,
-}
-
-/// One objective.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Target {
-    /// Canonical name of the metric.
-    pub metric: String,
-    /// Which way is better.
-    pub direction: Direction,
 }
 
 /// The part of `backtest_config` that this build knows.
@@ -376,6 +369,9 @@ impl TaskSpec {
         let has_several = self.objectives.len() > 1
             || function.is_some_and(|function| function.metrics().len() > 1);
         let is_auto = self.method == Method::Auto;
+        if self.objectives.iter().any(|one| !one.weights.is_empty()) {
+            return WEIGHTED_FORM_VERSION;
+        }
         if self.runs_at_client() || self.pruner != PrunerConfig::None || !self.prior.is_empty() {
             return CLIENTS_FORM_VERSION;
         }
@@ -519,7 +515,9 @@ pub struct UnreadableSpec(pub String);
 /// Newest version of a search's stored form that this build reads and writes. Version 1 had no
 /// conditions, constraints and pairs, and wrote a result constraint in three parts; it is read as
 /// well.
-pub const FORM_VERSION: u32 = CLIENTS_FORM_VERSION;
+pub const FORM_VERSION: u32 = WEIGHTED_FORM_VERSION;
+/// The version of a task with a weighted sum of metrics, of which an older build has no value.
+const WEIGHTED_FORM_VERSION: u32 = 8;
 /// The version of a task whose trials are run by clients, that prunes, or that begins with trials of earlier
 /// tasks. An older build would look for the objective, run every trial to its end, or search from nothing.
 const CLIENTS_FORM_VERSION: u32 = 7;
@@ -856,6 +854,7 @@ impl TryFrom<SpecForm> for TaskSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Direction;
     use trialmill_search::pruner::{Asha, Patient};
 
     fn example() -> TaskSpec {
@@ -905,10 +904,7 @@ mod tests {
             parallelism: Some(1),
             timeout: None,
             trial_timeout: 300.0,
-            objectives: vec![Target {
-                metric: "value".into(),
-                direction: Direction::Minimize,
-            }],
+            objectives: vec![Target::new("value", Direction::Minimize)],
             result_constraints: vec![
                 ResultConstraint::parse(
                     "value <= 1e300",
@@ -974,10 +970,7 @@ mod tests {
             scope: Scope::PerSymbol(Aggregate::Worst),
             ..example()
         };
-        let target = |metric: &str| Target {
-            metric: metric.to_owned(),
-            direction: Direction::Minimize,
-        };
+        let target = |metric: &str| Target::new(metric, Direction::Minimize);
         let of_two_values = TaskSpec {
             strategy_name: "schaffer".to_owned(),
             objectives: vec![target("f2")],
@@ -1069,10 +1062,10 @@ mod tests {
     #[test]
     fn a_form_of_another_version_is_refused_by_name() {
         let mut form = example().to_json();
-        form["version"] = 8.into();
+        form["version"] = 9.into();
         let refused = TaskSpec::from_json(&form).unwrap_err().to_string();
         assert!(
-            refused.contains("form version 8, this build reads 1 to 7"),
+            refused.contains("form version 9, this build reads 1 to 8"),
             "{refused}"
         );
     }

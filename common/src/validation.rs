@@ -48,7 +48,7 @@ mod trials;
 pub use fault::{Part, PlanFault};
 pub use period::Period;
 pub use plan::{MAX_WINDOWS, MIN_ROWS_ALONE, MIN_TEST_ROWS, Plan, Segment, Stretch, Window, plan};
-pub use selection::{Candidate, Selection, UnknownMetric, select};
+pub use selection::{Candidate, Criterion, Selection, UnknownMetric, select};
 pub use span::{
     Embargo, MAX_EMBARGO_DAYS, MAX_SPAN_DAYS, MAX_SPAN_MONTHS, MAX_SPAN_WEEKS, Span, SpanFault,
 };

@@ -5,14 +5,16 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use trialmill_backtest::config::Market;
+use trialmill_backtest::metrics::Metric;
 use trialmill_common::draft::{
     Accepted, Coverage, DEFAULT_TRIALS, MAX_FAULTS, MAX_PERIOD_DAYS, MIN_PERIOD_DAYS, MarketView,
     Surroundings, check_changes, check_optimization, check_task, check_validation, parse_body,
     request_schema, symbols, task_request_schema,
 };
 use trialmill_common::fault::Fault;
-use trialmill_common::spec::{MAX_SEED, RunSpec, Target, TaskSpec};
+use trialmill_common::spec::{MAX_SEED, RunSpec, Target, TaskSpec, Weight};
 use trialmill_common::state::{Direction, OriginHow, Priority, TaskKind};
+use trialmill_common::validation::Validation;
 use trialmill_search::{Choice, MAX_PARAMETERS, Method};
 
 fn day(y: i32, m: u32, d: u32) -> NaiveDate {
@@ -444,11 +446,6 @@ fn each_single_fault_is_named_by_place_and_code() {
             json!("ic"),
             "refused_metric",
         ),
-        (
-            "/objective_config/objective_metric",
-            json!("custom"),
-            "not_built_yet",
-        ),
         ("/objective_config/objective_metric", json!(1), "wrong_type"),
         ("/objective_config/objective_metric", json!([]), "empty"),
         (
@@ -470,7 +467,7 @@ fn each_single_fault_is_named_by_place_and_code() {
         (
             "/objective_config/objective_weights",
             json!({"sharpe_ratio": 1}),
-            "not_built_yet",
+            "not_without_custom",
         ),
         // Constraints.
         (
@@ -955,6 +952,97 @@ fn several_objectives_have_their_own_directions_each() {
 }
 
 #[test]
+fn a_weighted_sum_is_an_objective_and_by_default_what_a_selection_goes_by() {
+    let mut body = on_front(json!("custom"));
+    body["objective_config"]["objective_weights"] = json!({"sharpe": 0.7, "max_drawdown": 3});
+    body["validation"] = json!({"method": "holdout", "length": "1y",
+        "selection": {"subject_to": ["n_trades >= 5"]}});
+    let accepted = accept(&body);
+    let weights = [(Metric::MaxDrawdown, 3.0), (Metric::SharpeRatio, 0.7)]
+        .map(|(metric, weight)| Weight { metric, weight });
+    assert_eq!(accepted.spec.objectives, [Target::custom(weights.to_vec())]);
+    let stored = accepted.spec.to_json();
+    assert_eq!(stored["version"], 8);
+    assert_eq!(
+        stored["objectives"][0]["weights"],
+        json!([{"metric": "max_drawdown", "weight": 3.0}, {"metric": "sharpe_ratio", "weight": 0.7}])
+    );
+    assert_eq!(TaskSpec::from_json(&stored).unwrap(), accepted.spec);
+    let method = |body: &Value| accept(body).unplanned.as_ref().unwrap().method.clone();
+    let by_sum = method(&body);
+    assert_eq!(json!(by_sum)["selection"]["metric"], "custom");
+    assert_eq!(
+        serde_json::from_value::<Validation>(json!(by_sum)).unwrap(),
+        by_sum
+    );
+    body["validation"]["selection"]["metric"] = json!("custom");
+    assert_eq!(method(&body), by_sum);
+    // With others it is one of several, wherever it stands.
+    body["validation"]["selection"]["metric"] = json!("sharpe_ratio");
+    body["objective_config"]["objective_metric"] = json!(["total_return", "custom"]);
+    let both = accept(&body);
+    assert_eq!(both.spec.objectives[1], accepted.spec.objectives[0]);
+    assert!(both.spec.objectives[0].weights.is_empty());
+}
+
+#[test]
+fn what_is_wrong_with_weights_is_told_at_once() {
+    let mut body = on_front(json!("custom"));
+    body["objective_config"]["objective_weights"] = json!({
+        "sharpe": 1, "sharpe_ratio": 2, "drawdown": 1, "volatility": 0, "calmar": "much", "cost": null,
+        "custom": 1, "exposure": 1e7,
+    });
+    body["objective_config"]["direction"] = json!("minimize");
+    body["result_constraints"] = json!(["custom > 0"]);
+    let found = faults(&body);
+    let at = |name: &str| format!("/objective_config/objective_weights/{name}");
+    let wanted = [
+        (
+            "/objective_config/direction".to_owned(),
+            "contradicting_direction",
+        ),
+        (at("calmar"), "wrong_type"),
+        (at("cost"), "required"),
+        (at("custom"), "refused_metric"),
+        (at("drawdown"), "unknown_name"),
+        (at("exposure"), "out_of_range"),
+        (at("sharpe_ratio"), "duplicate"),
+        (at("volatility"), "out_of_range"),
+        ("/result_constraints/0".to_owned(), "unknown_name"),
+    ];
+    let wanted: Vec<(&str, &str)> = wanted
+        .iter()
+        .map(|(at, code)| (at.as_str(), *code))
+        .collect();
+    assert_eq!(told(&found), expected(&wanted));
+    body["objective_config"] = json!({"objective_metric": "custom"});
+    body["result_constraints"] = json!([]);
+    assert_eq!(
+        told(&faults(&body)),
+        expected(&[("/objective_config/objective_weights", "required")])
+    );
+    for empty in [json!({}), json!([])] {
+        body["objective_config"] =
+            json!({"objective_metric": "custom", "objective_weights": empty});
+        let code = if empty.is_array() {
+            "wrong_type"
+        } else {
+            "wrong_length"
+        };
+        assert_eq!(
+            told(&faults(&body)),
+            expected(&[("/objective_config/objective_weights", code)])
+        );
+    }
+    let mut sphere = on_sphere();
+    sphere["objective_config"]["objective_weights"] = json!({"sharpe_ratio": 1});
+    assert_eq!(
+        told(&faults(&sphere)),
+        expected(&[("/objective_config/objective_weights", "not_without_custom")])
+    );
+}
+
+#[test]
 fn what_several_objectives_exclude_is_told_at_once() {
     let mut body = on_front(json!(["sharpe_ratio", "max_drawdown", "volatility"]));
     body["objective_config"]["direction"] = json!("maximize");
@@ -1012,10 +1100,7 @@ fn a_selection_picks_from_the_front_whatever_judges_the_search() {
     ];
     let stored = json!({"metric": "calmar_ratio", "subject_to": ["max_drawdown <= 0.2"]});
     for asked in methods {
-        let first = Target {
-            metric: "sharpe_ratio".to_owned(),
-            direction: Direction::Maximize,
-        };
+        let first = Target::new("sharpe_ratio", Direction::Maximize);
         let read = |asked: &Value| check_validation(asked, Some(&first), false);
         let validation = read(&asked).unwrap();
         assert_eq!(json!(validation)["selection"], stored, "{asked}");
@@ -1650,6 +1735,11 @@ fn the_schema_agrees_with_the_check() {
         let base = match metric.as_str().unwrap() {
             "value" => on_sphere(),
             "f1" | "f2" => with(on_sphere(), "/strategy_name", json!("schaffer")),
+            "custom" => with(
+                on_bars(),
+                "/objective_config/objective_weights",
+                json!({"sharpe": 1e6, "max_drawdown": 0.5}),
+            ),
             _ => on_bars(),
         };
         accept(&with(

@@ -112,6 +112,12 @@ fn drafts() -> Vec<(&'static str, Value)> {
         "method": "holdout", "length": "12mo",
         "selection": {"metric": "calmar", "subject_to": ["max_drawdown <= 0.2"]},
     });
+    let mut weighed = front.clone();
+    weighed["objective_config"] = json!({
+        "objective_metric": "custom", "objective_weights": {"sharpe": 0.7, "max_drawdown": 0.3},
+    });
+    weighed["optimization_method"] = json!("tpe");
+    weighed["validation"]["selection"]["metric"] = json!("custom");
     let mut grid = sphere.clone();
     grid["param_space"] = json!({"n": {"type": "int", "low": 1, "high": 1_000_000_000_000_u64}});
     grid["optimization_method"] = json!("grid");
@@ -169,6 +175,7 @@ fn drafts() -> Vec<(&'static str, Value)> {
         ("seed-search", search),
         ("seed-sphere", sphere),
         ("seed-front", front),
+        ("seed-weighed", weighed),
         ("seed-grid", grid),
         ("seed-sobol", sobol),
         ("seed-run", run),

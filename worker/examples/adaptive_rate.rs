@@ -51,10 +51,7 @@ fn spec(n_trials: u32, parallelism: Option<u32>) -> Result<TaskSpec, Box<dyn Err
         parallelism,
         timeout: None,
         trial_timeout: 300.0,
-        objectives: vec![Target {
-            metric: FUNCTION_METRIC.to_owned(),
-            direction: Direction::Minimize,
-        }],
+        objectives: vec![Target::new(FUNCTION_METRIC, Direction::Minimize)],
         result_constraints: vec![],
         backtest: BacktestSettings::default(),
         pairs: BTreeMap::new(),

@@ -227,10 +227,7 @@ fn spec(
         parallelism: Some(1),
         timeout: None,
         trial_timeout: 300.0,
-        objectives: vec![Target {
-            metric: "sharpe_ratio".to_owned(),
-            direction: Direction::Maximize,
-        }],
+        objectives: vec![Target::new("sharpe_ratio", Direction::Maximize)],
         result_constraints: vec![limit],
         backtest: BacktestSettings::default(),
         pairs: BTreeMap::new(),

@@ -330,7 +330,7 @@ impl Objective {
             Work::One { strategy, backtest } => {
                 let params = strategy_params(parameters)?;
                 let report = backtest.trial(*strategy, &params, &|| stop.asked())?;
-                let evaluation = self.judge(figures(&report))?;
+                let evaluation = self.judge(figures(&report, &self.subject.objectives))?;
                 let stats = TrialStats::of(&report);
                 Ok((keeping(evaluation, stats), Computed::One(report)))
             }
@@ -363,7 +363,7 @@ pub(crate) fn again(
 ) -> Result<(Report, Evaluation), Trouble> {
     let params = strategy_params(parameters)?;
     let report = backtest.trial(strategy, &params, stop)?;
-    let figures = metric_figures(&report);
+    let figures = metric_figures(&report, &spec.objectives);
     let evaluation = judge(&spec.objectives, &spec.result_constraints, figures)?;
     Ok((report, evaluation))
 }
@@ -402,7 +402,7 @@ impl Ground {
             let backtest = Box::new(backtest);
             return Ok(Self::One { strategy, backtest });
         }
-        let panel = Panel::of_segments(strategy, &segments, &backtest);
+        let panel = Panel::of_segments(spec, strategy, &segments, &backtest);
         Ok(Self::Segments(Box::new(
             panel.map_err(|reason| reason.message)?,
         )))
@@ -482,10 +482,10 @@ pub(crate) fn sphere_spec() -> TaskSpec {
         parallelism: None,
         timeout: None,
         trial_timeout: 300.0,
-        objectives: vec![Target {
-            metric: trialmill_common::objective::FUNCTION_METRIC.to_owned(),
-            direction: Direction::Minimize,
-        }],
+        objectives: vec![Target::new(
+            trialmill_common::objective::FUNCTION_METRIC,
+            Direction::Minimize,
+        )],
         result_constraints: vec![],
         backtest: BacktestSettings::default(),
         pairs: BTreeMap::new(),

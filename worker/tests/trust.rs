@@ -160,10 +160,7 @@ fn spec(method: Method, n_trials: u32) -> TaskSpec {
         parallelism: Some(1),
         timeout: None,
         trial_timeout: 300.0,
-        objectives: vec![Target {
-            metric: "sharpe_ratio".to_owned(),
-            direction: Direction::Maximize,
-        }],
+        objectives: vec![Target::new("sharpe_ratio", Direction::Maximize)],
         result_constraints: vec![
             ResultConstraint::parse("n_trades >= 1", MetricNames::Backtest).unwrap(),
         ],
@@ -666,10 +663,7 @@ fn a_search_with_a_holdout_is_worth_what_the_oracle_says() {
     }
     let mut spec = spec(Method::Random, 60);
     // The least of a loss is best. Every crossing is traded, so that no neighbour is idle.
-    spec.objectives[0] = Target {
-        metric: "max_drawdown".to_owned(),
-        direction: Direction::Minimize,
-    };
+    spec.objectives[0] = Target::new("max_drawdown", Direction::Minimize);
     spec.fixed = BTreeMap::from([("signal_threshold".to_owned(), Choice::Float(0.0))]);
     let spec = validated(
         spec,

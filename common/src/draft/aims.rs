@@ -6,7 +6,7 @@ use super::findings::{Findings, advice, shown};
 use super::node::{Node, printable};
 use crate::fault::Fault;
 use crate::objective::TestFunction;
-use crate::spec::{MetricNames, ResultConstraint, Target};
+use crate::spec::{CUSTOM, MAX_WEIGHT, MetricNames, ResultConstraint, Target, Weight};
 use crate::state::Direction;
 use std::borrow::Cow;
 use trialmill_backtest::metrics::{self, METRICS};
@@ -108,18 +108,11 @@ fn metric(of_functions: Option<&[&'static str]>, name: &str) -> Result<Known, Bo
         None => METRICS.iter().map(|info| info.name).collect(),
     };
     let fault = match metrics::find_refused(name) {
-        Some(refused) if of_functions.is_none() => {
-            let code = if name == "custom" {
-                "not_built_yet"
-            } else {
-                "refused_metric"
-            };
-            Fault::new(
-                "",
-                code,
-                format!("{name} cannot be asked for: {}", refused.hint),
-            )
-        }
+        Some(refused) if of_functions.is_none() => Fault::new(
+            "",
+            "refused_metric",
+            format!("{name} cannot be asked for: {}", refused.hint),
+        ),
         _ => {
             let aliases: Vec<_> = METRICS.iter().filter_map(|info| info.alias).collect();
             let also: &[_] = match of_functions {
@@ -171,10 +164,8 @@ pub(super) fn objectives(
     let Some(object) = node.object(&OBJECTIVE_FIELDS, findings) else {
         return none;
     };
-    let weights = object.field("objective_weights");
-    if weights.value.is_some() {
-        weights.not_built("a weighted sum of metrics", "a list of metrics", findings);
-    }
+    let weights_node = object.field(OBJECTIVE_FIELDS[2]);
+    let weights = weights(&weights_node, findings);
     let metric_node = object.field("objective_metric").required(findings);
     let metric_nodes = one_or_several(&metric_node, findings);
     let direction_node = object.field("direction");
@@ -194,6 +185,7 @@ pub(super) fn objectives(
     };
     let count = metric_nodes.len();
     let known = each_once(&metric_nodes, subject, findings);
+    weights_fit(&weights_node, &metric_nodes, subject, findings);
     let (Some(direction_nodes), Some(directions)) = (direction_nodes, directions) else {
         return Aims {
             count,
@@ -226,9 +218,102 @@ pub(super) fn objectives(
             aimed(known?, &metric_nodes[place], given, findings)
         })
         .collect();
+    let targets: Option<Vec<Target>> = targets.into_iter().collect();
     Aims {
         count,
-        targets: targets.into_iter().collect(),
+        targets: targets
+            .zip(weights)
+            .map(|(targets, weights)| weighted(targets, weights, subject)),
+    }
+}
+
+/// Whether a metric of this name is the weighted sum of others: a client may tell one of its own by that name, and
+/// a function has none.
+fn is_weighted_sum(name: &str, subject: Option<Subject>) -> bool {
+    name == CUSTOM && matches!(subject, Some(Subject::Strategy(_)) | None)
+}
+
+/// The objectives, the weighted sum among them with its weights.
+fn weighted(targets: Vec<Target>, weights: Vec<Weight>, subject: Option<Subject>) -> Vec<Target> {
+    let mut weights = Some(weights);
+    let complete = |target: Target| match is_weighted_sum(&target.metric, subject) {
+        true => Target::custom(weights.take().unwrap_or_default()),
+        false => target,
+    };
+    targets.into_iter().map(complete).collect()
+}
+
+/// Reads `objective_weights`; none where they are absent, nothing where one has a fault.
+fn weights(node: &Node<'_>, findings: &mut Findings) -> Option<Vec<Weight>> {
+    if node.value.is_none() {
+        return Some(Vec::new());
+    }
+    let object = node.open_object(findings)?;
+    let most = METRICS.len();
+    if object.fields.is_empty() || object.fields.len() > most {
+        let count = object.fields.len();
+        let detail =
+            format!("objective_weights has {count} entries; give 1 to {most}, a metric each");
+        findings.fault(node.fault("wrong_length", detail).limit(most));
+        return None;
+    }
+    let mut weights: Vec<Weight> = Vec::with_capacity(object.fields.len());
+    let before = findings.count();
+    for name in object.fields.keys() {
+        let field = object.field(name);
+        let metric = match metrics::find(name) {
+            Some(info) => Some(info.metric),
+            // Tells what is wrong with the name.
+            None => named(&field, name, None, findings).and(None),
+        };
+        if field.value.is_none() {
+            let detail = format!(
+                "the weight of {} is null; give a number or leave it out",
+                shown(name)
+            );
+            findings.fault(field.fault("required", detail));
+        }
+        let weight = field.positive(MAX_WEIGHT, "", findings);
+        let (Some(metric), Some(weight)) = (metric, weight) else {
+            continue;
+        };
+        if weights.iter().any(|known| known.metric == metric) {
+            let detail = "the same metric stands here twice, by an alias; weigh each once";
+            findings.fault(field.fault("duplicate", detail));
+        }
+        weights.push(Weight { metric, weight });
+    }
+    // The sum is the same bits whatever a request calls its metrics.
+    weights.sort_by_key(|weight| weight.metric.name());
+    (findings.count() == before).then_some(weights)
+}
+
+/// Faults where `custom` and its weights are not there together.
+fn weights_fit(
+    weights: &Node<'_>,
+    metrics: &[Node<'_>],
+    subject: Option<Subject>,
+    findings: &mut Findings,
+) {
+    let is_asked = |node: &Node<'_>| {
+        let name = node.value.and_then(|value| value.as_str());
+        name.is_some_and(|name| is_weighted_sum(name, subject))
+    };
+    let asked = metrics.iter().any(is_asked);
+    if asked && weights.value.is_none() {
+        let detail = "custom is a weighted sum of metrics; say of which, such as {\"sharpe_ratio\": 0.7, \"max_drawdown\": 0.3}";
+        findings.fault(weights.fault("required", detail));
+    }
+    if !asked && weights.value.is_some() {
+        let detail = match subject {
+            Some(Subject::Function(_) | Subject::Client) => {
+                "objective_weights weigh the metrics of backtests, and this is none; compute the sum yourself"
+            }
+            Some(Subject::Strategy(_)) | None => {
+                "objective_weights are for the objective_metric custom; ask for it, or leave them out"
+            }
+        };
+        findings.fault(weights.fault("not_without_custom", detail));
     }
 }
 
@@ -269,10 +354,7 @@ fn aimed(
             }
         },
     };
-    Some(Target {
-        metric: known.name.into_owned(),
-        direction,
-    })
+    Some(Target::new(known.name.into_owned(), direction))
 }
 
 /// The metrics at some nodes, each of which may be named once.
@@ -286,6 +368,13 @@ fn each_once(
         let known = node.string(findings).and_then(|name| {
             if let Some(Subject::Client) = subject {
                 return of_client(node, name, findings);
+            }
+            if is_weighted_sum(name, subject) {
+                return Some(Known {
+                    name: CUSTOM.into(),
+                    natural: Some(Direction::Maximize),
+                    default: Some(Direction::Maximize),
+                });
             }
             let of_functions = of_functions(subject, name);
             named(node, name, of_functions.as_deref(), findings)

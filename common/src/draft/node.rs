@@ -165,11 +165,16 @@ impl<'a> Node<'a> {
 
     /// Seconds above 0 and at most `most`.
     pub(super) fn seconds(&self, most: f64, findings: &mut Findings) -> Option<f64> {
-        let seconds = self.number(findings)?;
-        if seconds > 0.0 && seconds <= most {
-            return Some(seconds);
+        self.positive(most, " seconds", findings)
+    }
+
+    /// A number above 0 and at most `most`, in that unit.
+    pub(super) fn positive(&self, most: f64, unit: &str, findings: &mut Findings) -> Option<f64> {
+        let number = self.number(findings)?;
+        if number > 0.0 && number <= most {
+            return Some(number);
         }
-        self.out_of_range(&format!("above 0 and at most {most} seconds"), findings);
+        self.out_of_range(&format!("above 0 and at most {most}{unit}"), findings);
         None
     }
 

@@ -11,7 +11,7 @@ use super::{
     MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, MAX_WARM_ORIGINS, pruner, run,
 };
 use crate::objective::{CLIENT, TestFunction};
-use crate::spec::{Aggregate, BacktestSettings, MAX_SEED, MAX_TRIALS, Scope};
+use crate::spec::{Aggregate, BacktestSettings, CUSTOM, MAX_SEED, MAX_TRIALS, MAX_WEIGHT, Scope};
 use crate::state::{Priority, TaskKind};
 use crate::validation::{SEGMENTS, Validation, WindowKind};
 use serde_json::{Map, Value, json};
@@ -514,10 +514,13 @@ fn parameter() -> Value {
 }
 
 fn objective() -> Value {
-    let names: Vec<&str> = METRICS
+    let metric_names: Vec<&str> = METRICS
         .iter()
         .flat_map(|info| [Some(info.name), info.alias])
         .flatten()
+        .collect();
+    let names: Vec<&str> = (metric_names.iter().copied())
+        .chain([CUSTOM])
         .chain(TestFunction::all_metrics())
         .collect();
     let own = json!({"type": "string", "pattern": NAME_PATTERN, "maxLength": MAX_NAME_CHARS});
@@ -545,7 +548,13 @@ fn objective() -> Value {
                         "items": {"enum": directions}},
                 ],
             },
-            "objective_weights": {"type": "null", "description": "not available yet"},
+            "objective_weights": {
+                "type": ["object", "null"], "minProperties": 1, "maxProperties": METRICS.len(),
+                "propertyNames": {"enum": metric_names},
+                "additionalProperties": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_WEIGHT},
+                "description": "only with custom, which is the sum of weight x metric / scale, with a minus where \
+                                less of the metric is better; the scales are in the catalogue of metrics",
+            },
         },
         "description": "what is optimized",
     })

@@ -4,7 +4,7 @@ use super::aims;
 use super::findings::{Findings, advice, shown};
 use super::node::{Node, Object};
 use crate::fault::Fault;
-use crate::spec::Target;
+use crate::spec::{CUSTOM, Target};
 use crate::validation::{
     Embargo, SEGMENTS, Selection, Span, SpanFault, Validation, WalkForward, WindowKind,
 };
@@ -135,7 +135,7 @@ const FIELD_NAMES: [(&str, &[&str]); 8] = [
 /// use trialmill_common::spec::Target;
 /// use trialmill_common::state::Direction;
 ///
-/// let sharpe = Target { metric: "sharpe_ratio".to_owned(), direction: Direction::Maximize };
+/// let sharpe = Target::new("sharpe_ratio", Direction::Maximize);
 /// let asked = json!({"method": "walk_forward", "train": "3y", "test": "12mo", "embargo": "5d"});
 /// let validation = check_validation(&asked, Some(&sharpe), false).expect("it is sound");
 /// assert_eq!(validation.to_string(), "walk_forward, rolling 36mo/12mo, embargo 5d");
@@ -460,6 +460,9 @@ fn selection(
     let metric = object.field("metric");
     let chosen: Option<Selection> = match metric.value {
         None => by_objective,
+        Some(name) if name == CUSTOM && objective.is_some_and(|o| o.metric == CUSTOM) => {
+            by_objective
+        }
         Some(_) => aims::backtest_metric(&metric, findings).and_then(|name| name.parse().ok()),
     };
     let limits = object.field("subject_to");

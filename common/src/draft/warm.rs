@@ -5,7 +5,7 @@ use super::findings::{Findings, shown};
 use super::node::Node;
 use super::search::sampler_plan;
 use crate::fault::{Fault, Warning};
-use crate::spec::{MAX_PRIOR_TRIALS, Spec, Target, TaskSpec};
+use crate::spec::{MAX_PRIOR_TRIALS, Spec, Target, TaskSpec, Weight};
 use crate::state::TaskId;
 use chrono::NaiveDate;
 use serde_json::json;
@@ -281,7 +281,14 @@ fn latest(mut known: Vec<(Point, TrialEnd)>) -> Vec<(Point, TrialEnd)> {
 }
 
 fn told(objectives: &[Target]) -> String {
-    let one = |target: &Target| format!("{} ({})", shown(&target.metric), target.direction);
+    let weighed = |weight: &Weight| format!("{} {}", weight.weight, weight.metric.name());
+    let one = |target: &Target| match target.weights.as_slice() {
+        [] => format!("{} ({})", shown(&target.metric), target.direction),
+        weights => {
+            let weights: Vec<String> = weights.iter().map(weighed).collect();
+            format!("{} of {}", target.metric, weights.join(" and "))
+        }
+    };
     objectives.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 

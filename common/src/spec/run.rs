@@ -133,10 +133,7 @@ impl RunSpec {
     /// What the value of a run is that repeats no trial: a figure that every backtest has.
     #[must_use]
     pub fn target() -> Target {
-        Target {
-            metric: "total_return".to_owned(),
-            direction: Direction::Maximize,
-        }
+        Target::new("total_return", Direction::Maximize)
     }
 
     /// The form stored with the task.
@@ -190,10 +187,7 @@ mod tests {
             replay_of: Some(Replay {
                 task: TaskId(uuid::Uuid::from_u128(7)),
                 trial_number: 3,
-                objectives: vec![Target {
-                    metric: "sharpe_ratio".to_owned(),
-                    direction: Direction::Maximize,
-                }],
+                objectives: vec![Target::new("sharpe_ratio", Direction::Maximize)],
                 result_constraints: Vec::new(),
                 recorded: RecordedTrial {
                     end: TrialEnd::Completed,

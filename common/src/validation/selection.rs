@@ -1,7 +1,7 @@
 //! Which trial of a search is picked: the best by one metric among those that keep some limits.
 
-use crate::spec::{MetricNames, ResultConstraint};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::spec::{CUSTOM, MetricNames, ResultConstraint};
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::str::FromStr;
 use trialmill_backtest::metrics::{self, Direction, Metric};
@@ -11,11 +11,60 @@ use trialmill_search::pareto::dominates;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Selection {
     /// What is compared, each metric in its natural direction.
-    #[serde(serialize_with = "write_metric", deserialize_with = "read_metric")]
-    pub metric: Metric,
+    pub metric: Criterion,
     /// Limits that the picked trial must keep in its training window.
     #[serde(default)]
     pub subject_to: Vec<ResultConstraint>,
+}
+
+/// What trials are compared by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Criterion {
+    /// A metric of backtests.
+    Metric(Metric),
+    /// The weighted sum of metrics that is the task's objective.
+    Custom,
+}
+
+impl Criterion {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Metric(metric) => metric.name(),
+            Self::Custom => CUSTOM,
+        }
+    }
+
+    /// Which way is better.
+    #[must_use]
+    pub fn direction(self) -> Direction {
+        match self {
+            Self::Metric(metric) => metric.info().direction,
+            Self::Custom => Direction::Maximize,
+        }
+    }
+}
+
+impl From<Criterion> for String {
+    fn from(criterion: Criterion) -> Self {
+        criterion.name().to_owned()
+    }
+}
+
+impl TryFrom<String> for Criterion {
+    type Error = UnknownMetric;
+
+    fn try_from(name: String) -> Result<Self, UnknownMetric> {
+        if name == CUSTOM {
+            return Ok(Self::Custom);
+        }
+        match metrics::find(&name) {
+            Some(info) => Ok(Self::Metric(info.metric)),
+            None => Err(UnknownMetric(name)),
+        }
+    }
 }
 
 /// The text names no metric of the catalogue.
@@ -47,9 +96,8 @@ impl FromStr for Selection {
     type Err = UnknownMetric;
 
     fn from_str(name: &str) -> Result<Self, UnknownMetric> {
-        let info = metrics::find(name).ok_or_else(|| UnknownMetric(name.to_owned()))?;
         Ok(Self {
-            metric: info.metric,
+            metric: name.to_owned().try_into()?,
             subject_to: Vec::new(),
         })
     }
@@ -98,18 +146,21 @@ pub fn select<'a>(
     trials: impl IntoIterator<Item = Candidate<'a>>,
     selection: &Selection,
 ) -> Option<u32> {
-    let info = selection.metric.info();
     let qualified = trials.into_iter().filter_map(|trial| {
         let keeps = |limit: &ResultConstraint| limit.judge(&|name| trial.metric(name)).is_none();
         if !trial.feasible || !selection.subject_to.iter().all(keeps) {
             return None;
         }
-        Some((trial.number, trial.metric(info.name).ok()?, trial.costs))
+        Some((
+            trial.number,
+            trial.metric(selection.metric.name()).ok()?,
+            trial.costs,
+        ))
     });
     let qualified: Vec<(u32, f64, &[f64])> = qualified.collect();
     let mut in_turn: Vec<&(u32, f64, &[f64])> = qualified.iter().collect();
     in_turn.sort_by(|(number, value, _), (other_number, other, _)| {
-        let ordering = match info.direction {
+        let ordering = match selection.metric.direction() {
             Direction::Maximize => other.partial_cmp(value),
             Direction::Minimize => value.partial_cmp(other),
         };
@@ -126,16 +177,6 @@ pub fn select<'a>(
                 .any(|(_, _, other)| dominates(other, costs))
     };
     in_turn.iter().find(leads).map(|(number, _, _)| *number)
-}
-
-fn write_metric<S: Serializer>(metric: &Metric, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(metric.name())
-}
-
-fn read_metric<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Metric, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    let selection: Selection = name.parse().map_err(serde::de::Error::custom)?;
-    Ok(selection.metric)
 }
 
 #[cfg(test)]

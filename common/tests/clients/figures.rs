@@ -11,10 +11,7 @@ use trialmill_search::TrialEnd as Known;
 use trialmill_search::pruner::Reports;
 
 fn target(metric: &str) -> Target {
-    Target {
-        metric: metric.to_owned(),
-        direction: Direction::Minimize,
-    }
+    Target::new(metric, Direction::Minimize)
 }
 
 fn limit(text: &str) -> ResultConstraint {

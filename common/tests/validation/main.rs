@@ -24,10 +24,7 @@ fn weekdays(from: NaiveDate, to: NaiveDate) -> Vec<NaiveDate> {
 }
 
 fn sharpe() -> Target {
-    Target {
-        metric: "sharpe_ratio".to_owned(),
-        direction: Direction::Maximize,
-    }
+    Target::new("sharpe_ratio", Direction::Maximize)
 }
 
 /// The validation that a request asks for.

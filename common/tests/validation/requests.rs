@@ -66,10 +66,7 @@ fn every_method_is_read_with_its_defaults_written_out() {
 
 #[test]
 fn without_a_selection_the_objective_selects() {
-    let drawdown = Target {
-        metric: "max_drawdown".to_owned(),
-        direction: Direction::Minimize,
-    };
+    let drawdown = Target::new("max_drawdown", Direction::Minimize);
     for selection in [
         json!(null),
         json!({}),
@@ -307,10 +304,7 @@ fn everything_has_its_bounds() {
 
 #[test]
 fn a_test_function_has_no_days_to_hold_out() {
-    let value = Target {
-        metric: "value".to_owned(),
-        direction: Direction::Minimize,
-    };
+    let value = Target::new("value", Direction::Minimize);
     let asked = json!({"method": "walk_forward", "train": "36mo", "test": "12mo"});
     let faults = check_validation(&asked, Some(&value), true).unwrap_err();
     assert_eq!(faults[0].code, "not_for_functions");

@@ -12,7 +12,7 @@ use trialmill_backtest::trust::sharpe::{deflated, luck_variance, spread};
 use trialmill_common::assessment::VerdictCode;
 use trialmill_common::protocol::StopRules;
 use trialmill_common::spec::{
-    BacktestSettings, MetricNames, ResultConstraint, Scope, Target, Validated,
+    BacktestSettings, MetricNames, ResultConstraint, Scope, Target, Validated, Weight,
 };
 use trialmill_common::state::Direction;
 use trialmill_common::trial::Outcome;
@@ -55,10 +55,7 @@ fn spec(method: Method, n_trials: u32) -> TaskSpec {
         parallelism: Some(1),
         timeout: None,
         trial_timeout: 300.0,
-        objectives: vec![Target {
-            metric: "sharpe_ratio".to_owned(),
-            direction: Direction::Maximize,
-        }],
+        objectives: vec![Target::new("sharpe_ratio", Direction::Maximize)],
         result_constraints: vec![
             ResultConstraint::parse("n_trades >= 1", MetricNames::Backtest).unwrap(),
         ],
@@ -615,10 +612,7 @@ fn what_is_too_little_says_how_much_it_takes() {
 #[test]
 fn neighbours_are_told_by_what_they_keep() {
     let mut spec = spec(Method::Random, 40);
-    spec.objectives[0] = Target {
-        metric: "max_drawdown".to_owned(),
-        direction: Direction::Minimize,
-    };
+    spec.objectives[0] = Target::new("max_drawdown", Direction::Minimize);
     let series = bars(Kind::Trending, 1);
     let (_, document) = assess(&spec, series.clone(), NO_LUCK, |_| {});
     let best = document.best.as_ref().unwrap();
@@ -941,10 +935,7 @@ fn a_test_function_is_worth_nothing_that_can_be_told() {
     let mut spec = spec(Method::Random, 2);
     spec.strategy_name = "sphere".to_owned();
     spec.stock_codes.clear();
-    spec.objectives = vec![Target {
-        metric: "value".to_owned(),
-        direction: Direction::Minimize,
-    }];
+    spec.objectives = vec![Target::new("value", Direction::Minimize)];
     let trial = |number, value: f64| EndedTrial {
         number,
         point: Point::new(vec![ParamValue::Int(20), ParamValue::Int(2)]),
@@ -975,10 +966,8 @@ fn a_test_function_is_worth_nothing_that_can_be_told() {
 
 /// The same with the drawdown as a second objective.
 fn with_drawdown(mut spec: TaskSpec) -> TaskSpec {
-    spec.objectives.push(Target {
-        metric: "max_drawdown".to_owned(),
-        direction: Direction::Minimize,
-    });
+    spec.objectives
+        .push(Target::new("max_drawdown", Direction::Minimize));
     spec
 }
 
@@ -1042,6 +1031,48 @@ fn of_several_objectives_the_selection_picks_from_the_front_of_each_window() {
     if let Computed::Missing { reason, .. } = &document.trust.pbo {
         assert!(reason.ends_with("needs 20"), "{reason}");
     }
+}
+
+#[test]
+fn by_a_weighted_sum_each_window_picks_the_best_by_it() {
+    let weights = [(Metric::SharpeRatio, 1.0), (Metric::Volatility, 4.0)];
+    let weights = weights.map(|(metric, weight)| Weight { metric, weight });
+    let validation = r#"{"method": "walk_forward", "window": "rolling", "train": "18mo", "test": "6mo",
+        "step": "6mo", "holdout": "6mo", "selection": {"metric": "custom"}}"#;
+    let mut spec = validated(spec(Method::Random, 100), validation);
+    spec.objectives = vec![Target::custom(weights.to_vec())];
+    let (trials, document) = assess(&spec, bars(Kind::Trending, 1), NO_LUCK, |_| {});
+    let mut differs = false;
+    for window in spec.windows() {
+        let of_window = trials.iter().filter(|t| window.trials.contains(&t.number));
+        let feasible = of_window.filter(|trial| {
+            matches!(&trial.outcome, Outcome::Completed(found) if found.infeasible.is_none())
+        });
+        let by = |name: &str| {
+            let of = |trial: &&EndedTrial| metric_of(trial, name);
+            let best = feasible
+                .clone()
+                .max_by(|a, b| of(a).total_cmp(&of(b)).then(b.number.cmp(&a.number)));
+            best.map(|trial| trial.number)
+        };
+        let told = document.windows[usize::from(window.index)].trial_number;
+        assert_eq!(told, by("custom"), "window {}", window.index);
+        differs |= told != by("sharpe_ratio");
+    }
+    assert!(
+        differs,
+        "the sum picks otherwise than the Sharpe ratio in some window"
+    );
+    assert!(
+        document
+            .best
+            .as_ref()
+            .unwrap()
+            .values
+            .contains_key("custom")
+    );
+    assert!(document.out_of_sample.found().is_some());
+    assert!(metrics_read(&spec).contains(&"custom".to_owned()));
 }
 
 #[test]

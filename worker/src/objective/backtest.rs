@@ -10,6 +10,7 @@ use trialmill_backtest::engine::{Backtest, Dataset, Report};
 use trialmill_backtest::metrics;
 use trialmill_backtest::strategy::{ParamValue, Params};
 use trialmill_common::objective::{BETA, EXCESS_RETURN, HOLD_RETURN};
+use trialmill_common::spec::{CUSTOM, Target, weighted_sum};
 use trialmill_search::Choice;
 
 /// Metrics by name, each with its value or why it has none.
@@ -38,18 +39,23 @@ pub(super) fn dataset(
 }
 
 /// Every metric of a backtest, and what a pair strategy was beside holding.
-pub(super) fn figures(report: &Report) -> Figures {
-    let mut figures = metric_figures(report);
+pub(super) fn figures(report: &Report, objectives: &[Target]) -> Figures {
+    let mut figures = metric_figures(report, objectives);
     figures.extend(beside_holding(report));
     figures
 }
 
-/// Every metric of a backtest.
-pub(super) fn metric_figures(report: &Report) -> Figures {
-    metrics::evaluate_all(report)
+/// Every metric of a backtest, and the weighted sum of them where an objective is one.
+pub(super) fn metric_figures(report: &Report, objectives: &[Target]) -> Figures {
+    let mut figures: Figures = metrics::evaluate_all(report)
         .into_iter()
         .map(|(m, value)| (m.name(), value.map_err(|u| u.reason.to_owned())))
-        .collect()
+        .collect();
+    let weights = objectives.iter().map(|target| target.weights.as_slice());
+    if let Some(weights) = weights.into_iter().find(|weights| !weights.is_empty()) {
+        figures.push((CUSTOM, weighted_sum(weights, &figures)));
+    }
+    figures
 }
 
 /// What a pair strategy was, seen against holding both legs: metrics of a trial that no request can

@@ -16,12 +16,13 @@ use trialmill_backtest::config::BacktestConfig;
 use trialmill_backtest::engine::{Backtest, Dataset, RunError};
 use trialmill_backtest::strategy::{Params, Strategy};
 use trialmill_backtest::trust::TrialStats;
-use trialmill_common::spec::{Aggregate, Scope};
+use trialmill_common::spec::{Aggregate, Scope, Target, TaskSpec};
 use trialmill_common::validation::MIN_ROWS_ALONE;
 
 /// The backtests of a trial: one for each book and stretch of days.
 pub(crate) struct Panel {
     strategy: &'static dyn Strategy,
+    objectives: Vec<Target>,
     /// How the books become one; nothing for the one book of a portfolio.
     aggregate: Option<Aggregate>,
     stretches: Vec<Stretch>,
@@ -125,6 +126,7 @@ impl Panel {
         };
         let mut panel = Self {
             strategy,
+            objectives: subject.objectives.clone(),
             aggregate: subject.scope.aggregate(),
             stretches,
             books: Vec::new(),
@@ -153,12 +155,14 @@ impl Panel {
     /// # Errors
     /// What keeps a segment from being backtested.
     pub(super) fn of_segments(
+        spec: &TaskSpec,
         strategy: &'static dyn Strategy,
         segments: &[(NaiveDate, NaiveDate)],
         whole: &Backtest,
     ) -> Result<Self, Reason> {
         let mut panel = Self {
             strategy,
+            objectives: spec.objectives.clone(),
             aggregate: None,
             stretches: stretches(segments),
             books: Vec::new(),
@@ -304,7 +308,7 @@ impl Panel {
         for (backtest, part) in of_stretch {
             let report = backtest.trial(self.strategy, params, stop)?;
             found.entries += report.entries;
-            part.push((stretch.index, figures(&report)));
+            part.push((stretch.index, figures(&report, &self.objectives)));
             equity.add(&report);
         }
         found.pooled.insert(stretch.index, equity.close());

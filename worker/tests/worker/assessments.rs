@@ -32,10 +32,7 @@ fn search(n_trials: u32) -> TaskSpec {
         n_trials,
         vec![int("short_window", 2, 10), int("long_window", 12, 60)],
     );
-    spec.objectives = vec![Target {
-        metric: "sharpe_ratio".to_owned(),
-        direction: Direction::Maximize,
-    }];
+    spec.objectives = vec![Target::new("sharpe_ratio", Direction::Maximize)];
     spec.stock_codes = vec![bars().symbol().to_owned()];
     (spec.start_date, spec.end_date) =
         ("2018-01-01".parse().unwrap(), "2021-12-31".parse().unwrap());

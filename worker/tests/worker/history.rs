@@ -32,10 +32,7 @@ fn front(method: Method, n_trials: u32) -> TaskSpec {
         method,
         strategy_name: "schaffer".to_owned(),
         objectives: objectives
-            .map(|(metric, direction)| Target {
-                metric: metric.to_owned(),
-                direction,
-            })
+            .map(|(metric, direction)| Target::new(metric, direction))
             .to_vec(),
         ..tpe(n_trials)
     }

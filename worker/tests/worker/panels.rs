@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use trialmill_backtest::bars::{BarSeries, Columns};
 use trialmill_backtest::engine::{BacktestConfig, Dataset, Report, run};
-use trialmill_backtest::metrics::{evaluate_all, returns};
+use trialmill_backtest::metrics::{Metric, evaluate_all, returns};
 use trialmill_backtest::strategy::{self, Params};
 use trialmill_backtest::synthetic::{GroupKind, Kind, group, series};
 use trialmill_backtest::trust::TrialStats;
 use trialmill_broker::{Broker, InProcessBroker};
 use trialmill_common::spec::{
-    Aggregate, MetricNames, ResultConstraint, Scope, Target, TaskSpec, Validated,
+    Aggregate, MetricNames, ResultConstraint, Scope, Target, TaskSpec, Validated, Weight,
 };
 use trialmill_common::state::{Direction, TaskState};
 use trialmill_common::trial::{Evaluation, Outcome};
@@ -48,10 +48,7 @@ pub fn averages(bars: &[BarSeries], n_trials: u32) -> TaskSpec {
     let windows = vec![int("short_window", 2, 20), int("long_window", 21, 80)];
     TaskSpec {
         stock_codes: bars.iter().map(|b| b.symbol().to_owned()).collect(),
-        objectives: vec![Target {
-            metric: "sharpe_ratio".to_owned(),
-            direction: Direction::Maximize,
-        }],
+        objectives: vec![Target::new("sharpe_ratio", Direction::Maximize)],
         ..with_fixed(
             function("moving_average", n_trials, windows),
             "signal_threshold",
@@ -173,6 +170,66 @@ fn a_cross_validation_scores_a_trial_over_its_segments() {
     };
     let days: Vec<_> = shown.iter().map(|one| (one.from, one.to)).collect();
     assert_eq!(days, segments);
+}
+
+/// Half the Sharpe ratio (scale 1) and twice the drawdown (scale 0.2), which is better small.
+fn weighed(spec: TaskSpec) -> TaskSpec {
+    let weights = [(Metric::SharpeRatio, 0.5), (Metric::MaxDrawdown, 2.0)];
+    let weights = weights.map(|(metric, weight)| Weight { metric, weight });
+    TaskSpec {
+        objectives: vec![Target::custom(weights.to_vec())],
+        ..spec
+    }
+}
+
+/// The same by hand.
+fn sum_of(figures: &Figures) -> f64 {
+    let of = |metric: &str| figures[metric].clone().unwrap();
+    0.5 * of("sharpe_ratio") - 2.0 * of("max_drawdown") / 0.2
+}
+
+#[test]
+fn a_weighted_sum_is_that_of_each_backtest_and_then_merged_as_every_metric() {
+    let bars = walks(5);
+    let days = (day("2020-01-01"), day("2022-12-31"));
+    let close = |found: &Evaluation, wanted: f64, what: &str| {
+        let [value] = found.values[..] else {
+            panic!("{found:?}");
+        };
+        assert!((value - wanted).abs() < 1e-12, "{what}: {value}, {wanted}");
+        assert_eq!(by_name(found)["custom"], Ok(value), "{what}");
+    };
+    let (found, _) = evaluate(&weighed(averages(&bars, 10)), &bars, &windows(5, 21));
+    close(
+        &found,
+        sum_of(&figures(&by_hand(&bars, days, 21))),
+        "one book",
+    );
+
+    let spec = weighed(segmented(averages(&bars, 10), &bars, 4));
+    let each = spec
+        .segments()
+        .into_iter()
+        .map(|days| by_hand(&bars, days, 21));
+    let sum: f64 = each.map(|report| sum_of(&figures(&report))).sum();
+    let (found, _) = evaluate(&spec, &bars, &windows(5, 21));
+    close(&found, sum / 4.0, "segments");
+
+    let each = bars.iter().map(std::slice::from_ref);
+    let each = each.map(|one| sum_of(&figures(&by_hand(one, days, 21))));
+    let worst = each.fold(f64::INFINITY, f64::min);
+    let spec = alone(weighed(averages(&bars, 10)), Aggregate::Worst);
+    let (found, _) = evaluate(&spec, &bars, &windows(5, 21));
+    close(&found, worst, "the worst symbol");
+
+    // Averages that never cross: no variance, no Sharpe ratio, no sum.
+    let spec = weighed(segmented(averages(&bars[..1], 10), &bars[..1], 20));
+    let (found, _) = evaluate(&spec, &bars[..1], &windows(5, 80));
+    let reason = found.infeasible.unwrap();
+    assert!(
+        reason.starts_with("custom is undefined: segment ") && reason.contains(": sharpe_ratio: "),
+        "{reason}"
+    );
 }
 
 #[test]

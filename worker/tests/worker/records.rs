@@ -46,10 +46,7 @@ fn search(symbol: &str) -> TaskSpec {
     let windows = vec![int("short_window", 2, 50), int("long_window", 55, 80)];
     let mut spec = TaskSpec {
         stock_codes: vec![symbol.to_owned()],
-        objectives: vec![Target {
-            metric: "total_return".to_owned(),
-            direction: Direction::Maximize,
-        }],
+        objectives: vec![Target::new("total_return", Direction::Maximize)],
         ..function("moving_average", 12, windows)
     };
     spec.backtest.market = Market::Us;

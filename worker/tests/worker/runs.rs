@@ -183,10 +183,7 @@ async fn a_replay_is_held_against_the_record_bit_for_bit() {
     let windows = vec![int("short_window", 2, 50), int("long_window", 5, 80)];
     let search = TaskSpec {
         stock_codes: bars.iter().map(|b| b.symbol().to_owned()).collect(),
-        objectives: vec![Target {
-            metric: "sharpe_ratio".to_owned(),
-            direction: Direction::Maximize,
-        }],
+        objectives: vec![Target::new("sharpe_ratio", Direction::Maximize)],
         result_constraints: vec![
             ResultConstraint::parse("n_trades >= 10", MetricNames::Backtest).unwrap(),
         ],

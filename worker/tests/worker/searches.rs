@@ -376,10 +376,7 @@ async fn a_backtest_runs_on_its_pinned_bars_with_reasons_for_what_is_infeasible(
         120,
         vec![int("short_window", 2, 50), int("long_window", 5, 80)],
     );
-    spec.objectives = vec![Target {
-        metric: "sharpe_ratio".to_owned(),
-        direction: Direction::Maximize,
-    }];
+    spec.objectives = vec![Target::new("sharpe_ratio", Direction::Maximize)];
     spec.result_constraints =
         vec![ResultConstraint::parse("n_trades >= 10", MetricNames::Backtest).unwrap()];
     let bars: Vec<_> = (0..3)

@@ -26,10 +26,7 @@ fn walk_forward(method: Method, n_trials: u32, parallelism: Option<u32>) -> Task
     );
     spec.method = method;
     spec.parallelism = parallelism;
-    spec.objectives = vec![Target {
-        metric: "total_return".to_owned(),
-        direction: Direction::Maximize,
-    }];
+    spec.objectives = vec![Target::new("total_return", Direction::Maximize)];
     let bars = bars();
     spec.stock_codes = vec![bars.symbol().to_owned()];
     (spec.start_date, spec.end_date) =

@@ -294,10 +294,7 @@ pub fn function(name: &str, n_trials: u32, space: Vec<(String, Domain)>) -> Task
         parallelism: None,
         timeout: None,
         trial_timeout: 300.0,
-        objectives: vec![Target {
-            metric: FUNCTION_METRIC.to_owned(),
-            direction: Direction::Minimize,
-        }],
+        objectives: vec![Target::new(FUNCTION_METRIC, Direction::Minimize)],
         result_constraints: vec![],
         backtest: BacktestSettings::default(),
         pairs: BTreeMap::new(),
