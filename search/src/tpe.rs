@@ -38,12 +38,13 @@ const ROUNDS: usize = 10;
 const RANDOM_DRAWS: usize = 100;
 
 /// The tree-structured Parzen estimator (Bergstra et al., "Algorithms for hyper-parameter
-/// optimization", 2011) in the form of Optuna 5.0's default `TPESampler`, and with its constants but for one
-/// (below).
+/// optimization", 2011) in the form of Optuna 5.0's default `TPESampler`, and with its constants but for
+/// those below.
 ///
-/// The best tenth of the finished trials (at most 25) are good; the others, and the running ones,
+/// The best 15 % of the finished trials (at most 25) are good; the others, and the running ones,
 /// are bad. A density is laid over each set; 24 candidates are drawn from that of the good ones, and the
-/// one where good is likeliest against bad is taken. A density covers all parameters at once; with
+/// one where good is likeliest against bad is taken. Of the good ones the best has the most weight, the
+/// second half of it, the third a third. A density covers all parameters at once; with
 /// conditional parameters, those that are present together share a pair of densities made from the
 /// trials that had them (Optuna's `group=True`).
 ///
@@ -60,13 +61,15 @@ const RANDOM_DRAWS: usize = 100;
 /// - With several objectives (trials that completed with more than one cost) the good trials are those
 ///   of the best fronts; a front of which only a part is wanted gives the part
 ///   with the largest hypervolume (Ozaki et al., "Multiobjective tree-structured Parzen estimator", 2022; there,
-///   and here, chosen greedily). Each parameter then has a pair of densities of its own
+///   and here, chosen greedily). They weigh the same. Each parameter then has a pair of densities of its own
 ///   and takes its best of 24 candidates, as in Optuna, which has one objective and several so by default.
 /// - The point follows from space, history, seed and number alone; the order in which the history
 ///   lists trials does not matter.
 ///
-/// Departures from Optuna 5.0 (the first one measured in docs/adr/0007):
+/// Departures from Optuna 5.0 (the first two measured in docs/adr/0007):
 ///
+/// - The good trials are 15 % of the finished ones, not 10 %, and weigh 1, 1/2, 1/3 ... by rank, not the same. The
+///   prior's part of the density stays that of one trial among equals.
 /// - While no other trial runs, the kernels of the good density may be half as wide as Optuna's: at
 ///   least 1 / min(100, 2 (n + 2)) of the range with `n` good trials, not 1 / min(100, n + 2). While
 ///   others run, the bandwidths are Optuna's.

@@ -308,7 +308,7 @@ fn points_are_the_recorded_ones() {
     assert_eq!(
         last,
         [
-            r#"n=18 rule="c" x=0.03813555565699822"#,
+            r#"n=7 rule="b" x=0.10211512746681994"#,
             r#"n=22 rule="b" x=0.498712529021063"#,
         ]
     );

@@ -42,6 +42,8 @@ pub(super) struct Observed {
     pub(super) taken: Vec<usize>,
     /// How many observations there are.
     pub(super) count: usize,
+    /// The weights of those taken, and of the prior; their sum is 1.
+    pub(super) weights: Vec<f64>,
 }
 
 impl Observed {
@@ -49,9 +51,11 @@ impl Observed {
     #[cfg(test)]
     pub(super) fn all(columns: Vec<Vec<f64>>) -> Self {
         let count = columns.first().map_or(0, Vec::len);
+        let taken: Vec<usize> = (0..count).collect();
         Self {
             columns,
-            taken: (0..count).collect(),
+            weights: thinned::weights(count, &taken),
+            taken,
             count,
         }
     }
@@ -108,16 +112,19 @@ impl Group {
         &self.axes
     }
 
-    /// The places of the points that have this group's parameters.
+    /// Whether a point has this group's parameters.
+    fn is_in(&self, point: &Point) -> bool {
+        let mut positions = self.positions.iter().chain([&self.member]);
+        positions.all(|position| !point.values()[*position].is_absent())
+    }
+
+    /// The places of the points that have this group's parameters; the weights are those of their age.
     fn observed(&self, points: &[(u32, &Point)]) -> Observed {
-        let has = |(_, point): &&(u32, &Point)| {
-            let mut positions = self.positions.iter().chain([&self.member]);
-            positions.all(|position| !point.values()[*position].is_absent())
-        };
         let present = if self.always {
             Cow::Borrowed(points)
         } else {
-            Cow::Owned(points.iter().filter(has).copied().collect())
+            let present = points.iter().filter(|(_, point)| self.is_in(point));
+            Cow::Owned(present.copied().collect())
         };
         let mut taken = thinned::taken(present.len());
         let of = |k: &usize| present[*k].1.values();
@@ -137,7 +144,24 @@ impl Group {
         Observed {
             columns: columns.collect(),
             count: present.len(),
+            weights: thinned::weights(present.len(), &taken),
             taken,
+        }
+    }
+
+    /// The good ones of a split, the better the heavier where it says which is.
+    fn observed_good(&self, split: &Split<'_>) -> Observed {
+        let observed = self.observed(&split.good);
+        if split.ranks.is_empty() {
+            return observed;
+        }
+        // They are few: all are taken, in their order.
+        let each = split.good.iter().zip(&split.ranks);
+        let present = each.filter(|((_, point), _)| self.always || self.is_in(point));
+        let ranks: Vec<usize> = present.map(|(_, rank)| *rank).collect();
+        Observed {
+            weights: thinned::weights_by_rank(&ranks),
+            ..observed
         }
     }
 
@@ -191,7 +215,7 @@ impl<'a> Densities<'a> {
     pub(super) fn of(group: &'a Group, split: &Split<'_>, good: Floor) -> Self {
         Self {
             group,
-            good: Parzen::of(&group.axes, group.observed(&split.good), good),
+            good: Parzen::of(&group.axes, group.observed_good(split), good),
             bad: Parzen::of(&group.axes, group.observed(&split.bad), Floor::Magic),
         }
     }

@@ -10,7 +10,6 @@ use super::candidates::Observed;
 use super::cells::{Cells, Given};
 use super::kernel::Kernel;
 use super::ln_sum::LnSum;
-use super::thinned;
 use crate::axis::Axis;
 use crate::normal::{self, ROOT_OF_TWO_PI};
 use crate::stream::Stream;
@@ -95,7 +94,7 @@ impl<'a> Parzen<'a> {
         });
         Self {
             columns: columns.collect(),
-            weights: thinned::weights(count, &observed.taken),
+            weights: observed.weights,
             ln_seen,
             ln_prior,
             narrowest: floor.with(observed.taken.len()),
@@ -448,7 +447,7 @@ mod tests {
     /// The logarithm of the density at a candidate by its definition: all kernels, one after the other.
     fn by_definition(axes: &[Axis], observed: &Observed, candidate: &[f64]) -> f64 {
         let count = observed.count as f64;
-        let mut kernels = thinned::weights(observed.count, &observed.taken);
+        let mut kernels = observed.weights.clone();
         for ((axis, places), at) in axes.iter().zip(&observed.columns).zip(candidate) {
             let mean = |place: &f64| match axis {
                 Axis::Lattice(lattice) => lattice.middle(*place),
@@ -502,11 +501,7 @@ mod tests {
                 let candidates: Vec<f64> = (0..24)
                     .flat_map(|_| places(axes, 1, &mut stream).concat())
                     .collect();
-                let observed = || Observed {
-                    columns: columns.clone(),
-                    taken: (0..count).collect(),
-                    count,
-                };
+                let observed = || Observed::all(columns.clone());
                 let of = |observed| {
                     let mut sums = vec![0.0; 24];
                     Parzen::of(axes, observed, Floor::Magic).add_ln_density(
@@ -528,6 +523,7 @@ mod tests {
                 // Listed backwards, they are the same observations.
                 let mut backwards = observed();
                 backwards.taken.reverse();
+                backwards.weights[..count].reverse();
                 backwards
                     .columns
                     .iter_mut()

@@ -8,11 +8,16 @@ use crate::standing::Standing;
 /// The most trials in the good set.
 const MOST_GOOD: usize = 25;
 
+/// How many of a hundred finished trials are good.
+const GOOD_PERCENT: usize = 15;
+
 /// The trials before, divided into good and bad, each in the order of their numbers.
 #[derive(Debug, PartialEq)]
 pub(super) struct Split<'a> {
-    /// The best tenth of the finished trials, rounded up, at most 25.
+    /// The best 15 % of the finished trials, rounded up, at most 25.
     pub(super) good: Vec<(u32, &'a Point)>,
+    /// How many of the good ones are better than each; empty where none is said to be, as on a front.
+    pub(super) ranks: Vec<usize>,
     /// The other finished trials and all that are running: a worker keeps away from where others
     /// are already looking ("constant liar").
     pub(super) bad: Vec<(u32, &'a Point)>,
@@ -23,11 +28,16 @@ pub(super) struct Split<'a> {
 }
 
 impl<'a> Split<'a> {
-    /// Divides a history as Optuna 5.0 does (`_split_trials`), whatever the order in which it lists
-    /// the trials. Trial `asking` itself is left out of the running ones.
+    /// Divides a history, whatever the order in which it lists the trials. Trial `asking` itself is left
+    /// out of the running ones.
+    pub(super) fn of(history: &History<'a>, asking: u32) -> Self {
+        Self::with(GOOD_PERCENT, history, asking)
+    }
+
+    /// The same with so many good ones of a hundred, rounded up: with 10 as Optuna 5.0 does (`_split_trials`).
     ///
     /// A long history is read once: each trial is weighed against the best so far as it comes.
-    pub(super) fn of(history: &History<'a>, asking: u32) -> Self {
+    pub(super) fn with(percent: usize, history: &History<'a>, asking: u32) -> Self {
         let mut known: Vec<(u32, &Point)> = Vec::with_capacity(history.finished.len());
         let mut best = Best::default();
         let mut objectives = 0;
@@ -42,7 +52,7 @@ impl<'a> Split<'a> {
             }
         }
         let informative = known.len();
-        let count = informative.div_ceil(10).min(MOST_GOOD);
+        let count = (informative * percent).div_ceil(100).min(MOST_GOOD);
         let several = objectives > 1;
         if several {
             let leading = several::best(history.finished, objectives, count);
@@ -55,7 +65,13 @@ impl<'a> Split<'a> {
         }
         // Next to nothing where they are in order already, as they mostly are.
         known.sort_by_key(|(number, _)| *number);
-        let good = taken_out(&mut known, &best.numbers(count));
+        let numbers = best.numbers(count);
+        let good = taken_out(&mut known, &numbers);
+        let ranks = if several {
+            Vec::new()
+        } else {
+            best.ranks(&numbers)
+        };
         let running = history.running.iter();
         let running = running.filter(|trial| trial.number != asking);
         known.extend(running.map(|trial| (trial.number, &trial.point)));
@@ -64,6 +80,7 @@ impl<'a> Split<'a> {
         }
         Self {
             good,
+            ranks,
             bad: known,
             informative,
             several,
@@ -103,6 +120,15 @@ impl Best {
         self.0.insert(place, standing);
     }
 
+    /// The place of each of these, which are its first ones.
+    fn ranks(&self, numbers: &[u32]) -> Vec<usize> {
+        let mut ranks = vec![0; numbers.len()];
+        for (rank, standing) in self.0.iter().take(numbers.len()).enumerate() {
+            ranks[numbers.partition_point(|number| *number < standing.number)] = rank;
+        }
+        ranks
+    }
+
     /// The numbers of the first `count` in ascending order.
     fn numbers(&self, count: usize) -> Vec<u32> {
         let first = self.0.iter().take(count);
@@ -117,7 +143,7 @@ mod tests {
     use super::*;
     use crate::{FinishedTrial, Stream};
 
-    fn split(ends: Vec<TrialEnd>) -> (Vec<u32>, Vec<u32>, bool) {
+    fn split(ends: Vec<TrialEnd>) -> (Vec<u32>, Vec<u32>, Vec<usize>, bool) {
         let trial = |(number, end)| FinishedTrial {
             number,
             point: Point::new(Vec::new()),
@@ -130,7 +156,8 @@ mod tests {
         };
         let split = Split::of(&history, u32::MAX);
         let numbers = |set: &[(u32, &Point)]| set.iter().map(|(number, _)| *number).collect();
-        (numbers(&split.good), numbers(&split.bad), split.several)
+        let (good, bad) = (numbers(&split.good), numbers(&split.bad));
+        (good, bad, split.ranks, split.several)
     }
 
     #[test]
@@ -142,13 +169,17 @@ mod tests {
             let costs: Vec<f64> = (0..count).map(|_| draw()).collect();
             let mut order: Vec<usize> = (0..count).collect();
             order.sort_by(|a, b| costs[*a].total_cmp(&costs[*b]).then(a.cmp(b)));
-            let mut good = order[..count.div_ceil(10).min(MOST_GOOD)].to_vec();
+            let best = &order[..(3 * count).div_ceil(20).min(MOST_GOOD)];
+            let mut good = best.to_vec();
             good.sort_unstable();
             let ends = costs
                 .into_iter()
                 .map(|cost| TrialEnd::Completed(vec![cost]));
-            let (found, bad, several) = split(ends.collect());
+            let (found, bad, ranks, several) = split(ends.collect());
             assert!(!several);
+            let place = |number: &usize| best.iter().position(|other| other == number);
+            let expected: Vec<usize> = good.iter().filter_map(place).collect();
+            assert_eq!(ranks, expected, "{count}");
             assert!(
                 found.iter().map(|n| *n as usize).eq(good.iter().copied()),
                 "{count}"
@@ -164,7 +195,7 @@ mod tests {
             let ends = costs
                 .iter()
                 .map(|costs| TrialEnd::Completed(costs.to_vec()));
-            split(ends.collect()).2
+            split(ends.collect()).3
         };
         assert!(!of(&[&[1.0], &[]]));
         assert!(of(&[&[1.0, 2.0], &[]]));

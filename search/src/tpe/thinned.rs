@@ -41,9 +41,34 @@ pub(super) fn weights(count: usize, taken: &[usize]) -> Vec<f64> {
     weights
 }
 
+/// The weights of observations of which so many are better than each, and of the prior; their sum is 1. The best
+/// weighs twice as much as the second and three times as much as the third; the prior has what it would have among equals.
+pub(super) fn weights_by_rank(ranks: &[usize]) -> Vec<f64> {
+    let of_rank = |rank: &usize| 1.0 / (*rank as f64 + 1.0);
+    let count = ranks.len() as f64;
+    let sum: f64 = ranks.iter().map(of_rank).sum();
+    let weights = ranks.iter().map(|rank| of_rank(rank) * count / sum);
+    weights
+        .chain([1.0])
+        .map(|weight| weight / (count + 1.0))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_better_an_observation_the_heavier_it_is_and_the_prior_stays_what_it_was() {
+        let weights = weights_by_rank(&[2, 0, 1]);
+        let whole = 6.0 / (2.0 + 6.0 + 3.0) * 0.75;
+        for (weight, expected) in weights.iter().zip([whole / 3.0, whole, whole / 2.0, 0.25]) {
+            assert!((weight - expected).abs() < 1e-15, "{weights:?}");
+        }
+        assert_eq!(weights.len(), 4);
+        assert_eq!(weights_by_rank(&[0]), [0.5, 0.5]);
+        assert_eq!(weights_by_rank(&[]), [1.0]);
+    }
 
     #[test]
     fn few_are_all_taken_and_of_many_the_latest_and_an_even_part_of_the_others() {
