@@ -343,11 +343,6 @@ pub static REFUSED: &[RefusedMetric] = &[
         name: "ic_ir",
         hint: "it needs a strategy that ranks a cross-section of symbols; use sharpe_ratio",
     },
-    RefusedMetric {
-        name: "custom",
-        hint: "it is the weighted sum of objective_weights, and an objective of a search alone; use the metrics that \
-               it weighs",
-    },
 ];
 
 /// The catalogue entry of a name or alias.

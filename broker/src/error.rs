@@ -21,7 +21,13 @@ pub enum PublishError {
         /// What the broker said.
         reason: String,
     },
-    /// No confirm within the time allowed.
+    /// Nothing was sent: no channel or no declared queue to send to within the time allowed.
+    #[error("the broker was not ready for a publish within {after:?}")]
+    NotReady {
+        /// The time allowed.
+        after: Duration,
+    },
+    /// It was sent, and not confirmed within the time allowed.
     #[error("no confirm from the broker within {after:?}")]
     Timeout {
         /// The time allowed.

@@ -1034,6 +1034,29 @@ fn what_is_wrong_with_weights_is_told_at_once() {
             expected(&[("/objective_config/objective_weights", code)])
         );
     }
+    // What is meant by a selection is not in doubt because a weight is.
+    body["objective_config"] =
+        json!({"objective_metric": "custom", "objective_weights": {"sharpe": 0}});
+    body["validation"] =
+        json!({"method": "holdout", "length": "1y", "selection": {"metric": "custom"}});
+    assert_eq!(
+        told(&faults(&body)),
+        expected(&[("/objective_config/objective_weights/sharpe", "out_of_range")])
+    );
+    body["objective_config"] = json!({"objective_metric": "sharpe_ratio"});
+    assert_eq!(
+        told(&faults(&body)),
+        expected(&[("/validation/selection/metric", "refused_metric")])
+    );
+    body["objective_config"] = json!({"objective_metric": "custm"});
+    body["validation"] = json!({"method": "none"});
+    let found = faults(&body);
+    assert!(
+        found[0].detail.contains("did you mean custom?"),
+        "{found:?}"
+    );
+    let allowed = found[0].allowed.as_deref().unwrap();
+    assert!(allowed.iter().any(|name| name == "custom"));
     let mut sphere = on_sphere();
     sphere["objective_config"]["objective_weights"] = json!({"sharpe_ratio": 1});
     assert_eq!(

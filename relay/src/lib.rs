@@ -232,7 +232,7 @@ async fn look_for_losses(
     Ok(())
 }
 
-/// Replaces the queue if it is there and dead: a broker that was killed while it made a quorum queue
+/// Replaces the queue if it is there and dead, after a batch of which no message was confirmed: a broker that was killed while it made a quorum queue
 /// comes back with the queue and nobody who leads it, and then no publish is ever confirmed and no
 /// consumer starts (docs/adr/0013). The broker answers a look before and after a second publish
 /// that it does not answer: it is neither gone nor stalled.
@@ -242,7 +242,8 @@ async fn replace_if_dead(
     leadership: &dyn Leadership,
     message: &UnitMessage,
 ) {
-    if broker.depth(pool).await.is_err() {
+    // The lead is to be asked about every few seconds, and a publish may take ten.
+    if broker.depth(pool).await.is_err() || !leadership.holds().await {
         return;
     }
     let again = broker.publish(pool, std::slice::from_ref(message)).await;
@@ -385,3 +386,6 @@ impl Trouble {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

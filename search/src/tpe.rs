@@ -44,7 +44,7 @@ const RANDOM_DRAWS: usize = 100;
 /// The best 15 % of the finished trials (at most 25) are good; the others, and the running ones,
 /// are bad. A density is laid over each set; 24 candidates are drawn from that of the good ones, and the
 /// one where good is likeliest against bad is taken. Of the good ones the best has the most weight, the
-/// second half of it, the third a third. A density covers all parameters at once; with
+/// second half of it, the third a third, and equals share theirs. A density covers all parameters at once; with
 /// conditional parameters, those that are present together share a pair of densities made from the
 /// trials that had them (Optuna's `group=True`).
 ///

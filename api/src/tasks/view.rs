@@ -422,6 +422,8 @@ fn losses(spec: &TaskSpec, row: &TrialRow) -> Option<String> {
         target.direction == Direction::Maximize
             && **value < 0.0
             && target.metric != metrics::Metric::TotalReturn.name()
+            // A weighted sum has no zero that would say anything.
+            && target.weights.is_empty()
     });
     let negative = negative.map(|(target, value)| format!("its {} is {value:.4}", target.metric));
     let reasons: Vec<String> = lost.into_iter().chain(negative).collect();

@@ -49,9 +49,9 @@ impl Shared {
             }
         }
         let deadline = Instant::now() + self.options.publish_timeout;
-        let late = PublishError::Timeout {
-            after: self.options.publish_timeout,
-        };
+        let after = self.options.publish_timeout;
+        let late = PublishError::Timeout { after };
+        let not_ready = PublishError::NotReady { after };
         let ready = timeout_at(deadline, async {
             let channel = self.confirm_channel().await?;
             let stamp = self
@@ -66,7 +66,7 @@ impl Shared {
             Ok(Err(error)) => return vec![Err(error); messages.len()],
             Err(_) => {
                 self.publisher.confirms.lock().await.take();
-                return vec![Err(late); messages.len()];
+                return vec![Err(not_ready); messages.len()];
             }
         };
 
@@ -76,7 +76,7 @@ impl Shared {
             let send = send_unit(&channel, pool, message, &app_id);
             sent.push(match timeout_at(deadline, send).await {
                 Ok(result) => result.map_err(failed(pool)),
-                Err(_) => Err(late.clone()),
+                Err(_) => Err(not_ready.clone()),
             });
         }
         reach(FailPoint::RelayPublished);
@@ -91,7 +91,7 @@ impl Shared {
             });
         }
 
-        if answers.contains(&Err(late)) {
+        if answers.contains(&Err(late)) || answers.contains(&Err(not_ready)) {
             // The confirms that never came would stay in the channel's books for ever.
             self.publisher.confirms.lock().await.take();
         }
@@ -200,7 +200,7 @@ impl Shared {
     /// See [`crate::Broker::replace_queue`].
     pub(super) async fn replace_queue(&self, pool: &str) -> Result<(), BrokerError> {
         const OPERATION: &str = "replacing a queue";
-        let failed = |reason| BrokerError::Failed {
+        let refused = |reason| BrokerError::Failed {
             operation: OPERATION,
             reason,
         };
@@ -210,23 +210,25 @@ impl Shared {
             after,
         };
         // A channel of its own: one that waits for a dead queue answers nothing else.
-        let channel = timeout(after, self.publish_channel())
-            .await
-            .map_err(|_| late.clone())?
-            .map_err(|reason| BrokerError::Unavailable { reason })?;
-        let deleted = channel.queue_delete(
-            work_queue(pool).as_str().into(),
-            QueueDeleteOptions::default(),
-        );
+        let (channel, stamp) = timeout(after, async {
+            let unavailable = |reason| BrokerError::Unavailable { reason };
+            let channel = self.publish_channel().await.map_err(unavailable)?;
+            let stamp = self.topology.ensure(&channel, pool).await;
+            Ok((channel, stamp.map_err(|error| refused(error.to_string()))?))
+        })
+        .await
+        .map_err(|_| late.clone())??;
+        let name = work_queue(pool).as_str().into();
+        let deleted = channel.queue_delete(name, QueueDeleteOptions::default());
         timeout(after, deleted)
             .await
             .map_err(|_| late.clone())?
-            .map_err(|error| failed(error.to_string()))?;
-        self.topology.forget(pool).await;
+            .map_err(|error| refused(error.to_string()))?;
+        self.topology.doubt(pool, stamp).await;
         timeout(after, self.topology.ensure(&channel, pool))
             .await
             .map_err(|_| late)?
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| refused(error.to_string()))?;
         Ok(())
     }
 

@@ -105,13 +105,6 @@ impl Topology {
         }
     }
 
-    /// Withdraws the belief in a pool's queue that was deleted here.
-    pub(super) async fn forget(&self, pool: &str) {
-        let mut beliefs = self.beliefs.lock().await;
-        beliefs.pools.insert(pool.to_owned(), None);
-        beliefs.lost.insert(pool.to_owned());
-    }
-
     /// Withdraws all beliefs: behind a new connection may be a broker with an empty disk.
     pub(super) async fn doubt_all(&self) {
         self.beliefs

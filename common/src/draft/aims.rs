@@ -25,6 +25,9 @@ pub(super) const OBJECTIVE_FIELDS: [&str; 3] =
 
 const DIRECTIONS: [&str; 2] = ["maximize", "minimize"];
 
+/// Why the weighted sum is none of the metrics that are known where it stands.
+const NO_SUM_HERE: &str = "it is the weighted sum of objective_weights, and an objective alone; use the metrics that it weighs";
+
 /// A metric that can be asked for, with its natural direction if it has one.
 struct Known {
     name: Cow<'static, str>,
@@ -88,7 +91,11 @@ fn of_functions(subject: Option<Subject>, name: &str) -> Option<Vec<&'static str
 
 /// The metric of that name, of backtests or, where given, of these of test functions; or the fault, whose
 /// place the caller knows.
-fn metric(of_functions: Option<&[&'static str]>, name: &str) -> Result<Known, Box<Fault>> {
+fn metric(
+    of_functions: Option<&[&'static str]>,
+    name: &str,
+    is_objective: bool,
+) -> Result<Known, Box<Fault>> {
     let found = of_functions.and_then(|names| names.iter().find(|known| **known == name));
     if let Some(name) = found {
         return Ok(Known {
@@ -103,11 +110,16 @@ fn metric(of_functions: Option<&[&'static str]>, name: &str) -> Result<Known, Bo
     {
         return Ok(Known::of_backtests(info));
     }
-    let names = match of_functions {
+    let sum = is_objective.then_some(CUSTOM);
+    let names: Vec<&str> = match of_functions {
         Some(names) => names.to_vec(),
-        None => METRICS.iter().map(|info| info.name).collect(),
+        None => METRICS.iter().map(|info| info.name).chain(sum).collect(),
     };
     let fault = match metrics::find_refused(name) {
+        _ if name == CUSTOM && of_functions.is_none() => {
+            let detail = format!("{name} cannot be asked for: {NO_SUM_HERE}");
+            Fault::new("", "refused_metric", detail)
+        }
         Some(refused) if of_functions.is_none() => Fault::new(
             "",
             "refused_metric",
@@ -132,9 +144,10 @@ fn named(
     node: &Node<'_>,
     name: &str,
     of_functions: Option<&[&'static str]>,
+    is_objective: bool,
     findings: &mut Findings,
 ) -> Option<Known> {
-    metric(of_functions, name)
+    metric(of_functions, name, is_objective)
         .map_err(|mut fault| {
             fault.pointer.clone_from(&node.pointer);
             findings.fault(fault.value(&name.into()));
@@ -148,7 +161,7 @@ pub(super) fn backtest_metric(
     findings: &mut Findings,
 ) -> Option<Cow<'static, str>> {
     let name = node.string(findings)?;
-    named(node, name, None, findings).map(|known| known.name)
+    named(node, name, None, false, findings).map(|known| known.name)
 }
 
 /// Reads `objective_config`.
@@ -264,7 +277,7 @@ fn weights(node: &Node<'_>, findings: &mut Findings) -> Option<Vec<Weight>> {
         let metric = match metrics::find(name) {
             Some(info) => Some(info.metric),
             // Tells what is wrong with the name.
-            None => named(&field, name, None, findings).and(None),
+            None => named(&field, name, None, false, findings).and(None),
         };
         if field.value.is_none() {
             let detail = format!(
@@ -377,7 +390,7 @@ fn each_once(
                 });
             }
             let of_functions = of_functions(subject, name);
-            named(node, name, of_functions.as_deref(), findings)
+            named(node, name, of_functions.as_deref(), true, findings)
         });
         let is_second = known
             .as_ref()
@@ -474,6 +487,9 @@ pub(super) fn constraints(
 /// A fault inside the expression that stands at `node`.
 fn in_expression(node: &Node<'_>, fault: ExpressionFault) -> Fault {
     let detail = match metrics::find_refused(&fault.value) {
+        _ if fault.code == "unknown_name" && fault.value == CUSTOM => {
+            format!("{CUSTOM} cannot be asked for: {NO_SUM_HERE}")
+        }
         Some(refused) if fault.code == "unknown_name" => {
             format!("{} cannot be asked for: {}", refused.name, refused.hint)
         }

@@ -460,7 +460,8 @@ fn selection(
     let metric = object.field("metric");
     let chosen: Option<Selection> = match metric.value {
         None => by_objective,
-        Some(name) if name == CUSTOM && objective.is_some_and(|o| o.metric == CUSTOM) => {
+        // An objective that has a fault may be meant to be it.
+        Some(name) if name == CUSTOM && objective.is_none_or(|o| o.metric == CUSTOM) => {
             by_objective
         }
         Some(_) => aims::backtest_metric(&metric, findings).and_then(|name| name.parse().ok()),

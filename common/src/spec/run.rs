@@ -79,8 +79,10 @@ pub struct RecordedTrial {
     pub failure: Option<FailureKind>,
 }
 
-/// Newest version of a run's stored form: one that pins reports of fundamentals, which an older build
-/// cannot read.
+/// Newest version of a run's stored form: one that repeats a trial with a weighted sum of metrics, of which an
+/// older build has no value.
+const WEIGHTED_RUN_FORM_VERSION: u32 = 4;
+/// The version of a run that pins reports of fundamentals, which an older build cannot read.
 const REPORTS_RUN_FORM_VERSION: u32 = 3;
 /// The version of a run that trades under the rules of a market, or is several
 /// backtests. An older build would trade as if there were none, in one book over all days.
@@ -140,8 +142,14 @@ impl RunSpec {
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let several = !self.scope.is_portfolio() || !self.segments.is_empty();
+        let objectives = self.replay_of.iter().flat_map(|replay| &replay.objectives);
+        let weighs = objectives
+            .into_iter()
+            .any(|target| !target.weights.is_empty());
         let form = RunForm {
-            version: if self.backtest.pins_reports {
+            version: if weighs {
+                WEIGHTED_RUN_FORM_VERSION
+            } else if self.backtest.pins_reports {
                 REPORTS_RUN_FORM_VERSION
             } else if several || self.backtest.market.has_rules() {
                 RUN_FORM_VERSION
@@ -158,7 +166,7 @@ impl RunSpec {
     /// # Errors
     /// When the row was written by another version, or damaged: the message says what is wrong.
     pub fn from_json(value: &serde_json::Value) -> Result<Self, UnreadableSpec> {
-        check_version(value, PLAIN_RUN_FORM_VERSION..=REPORTS_RUN_FORM_VERSION)?;
+        check_version(value, PLAIN_RUN_FORM_VERSION..=WEIGHTED_RUN_FORM_VERSION)?;
         let form = RunForm::deserialize(value).map_err(|e| UnreadableSpec(e.to_string()))?;
         Ok(form.run)
     }
@@ -214,7 +222,16 @@ mod tests {
             segments: vec![(start, start), (end, end)],
             ..example()
         };
+        let mut weighed = reported.clone();
+        let part = crate::spec::Weight {
+            metric: trialmill_backtest::metrics::Metric::Volatility,
+            weight: 0.1 + 0.2,
+        };
+        if let Some(replay) = &mut weighed.replay_of {
+            replay.objectives = vec![Target::custom(vec![part])];
+        }
         for (run, version) in [
+            (weighed, 4),
             (example(), 1),
             (ruled, 2),
             (alone, 2),
@@ -235,7 +252,7 @@ mod tests {
         form["version"] = 9.into();
         let refused = RunSpec::from_json(&form).unwrap_err().to_string();
         assert!(
-            refused.contains("form version 9, this build reads 1 to 3"),
+            refused.contains("form version 9, this build reads 1 to 4"),
             "{refused}"
         );
     }

@@ -48,6 +48,8 @@ def ours(program):
 
 
 def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     program = sys.argv[1]
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     optuna.logging.set_verbosity(optuna.logging.ERROR)

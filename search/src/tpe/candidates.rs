@@ -333,3 +333,70 @@ fn highest(scores: &[f64]) -> usize {
     }
     best
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Choice, Domain, FinishedTrial, History, SpaceBuilder, TrialEnd};
+
+    #[test]
+    fn the_best_point_is_the_heaviest_kernel_also_among_those_that_have_a_conditional_parameter() {
+        let kind = Domain::Categorical {
+            choices: ["a", "b"].map(|name| Choice::Text(name.into())).to_vec(),
+        };
+        let x = Domain::Float {
+            low: 0.0,
+            high: 1.0,
+            step: None,
+            log: false,
+        };
+        let space = SpaceBuilder::default()
+            .parameter("kind", kind)
+            .conditional("x", x, "kind == 'a'")
+            .build()
+            .unwrap();
+        // Three of twenty are good: number 7 (without x), then 12, then 3.
+        let finished: Vec<FinishedTrial> = (0..20)
+            .map(|number| {
+                let absent = [5, 7].contains(&number);
+                let values = match absent {
+                    true => vec![ParamValue::Category(1), ParamValue::Absent],
+                    false => vec![
+                        ParamValue::Category(0),
+                        ParamValue::Float(f64::from(number) / 20.0),
+                    ],
+                };
+                let cost = match number {
+                    7 => 0.1,
+                    12 => 0.2,
+                    3 => 0.3,
+                    _ => 1.0,
+                };
+                FinishedTrial {
+                    number,
+                    point: Point::new(values),
+                    end: TrialEnd::Completed(vec![cost]),
+                }
+            })
+            .collect();
+        let history = History {
+            finished: &finished,
+            running: &[],
+        };
+        let split = Split::of(&history, 20);
+        assert_eq!(split.ranks, [2, 0, 1], "of 3, 7 and 12");
+        let groups = Group::all(&space);
+        let of = |name: &str| {
+            let position = space.parameters().iter().position(|p| p.name() == name);
+            let group = groups.iter().find(|group| Some(group.member) == position);
+            group.unwrap().observed_good(&split)
+        };
+        let kinds = of("kind");
+        assert_eq!(kinds.columns, [[0.0, 1.0, 0.0]]);
+        assert_eq!(kinds.weights, thinned::weights_by_rank(&[2, 0, 1]));
+        // The second of all is the best of those that have an x.
+        let xs = of("x");
+        assert_eq!(xs.columns, [[3.0 / 20.0, 12.0 / 20.0]]);
+        assert_eq!(xs.weights, thinned::weights_by_rank(&[1, 0]));
+    }
+}

@@ -23,15 +23,16 @@ use crate::stream::Stream;
 /// density(x) = sum over k of w_k * product over axes of K_k(x)
 /// ```
 ///
-/// - weights before normalizing: 1 for the prior and, with n < 25, for all; else a ramp from 1/n to 1
-///   over the n - 25 oldest, then 25 ones;
+/// - weights before normalizing: 1 for the prior; of the bad trials, and of good ones of which none is said to be better, with n < 25
+///   1 for all, else a ramp from 1/n to 1 over the n - 25 oldest, then 25 ones; of others by rank
+///   ([`thinned::weights_by_rank`](super::thinned::weights_by_rank));
 /// - line: a normal around the observation, cut to the range and renormalized, with the bandwidths of
 ///   [`bandwidth::wide`]; the prior has mean 1/2 and bandwidth 1 (of the range);
 /// - lattice: the probability that the same kernel, on the widened range, gives to the cell;
 /// - choices, C of them: 1 + 1/(n+1) on the observed one and 1/(n+1) on each other, normalized; the
 ///   prior is even.
 ///
-/// With [`Floor::Magic`] this is `_ParzenEstimator` of Optuna 5.0 (`optuna/samplers/_tpe/parzen_estimator.py` and
+/// With [`Floor::Magic`] and the first of these weights this is `_ParzenEstimator` of Optuna 5.0 (`optuna/samplers/_tpe/parzen_estimator.py` and
 /// `probability_distributions.py`), but for the unit: densities here are per range of each line, so
 /// they are larger than Optuna's by the product of the lengths of the lines, the same for every `x`.
 #[derive(Debug)]

@@ -16,7 +16,8 @@ const GOOD_PERCENT: usize = 15;
 pub(super) struct Split<'a> {
     /// The best 15 % of the finished trials, rounded up, at most 25.
     pub(super) good: Vec<(u32, &'a Point)>,
-    /// How many of the good ones are better than each; empty where none is said to be, as on a front.
+    /// How many of the good ones are better than each, which equals share; empty where none is said to be, as on
+    /// a front.
     pub(super) ranks: Vec<usize>,
     /// The other finished trials and all that are running: a worker keeps away from where others
     /// are already looking ("constant liar").
@@ -120,11 +121,15 @@ impl Best {
         self.0.insert(place, standing);
     }
 
-    /// The place of each of these, which are its first ones.
+    /// How many are better than each of these, which are its first ones.
     fn ranks(&self, numbers: &[u32]) -> Vec<usize> {
         let mut ranks = vec![0; numbers.len()];
-        for (rank, standing) in self.0.iter().take(numbers.len()).enumerate() {
-            ranks[numbers.partition_point(|number| *number < standing.number)] = rank;
+        let mut first_equal = 0;
+        for (place, standing) in self.0.iter().take(numbers.len()).enumerate() {
+            if standing.compare_outcome(&self.0[first_equal]).is_ne() {
+                first_equal = place;
+            }
+            ranks[numbers.partition_point(|number| *number < standing.number)] = first_equal;
         }
         ranks
     }
@@ -172,13 +177,12 @@ mod tests {
             let best = &order[..(3 * count).div_ceil(20).min(MOST_GOOD)];
             let mut good = best.to_vec();
             good.sort_unstable();
-            let ends = costs
-                .into_iter()
-                .map(|cost| TrialEnd::Completed(vec![cost]));
+            let ends = costs.iter().map(|cost| TrialEnd::Completed(vec![*cost]));
             let (found, bad, ranks, several) = split(ends.collect());
             assert!(!several);
-            let place = |number: &usize| best.iter().position(|other| other == number);
-            let expected: Vec<usize> = good.iter().filter_map(place).collect();
+            let better =
+                |number: &usize| best.iter().filter(|b| costs[**b] < costs[*number]).count();
+            let expected: Vec<usize> = good.iter().map(better).collect();
             assert_eq!(ranks, expected, "{count}");
             assert!(
                 found.iter().map(|n| *n as usize).eq(good.iter().copied()),
@@ -187,6 +191,23 @@ mod tests {
             assert_eq!(found.len() + bad.len(), count);
             assert!(bad.is_sorted() && bad.iter().all(|number| !found.contains(number)));
         }
+    }
+
+    #[test]
+    fn trials_that_are_no_better_than_others_share_their_rank() {
+        let undefined = || TrialEnd::Infeasible {
+            violation: f64::INFINITY,
+        };
+        let (good, _, ranks, _) = split((0..40).map(|_| undefined()).collect());
+        assert_eq!((good, ranks), ((0..6).collect(), vec![0; 6]));
+        let (_, _, ranks, _) = split((0..40).map(|_| TrialEnd::Pruned).collect());
+        assert_eq!(ranks, [0; 6]);
+        let mut ends: Vec<TrialEnd> = (0..40).map(|_| undefined()).collect();
+        ends[30] = TrialEnd::Infeasible { violation: 2.0 };
+        ends[31] = TrialEnd::Completed(vec![5.0]);
+        let (good, _, ranks, _) = split(ends);
+        assert_eq!(good, [0, 1, 2, 3, 30, 31]);
+        assert_eq!(ranks, [2, 2, 2, 2, 1, 0]);
     }
 
     #[test]

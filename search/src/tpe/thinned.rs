@@ -41,13 +41,23 @@ pub(super) fn weights(count: usize, taken: &[usize]) -> Vec<f64> {
     weights
 }
 
-/// The weights of observations of which so many are better than each, and of the prior; their sum is 1. The best
-/// weighs twice as much as the second and three times as much as the third; the prior has what it would have among equals.
-pub(super) fn weights_by_rank(ranks: &[usize]) -> Vec<f64> {
-    let of_rank = |rank: &usize| 1.0 / (*rank as f64 + 1.0);
-    let count = ranks.len() as f64;
-    let sum: f64 = ranks.iter().map(of_rank).sum();
-    let weights = ranks.iter().map(|rank| of_rank(rank) * count / sum);
+/// The weights of observations of which so many are better than each, and of the prior; their sum is 1.
+///
+/// Among these observations the best weighs twice as much as the second and three times as much as the third; equals
+/// share what they would have one after the other. The prior has what it would have if all were equal.
+pub(super) fn weights_by_rank(better: &[usize]) -> Vec<f64> {
+    // They are a few: at most as many as are good.
+    let count_of = |is: &dyn Fn(&usize) -> bool| better.iter().filter(|other| is(other)).count();
+    let share = |of: &usize| {
+        let before = count_of(&|other| other < of);
+        let equal = count_of(&|other| other == of);
+        let places = before + 1..=before + equal;
+        places.map(|place| 1.0 / place as f64).sum::<f64>() / equal as f64
+    };
+    let shares: Vec<f64> = better.iter().map(share).collect();
+    let sum: f64 = shares.iter().sum();
+    let count = better.len() as f64;
+    let weights = shares.iter().map(|share| share * count / sum);
     weights
         .chain([1.0])
         .map(|weight| weight / (count + 1.0))
@@ -61,11 +71,21 @@ mod tests {
     #[test]
     fn the_better_an_observation_the_heavier_it_is_and_the_prior_stays_what_it_was() {
         let weights = weights_by_rank(&[2, 0, 1]);
-        let whole = 6.0 / (2.0 + 6.0 + 3.0) * 0.75;
+        // 3 / (1 + 1/2 + 1/3) of a quarter each.
+        let whole = 3.0 / (11.0 / 6.0) * 0.25;
         for (weight, expected) in weights.iter().zip([whole / 3.0, whole, whole / 2.0, 0.25]) {
             assert!((weight - expected).abs() < 1e-15, "{weights:?}");
         }
         assert_eq!(weights.len(), 4);
+        // Whatever ranks they have among others, and two that are equal.
+        assert_eq!(weights_by_rank(&[7, 3, 5]), weights);
+        let shared = weights_by_rank(&[4, 1, 4]);
+        let half = 0.5 * (0.5 + 1.0 / 3.0) * whole;
+        assert!(
+            (shared[0] - half).abs() < 1e-15 && shared[0] == shared[2],
+            "{shared:?}"
+        );
+        assert_eq!(weights_by_rank(&[5; 4]), [0.2; 5]);
         assert_eq!(weights_by_rank(&[0]), [0.5, 0.5]);
         assert_eq!(weights_by_rank(&[]), [1.0]);
     }

@@ -19,7 +19,7 @@ use trialmill_common::state::{TaskState, WorkerId};
 /// Class of the advisory locks of the relays, one per pool.
 const RELAY_LOCK: i32 = 0x7472_696d;
 /// The server ends a session that is silent for this long, and its locks with it: a renewal or a
-/// relay's question comes far more often.
+/// relay's question comes more often.
 const SILENCE: &str = "30s";
 /// A leader that is not answered within this time no longer counts on its lock.
 const QUESTION: Duration = Duration::from_secs(5);

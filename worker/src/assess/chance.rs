@@ -244,6 +244,10 @@ impl Searched<'_> {
             return Ok(Err("the best point has no value".to_owned()));
         };
         let value = *value;
+        if !objective.weights.is_empty() {
+            let reason = "a weighted sum has no zero of its own, so no share of it can be kept";
+            return Ok(Err(reason.to_owned()));
+        }
         if value <= 0.0 {
             let name = &objective.metric;
             return Ok(Err(format!(

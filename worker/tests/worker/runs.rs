@@ -5,9 +5,10 @@ use crate::support::{Mill, float, function, int, new_task, options};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use trialmill_backtest::bars::BarSeries;
+use trialmill_backtest::metrics::Metric;
 use trialmill_backtest::synthetic::{GroupKind, Kind, group, series};
 use trialmill_common::spec::{
-    MetricNames, RecordedTrial, ResultConstraint, RunSpec, Scope, Target, TaskSpec,
+    MetricNames, RecordedTrial, ResultConstraint, RunSpec, Scope, Target, TaskSpec, Weight,
 };
 use trialmill_common::state::{Direction, TaskId, TaskKind, TaskState};
 use trialmill_search::Choice;
@@ -183,7 +184,13 @@ async fn a_replay_is_held_against_the_record_bit_for_bit() {
     let windows = vec![int("short_window", 2, 50), int("long_window", 5, 80)];
     let search = TaskSpec {
         stock_codes: bars.iter().map(|b| b.symbol().to_owned()).collect(),
-        objectives: vec![Target::new("sharpe_ratio", Direction::Maximize)],
+        objectives: vec![
+            Target::new("sharpe_ratio", Direction::Maximize),
+            Target::custom(vec![Weight {
+                metric: Metric::MaxDrawdown,
+                weight: 0.3,
+            }]),
+        ],
         result_constraints: vec![
             ResultConstraint::parse("n_trades >= 10", MetricNames::Backtest).unwrap(),
         ],
