@@ -172,8 +172,12 @@ pub trait Store: Send + Sync + 'static {
     /// One ended trial.
     async fn trial(&self, id: TaskId, number: u32) -> Result<Option<TrialRow>, StoreError>;
 
-    /// The announced slow trials of a task that run now.
-    async fn running_trials(&self, id: TaskId) -> Result<Vec<RunningRow>, StoreError>;
+    /// The announced trials with these numbers that run now, in the order of their numbers.
+    async fn running_trials(
+        &self,
+        id: TaskId,
+        numbers: Range<u32>,
+    ) -> Result<Vec<RunningRow>, StoreError>;
 
     /// What a sampler may know of the trials with these `numbers` beyond event `after` (0:
     /// everything), in pages of about [`HISTORY_PAGE`] trials. Read on after [`HistoryPage::seq`] until a page is complete.

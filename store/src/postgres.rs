@@ -417,8 +417,12 @@ impl Store for PgStore {
         run!(self, |client| reads::trial(client, id, number))
     }
 
-    async fn running_trials(&self, id: TaskId) -> Result<Vec<RunningRow>, StoreError> {
-        run!(self, |client| reads::running_trials(client, id))
+    async fn running_trials(
+        &self,
+        id: TaskId,
+        numbers: Range<u32>,
+    ) -> Result<Vec<RunningRow>, StoreError> {
+        run!(self, |client| reads::running_trials(client, id, &numbers))
     }
 
     async fn history(

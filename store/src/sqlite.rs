@@ -309,8 +309,13 @@ impl Store for SqliteStore {
         self.read(move |tx| read::trial(tx, id, number)).await
     }
 
-    async fn running_trials(&self, id: TaskId) -> Result<Vec<RunningRow>, StoreError> {
-        self.read(move |tx| read::running_trials(tx, id)).await
+    async fn running_trials(
+        &self,
+        id: TaskId,
+        numbers: Range<u32>,
+    ) -> Result<Vec<RunningRow>, StoreError> {
+        self.read(move |tx| read::running_trials(tx, id, &numbers))
+            .await
     }
 
     async fn history(

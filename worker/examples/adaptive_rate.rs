@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use trialmill_broker::{Broker, InProcessBroker};
 use trialmill_common::objective::FUNCTION_METRIC;
 use trialmill_common::protocol::{StopRules, most_unseen};
-use trialmill_common::spec::{BacktestSettings, Scope, Target, TaskSpec};
+use trialmill_common::spec::{BacktestSettings, MAX_TRIALS, Scope, Target, TaskSpec};
 use trialmill_common::state::{Direction, Priority, TaskId, TaskKind};
 use trialmill_relay::Pace;
 use trialmill_search::{Domain, Method, Space};
@@ -121,7 +121,7 @@ struct Unseen {
 
 impl Unseen {
     async fn look(&mut self, store: &dyn Store, id: TaskId) -> Result<(), Box<dyn Error>> {
-        let running = store.running_trials(id).await?.len();
+        let running = store.running_trials(id, 0..MAX_TRIALS).await?.len();
         // Read after it: what was recorded in between only raises the bound.
         let row = store.task(id).await?.ok_or("the task is there")?;
         let recorded = row.ledger.ended();

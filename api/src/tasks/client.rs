@@ -441,8 +441,8 @@ fn control_name(control: Control) -> String {
 
 /// The row of a running trial.
 async fn running(state: &AppState, id: TaskId, number: u32) -> Result<Option<RunningRow>, Problem> {
-    let rows = state.store.running_trials(id).await?;
-    Ok(rows.into_iter().find(|row| row.number == number))
+    let numbers = number..number.saturating_add(1);
+    Ok(state.store.running_trials(id, numbers).await?.pop())
 }
 
 fn held(id: TaskId, row: &RunningRow, lease: ClientLease) -> HeldLease {

@@ -12,6 +12,7 @@ use axum::extract::State;
 use trialmill_common::cursor::{task_cursor, trial_cursor};
 use trialmill_common::draft::has_several_objectives;
 use trialmill_common::fault::Fault;
+use trialmill_common::spec::MAX_TRIALS;
 use trialmill_common::state::{TaskKind, TaskState, TrialEnd};
 use trialmill_store::rows::{TaskFilter, TaskRow, TrialFilter, TrialRow};
 
@@ -217,8 +218,8 @@ pub(super) async fn trial(
     if let Some(row) = state.store.trial(id, number).await? {
         return Ok(Json(view::trial(&spec, &row)?));
     }
-    let running = state.store.running_trials(id).await?;
-    match running.iter().find(|row| row.number == number) {
+    let numbers = number..number.saturating_add(1);
+    match state.store.running_trials(id, numbers).await?.first() {
         Some(row) => Ok(Json(view::running(&spec, row)?)),
         None if number < task.ledger.planned => Err(Problem::not_found(format!(
             "trial {number} of task {id} has not ended yet"
@@ -256,12 +257,9 @@ pub(super) async fn trials(
                 .collect::<Result<Vec<_>, _>>()?
         }
         Wanted::Running => {
-            let mut rows = state.store.running_trials(id).await?;
-            rows.sort_by_key(|row| row.number);
-            let rows = rows
-                .iter()
-                .filter(|row| after.is_none_or(|after| row.number > after));
-            let rows = rows.take(limit as usize);
+            let first = after.map_or(0, |after| after.saturating_add(1));
+            let rows = state.store.running_trials(id, first..MAX_TRIALS).await?;
+            let rows = rows.iter().take(limit as usize);
             rows.map(|row| view::running(&spec, row).map(view::listed))
                 .collect::<Result<Vec<_>, _>>()?
         }

@@ -96,7 +96,7 @@ gated! {
     delete(id: TaskId) -> ControlOutcome;
     trials(id: TaskId, filter: TrialFilter) -> Vec<TrialRow>;
     trial(id: TaskId, number: u32) -> Option<TrialRow>;
-    running_trials(id: TaskId) -> Vec<RunningRow>;
+    running_trials(id: TaskId, numbers: std::ops::Range<u32>) -> Vec<RunningRow>;
     history(id: TaskId, after: i64, numbers: std::ops::Range<u32>) -> HistoryPage;
     outcomes(id: TaskId, numbers: std::ops::Range<u32>, limit: u32) -> Vec<HistoryRow>;
     earlier_work(id: TaskId) -> EarlierWork;

@@ -1,7 +1,7 @@
 //! History in bulk: what a sampler may know.
 
 use super::PgError;
-use super::reads::{RUNNING, running_row};
+use super::reads::{RUNNING, ends, running_row};
 use super::task::{count, int, named};
 use crate::HISTORY_PAGE;
 use crate::error::StoreError;
@@ -42,9 +42,11 @@ pub(super) async fn history(
         .await?;
     // Sent together and answered in this order: nothing new costs one round trip.
     let of_task: [&(dyn ToSql + Sync); 1] = [&id.0];
+    let [first, end] = ends(numbers);
+    let of_running: [&(dyn ToSql + Sync); 3] = [&id.0, &first, &end];
     let of_events: [&(dyn ToSql + Sync); 3] = [&id.0, &after, &EVENTS];
     let (running, open_units, events) = futures::try_join!(
-        client.query(&running, &of_task),
+        client.query(&running, &of_running),
         client.query_opt(&open_units, &of_task),
         client.query(&events, &of_events),
     )?;
@@ -73,11 +75,7 @@ pub(super) async fn history(
         trials,
         seq,
         complete,
-        running: running
-            .iter()
-            .map(running_row)
-            .filter(|trial| numbers.contains(&trial.number))
-            .collect(),
+        running: running.iter().map(running_row).collect(),
         open_units: open_units.map_or(0, |row| count(&row, 0)),
     })
 }

@@ -10,9 +10,11 @@ use crate::rows::{
 use crate::{EARLIER_TASKS, MAX_PAGE};
 use deadpool_postgres::Object;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
+use trialmill_common::spec::MAX_TRIALS;
 use trialmill_common::state::{TaskId, WorkerId};
 
 fn page(limit: u32) -> i64 {
@@ -139,7 +141,7 @@ pub(super) const RUNNING: &str =
         greatest(0, extract(epoch from now() - r.started_at))::float8
      from running_trials r
      join units u on u.task_id = r.task_id and u.number = r.unit and u.state = 'leased'
-     where r.task_id = $1 order by r.number";
+     where r.task_id = $1 and r.number >= $2 and r.number < $3 order by r.number";
 
 /// A row of [`RUNNING`].
 pub(super) fn running_row(row: &Row) -> RunningRow {
@@ -155,11 +157,19 @@ pub(super) fn running_row(row: &Row) -> RunningRow {
     }
 }
 
+/// The ends of a range of trials as the database counts.
+pub(super) fn ends(numbers: &Range<u32>) -> [i32; 2] {
+    [numbers.start, numbers.end].map(|end| int(end.min(MAX_TRIALS)))
+}
+
 pub(super) async fn running_trials(
     client: &mut Object,
     id: TaskId,
+    numbers: &Range<u32>,
 ) -> Result<Vec<RunningRow>, PgError> {
-    let rows = client.query(RUNNING, &[&id.0]).await?;
+    let statement = client.prepare_cached(RUNNING).await?;
+    let [first, end] = ends(numbers);
+    let rows = client.query(&statement, &[&id.0, &first, &end]).await?;
     Ok(rows.iter().map(running_row).collect())
 }
 

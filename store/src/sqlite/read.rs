@@ -172,14 +172,18 @@ pub(super) fn trial(tx: &Tx, id: TaskId, number: u32) -> Result<Option<TrialRow>
     rows.next()?.map(trial_row).transpose()
 }
 
-/// The announced trials of a task whose units are held: those that run now.
-pub(super) fn running_trials(tx: &Tx, id: TaskId) -> Result<Vec<RunningRow>, StoreError> {
+/// The announced trials with these numbers whose units are held: those that run now.
+pub(super) fn running_trials(
+    tx: &Tx,
+    id: TaskId,
+    numbers: &Range<u32>,
+) -> Result<Vec<RunningRow>, StoreError> {
     let mut statement = tx.connection.prepare_cached(
         "select r.*, u.owner from running_trials r
          join units u on u.task_id = r.task_id and u.number = r.unit and u.state = 'leased'
-         where r.task_id = ?1 order by r.number",
+         where r.task_id = ?1 and r.number >= ?2 and r.number < ?3 order by r.number",
     )?;
-    let mut rows = statement.query([id.to_string()])?;
+    let mut rows = statement.query((id.to_string(), numbers.start, numbers.end))?;
     let mut running = Vec::new();
     while let Some(row) = rows.next()? {
         running.push(RunningRow {
@@ -257,8 +261,7 @@ pub(super) fn history(
     after: i64,
     numbers: &Range<u32>,
 ) -> Result<HistoryPage, StoreError> {
-    let mut running = running_trials(tx, id)?;
-    running.retain(|trial| numbers.contains(&trial.number));
+    let running = running_trials(tx, id, numbers)?;
     let task: Option<(u32, i64)> = tx
         .connection
         .prepare_cached("select open_units, events_from from tasks where id = ?1")?

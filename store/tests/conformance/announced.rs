@@ -6,6 +6,7 @@ use crate::given::{Given, card, flush, point, task};
 use std::sync::Arc;
 use trialmill_common::protocol::Control;
 use trialmill_common::protocol::board::UnitEnd;
+use trialmill_common::spec::MAX_TRIALS;
 use trialmill_common::state::{StopReason, TaskId, WorkerId};
 use trialmill_common::trial::RunningTrial;
 use trialmill_store::rows::{AnnouncedTrial, Claim, LeaseOutcome};
@@ -33,7 +34,7 @@ impl Given {
     }
 
     async fn announced(&self, id: TaskId) -> Vec<(u32, u32, u32)> {
-        let running = self.store.running_trials(id).await.unwrap();
+        let running = self.store.running_trials(id, 0..MAX_TRIALS).await.unwrap();
         running
             .iter()
             .map(|r| (r.number, r.unit, r.crashes))
@@ -52,7 +53,7 @@ pub async fn an_announced_trial_is_seen_until_it_ends(database: Arc<Database>) {
     let id = given.submit(task(4, Some(1))).await;
     let claim = given.claim(id, 0).await;
     assert_eq!(given.announce(&claim, 0, 0).await, Some(Control::Run));
-    let running = given.store.running_trials(id).await.unwrap();
+    let running = given.store.running_trials(id, 0..MAX_TRIALS).await.unwrap();
     assert_eq!(running.len(), 1);
     assert_eq!(
         (running[0].number, running[0].unit, running[0].crashes),
@@ -62,6 +63,14 @@ pub async fn an_announced_trial_is_seen_until_it_ends(database: Arc<Database>) {
         (&running[0].params, running[0].worker),
         (&params(0), Some(given.worker))
     );
+    for (numbers, count) in [(0..1, 1), (1..MAX_TRIALS, 0), (0..0, 0), (7..u32::MAX, 0)] {
+        let some = given
+            .store
+            .running_trials(id, numbers.clone())
+            .await
+            .unwrap();
+        assert_eq!(some.len(), count, "{numbers:?}");
+    }
     given.record(flush(&claim, 1, UnitEnd::Keep)).await;
     assert_eq!(given.announced(id).await, vec![]);
     given.verify().await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use trialmill_common::protocol::board::{UnitEnd, Written};
 use trialmill_common::protocol::{Control, NotAllowed};
 use trialmill_common::reports::{pack, unpack};
+use trialmill_common::spec::MAX_TRIALS;
 use trialmill_common::state::{StopReason, TaskId, TaskState, WorkerId};
 use trialmill_common::trial::{EndedTrial, RunningTrial};
 use trialmill_common::worker::CLIENT_POOL;
@@ -167,7 +168,7 @@ pub async fn a_client_that_reports_holds_its_trial_and_what_it_reported_stays_wi
         kept,
         "a mere sign of life"
     );
-    let running = given.store.running_trials(id).await.unwrap();
+    let running = given.store.running_trials(id, 0..MAX_TRIALS).await.unwrap();
     assert_eq!(running[0].reports.as_ref(), Some(&both));
     assert_eq!(running[0].worker, Some(client.holder));
     let history = given.store.history(id, 0, 0..9).await.unwrap();
@@ -180,7 +181,7 @@ pub async fn a_client_that_reports_holds_its_trial_and_what_it_reported_stays_wi
     let last = given.asked(id, HOUR).await;
     assert_eq!(last.claim.announced[0].crashes, 0);
     // It runs anew: what the other one reported is not its own.
-    let running = given.store.running_trials(id).await.unwrap();
+    let running = given.store.running_trials(id, 0..MAX_TRIALS).await.unwrap();
     assert_eq!(running[0].reports, None);
     let trial = EndedTrial {
         reports: unpack(&both, 1),
@@ -283,7 +284,10 @@ pub async fn an_enqueued_point_goes_to_the_first_trial_that_nobody_was_given(
         .collect();
     assert_eq!(announced.len(), second.count as usize);
     assert_eq!(announced[0], (2, params(70), 0));
-    assert_eq!(given.store.running_trials(id).await.unwrap(), vec![]);
+    assert_eq!(
+        given.store.running_trials(id, 0..MAX_TRIALS).await.unwrap(),
+        vec![]
+    );
     // Claimed by now: the rest of the numbers of that unit is given out.
     let next = second.first + second.count;
     given

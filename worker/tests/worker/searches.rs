@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use trialmill_backtest::synthetic::{Kind, series};
 use trialmill_broker::Broker;
-use trialmill_common::spec::{MetricNames, ResultConstraint, Target, TaskSpec};
+use trialmill_common::spec::{MAX_TRIALS, MetricNames, ResultConstraint, Target, TaskSpec};
 use trialmill_common::state::{Direction, StopReason, TaskState};
 use trialmill_relay::Pace;
 use trialmill_search::{Choice, Method};
@@ -352,7 +352,7 @@ async fn a_superseded_lease_writes_nothing_more() {
         ..Default::default()
     };
     let impatient = mill.store.with_timing(timing);
-    let lease = mill.store.running_trials(id).await.unwrap()[0].unit;
+    let lease = mill.store.running_trials(id, 0..MAX_TRIALS).await.unwrap()[0].unit;
     let leases = [trialmill_store::rows::HeldLease {
         unit: trialmill_store::rows::UnitRef {
             task: id,

@@ -201,8 +201,12 @@ impl Store for Flaky {
         self.line()?.trial(id, number).await
     }
 
-    async fn running_trials(&self, id: TaskId) -> Result<Vec<RunningRow>, StoreError> {
-        self.line()?.running_trials(id).await
+    async fn running_trials(
+        &self,
+        id: TaskId,
+        numbers: std::ops::Range<u32>,
+    ) -> Result<Vec<RunningRow>, StoreError> {
+        self.line()?.running_trials(id, numbers).await
     }
 
     async fn history(
