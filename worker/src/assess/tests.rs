@@ -340,7 +340,8 @@ fn what_the_test_windows_and_the_held_out_days_hold_changes_no_pick() {
     let real = bars(Kind::Trending, 1);
     // What is random looks at no price; TPE follows them.
     for method in [Method::Random, Method::Tpe] {
-        let mut spec = walk_forward(100, "");
+        // Of trials that trade often, since a pick that does not trade in a test window sees nothing of it.
+        let mut spec = walk_forward(100, r#""n_trades >= 3""#);
         spec.method = method;
         let plan = spec.plan().unwrap().clone();
         let (_, document) = assess(&spec, real.clone(), NO_LUCK, |_| {});
@@ -368,7 +369,7 @@ fn what_the_test_windows_and_the_held_out_days_hold_changes_no_pick() {
             }
         }
         // The noise was seen by what judges. (A pick may not trade at all in a test window.)
-        assert!(differ >= 2, "{method:?}: {differ}");
+        assert!(differ >= 3, "{method:?}: {differ}");
     }
 }
 
