@@ -1,11 +1,11 @@
 //! TPE: the tree-structured Parzen estimator, multivariate, after Optuna 5.0.
 
 mod bandwidth;
-mod block;
 mod candidates;
 mod cells;
 mod kernel;
 mod ln_sum;
+mod near;
 mod parzen;
 mod several;
 mod split;

@@ -27,6 +27,29 @@ impl Floor {
     }
 }
 
+/// The bandwidths of observations.
+#[derive(Debug)]
+pub(super) struct Bandwidths {
+    /// That of most of them, and the smallest.
+    pub(super) narrowest: f64,
+    /// Those that have another, and that.
+    pub(super) wider: Vec<(usize, f64)>,
+}
+
+impl Bandwidths {
+    /// Of observations in `[0, 1]`: those of [`wide`].
+    pub(super) fn of(observations: &[f64], age: &[usize], floor: Floor) -> Self {
+        let mut wider = wide(observations, age, floor);
+        let narrowest = if wider.len() < observations.len() {
+            floor.with(observations.len())
+        } else {
+            wider.iter().map(|(_, width)| *width).fold(1.0, f64::min)
+        };
+        wider.retain(|(_, width)| *width > narrowest);
+        Self { narrowest, wider }
+    }
+}
+
 /// The observations whose bandwidth is above the floor, and that bandwidth; the others have the floor.
 ///
 /// The bandwidth of an observation, of those in `[0, 1]`, is the larger of the gaps to its

@@ -13,9 +13,6 @@ use std::borrow::Cow;
 /// Candidates compared per suggestion.
 pub(super) const CANDIDATES: usize = 24;
 
-/// From so many observations on their order is worth some work.
-const MANY: usize = 128;
-
 /// The most candidates drawn for them where some break a constraint.
 const DRAWS: usize = 10 * CANDIDATES;
 
@@ -126,18 +123,8 @@ impl Group {
             let present = points.iter().filter(|(_, point)| self.is_in(point));
             Cow::Owned(present.copied().collect())
         };
-        let mut taken = thinned::taken(present.len());
+        let taken = thinned::taken(present.len());
         let of = |k: &usize| present[*k].1.values();
-        let range = match self.axes.first() {
-            Some(Axis::Line(_)) => Some(1.0),
-            Some(Axis::Lattice(lattice)) => Some(lattice.cells()),
-            Some(Axis::Choices(_)) | None => None,
-        };
-        if let (Some(range), true) = (range, taken.len() > MANY) {
-            let points: Vec<&[ParamValue]> = taken.iter().map(of).collect();
-            let places = self.axes[0].places(&points, self.positions[0]);
-            gather(&places, range, &mut taken);
-        }
         let points: Vec<&[ParamValue]> = taken.iter().map(of).collect();
         let axes = self.axes.iter().zip(&self.positions);
         let columns = axes.map(|(axis, position)| axis.places(&points, *position));
@@ -172,33 +159,6 @@ impl Group {
         for ((axis, position), place) in self.axes.iter().zip(&self.positions).zip(places) {
             values[*position] = axis.value(*place);
         }
-    }
-}
-
-/// Puts those of `taken` together whose `places` on the first axis, from 0 to `range`, are near each other: kernels are
-/// summed in blocks, and a block that is far from a candidate there needs no look at the other axes.
-fn gather(places: &[f64], range: f64, taken: &mut [usize]) {
-    const BINS: usize = 64;
-    let bin = |place: &f64| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a part of 1 times 64"
-        )]
-        let bin = (place / range * BINS as f64) as u8;
-        usize::from(bin).min(BINS - 1)
-    };
-    let bins: Vec<usize> = places.iter().map(bin).collect();
-    let mut next = [0; BINS + 1];
-    for bin in &bins {
-        next[bin + 1] += 1;
-    }
-    for bin in 0..BINS {
-        next[bin + 1] += next[bin];
-    }
-    for (bin, k) in bins.into_iter().zip(taken.to_vec()) {
-        taken[next[bin]] = k;
-        next[bin] += 1;
     }
 }
 

@@ -1,12 +1,9 @@
 //! The kernels on a lattice.
 
-use std::f64::consts::FRAC_1_SQRT_2;
-use std::ops::Range;
-
-use super::bandwidth::{self, Floor};
-use super::block::{Block, Reach};
+use super::bandwidth::Bandwidths;
 use super::candidates::CANDIDATES;
 use super::kernel::Kernel;
+use super::near::Near;
 use crate::axis::Lattice;
 use crate::normal::{self, ROOT_OF_TWO_PI};
 
@@ -33,19 +30,17 @@ enum Kind {
 }
 
 impl<'a> Cells<'a> {
-    pub(super) fn of(lattice: &'a Lattice, places: &[f64], age: &[usize], floor: Floor) -> Self {
-        let means: Vec<f64> = places.iter().map(|cell| lattice.middle(*cell)).collect();
-        let wide = bandwidth::wide(&means, age, floor);
-        let narrowest = if wide.len() < places.len() {
-            floor.with(places.len())
-        } else {
-            let widths = wide.iter().map(|(_, width)| *width);
-            widths.fold(Kernel::PRIOR.width, f64::min)
-        };
+    /// Of observations by their cells, and by the middles of these on `[0, 1]`.
+    pub(super) fn of(
+        lattice: &'a Lattice,
+        places: &[f64],
+        middles: &[f64],
+        bandwidths: &Bandwidths,
+    ) -> Self {
         let mut cells = Self {
             lattice,
             kinds: Vec::with_capacity(places.len() + 1),
-            narrowest,
+            narrowest: bandwidths.narrowest,
             others: Vec::new(),
         };
         if cells.is_short() && lattice.is_even() {
@@ -56,13 +51,11 @@ impl<'a> Cells<'a> {
             };
             cells.kinds.extend(places.iter().map(narrow));
         } else {
-            cells.add_uneven(&means, places);
+            cells.add_uneven(middles, places);
         }
-        for (at, width) in wide {
-            if width > narrowest {
-                let mean = means[at];
-                cells.kinds[at] = cells.other(Kernel { mean, width });
-            }
+        for &(at, width) in &bandwidths.wider {
+            let mean = middles[at];
+            cells.kinds[at] = cells.other(Kernel { mean, width });
         }
         let prior = cells.other(Kernel::PRIOR);
         cells.kinds.push(prior);
@@ -194,16 +187,8 @@ impl<'a> Given<'a> {
         self.rows[self.row[candidate]].1
     }
 
-    /// Where the kernels in `range` lie.
-    pub(super) fn reach(&self, range: &Range<usize>) -> Reach {
-        Reach::of(range.clone().map(|k| {
-            let Kernel { mean, width } = self.cells.kernel(k);
-            (mean, FRAC_1_SQRT_2 / width)
-        }))
-    }
-
     /// Lowers the terms of kernels by what they give to a candidate's cell.
-    pub(super) fn lower(&mut self, block: &mut Block, candidate: usize, least: f64) {
+    pub(super) fn lower(&mut self, near: &mut Near, candidate: usize, least: f64) {
         let row = self.row[candidate];
         let (cell, (low, high)) = self.rows[row];
         let cells = self.cells;
@@ -215,7 +200,7 @@ impl<'a> Given<'a> {
         };
         let terms: &mut [f64] = &mut self.away;
         let far = cells.far(least);
-        block.keep(least, |k| match kinds[k] {
+        near.keep(least, |k| match kinds[k] {
             Kind::Narrow(own) => {
                 let away = cell.abs_diff(own as usize);
                 if away > far {
@@ -240,10 +225,10 @@ impl<'a> Given<'a> {
     }
 
     /// Lowers them by what is cheaply known of that: by no more than it is.
-    pub(super) fn lower_cheaply(&self, block: &mut Block, candidate: usize, least: f64) {
+    pub(super) fn lower_cheaply(&self, near: &mut Near, candidate: usize, least: f64) {
         let (low, high) = self.ends(candidate);
         let Cells { kinds, others, .. } = self.cells;
-        block.keep(least, |k| match kinds[k] {
+        near.keep(least, |k| match kinds[k] {
             Kind::Narrow(_) => self.most,
             Kind::Other(at) => self.most - others[at as usize].least_loss(low, high),
         });

@@ -2,14 +2,13 @@
 //! prior.
 
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
-use std::ops::Range;
 
-use super::bandwidth::{self, Floor};
-use super::block::{BLOCK, Block, Reach};
+use super::bandwidth::{Bandwidths, Floor};
 use super::candidates::Observed;
 use super::cells::{Cells, Given};
 use super::kernel::Kernel;
-use super::ln_sum::LnSum;
+use super::ln_sum::{self, ln_sum};
+use super::near::{Near, Places};
 use crate::axis::Axis;
 use crate::normal::{self, ROOT_OF_TWO_PI};
 use crate::stream::Stream;
@@ -38,6 +37,8 @@ use crate::stream::Stream;
 #[derive(Debug)]
 pub(super) struct Parzen<'a> {
     columns: Vec<Column<'a>>,
+    /// Where the kernels lie on some of the axes, where they are many.
+    places: Vec<(usize, Places)>,
     /// The weights of the kernels; their sum is 1.
     weights: Vec<f64>,
     /// What choices give to the logarithm of every kernel, and to that of the prior.
@@ -67,6 +68,12 @@ enum Column<'a> {
     },
 }
 
+/// From so many kernels on it is worth knowing which are where.
+const MANY: usize = 64;
+
+/// On how many axes: after them few are left.
+const AXES: usize = 6;
+
 const NO_CHOICE: f64 = -1.0;
 
 impl<'a> Parzen<'a> {
@@ -74,11 +81,25 @@ impl<'a> Parzen<'a> {
     pub(super) fn of(axes: &'a [Axis], observed: Observed, floor: Floor) -> Self {
         let count = observed.count;
         let (mut ln_seen, mut ln_prior) = (0.0, 0.0);
-        let columns = axes.iter().zip(observed.columns);
-        let columns = columns.map(|(axis, mut places)| match axis {
-            Axis::Line(_) => line(places, &observed.taken, floor),
+        let mut kernel_places = Vec::new();
+        let most = if observed.taken.len() > MANY { AXES } else { 0 };
+        let mut bandwidths = |at: usize, means: &[f64]| {
+            let bandwidths = Bandwidths::of(means, &observed.taken, floor);
+            if kernel_places.len() < most {
+                kernel_places.push((at, Places::of(means, &bandwidths)));
+            }
+            bandwidths
+        };
+        let columns = axes.iter().zip(observed.columns).enumerate();
+        let columns = columns.map(|(at, (axis, mut places))| match axis {
+            Axis::Line(_) => {
+                let bandwidths = bandwidths(at, &places);
+                line(places, &bandwidths)
+            }
             Axis::Lattice(lattice) => {
-                Column::Cells(Cells::of(lattice, &places, &observed.taken, floor))
+                let middles: Vec<f64> = places.iter().map(|cell| lattice.middle(*cell)).collect();
+                let bandwidths = bandwidths(at, &middles);
+                Column::Cells(Cells::of(lattice, &places, &middles, &bandwidths))
             }
             Axis::Choices(choices) => {
                 let loss = libm::log(count as f64 + 2.0);
@@ -93,8 +114,10 @@ impl<'a> Parzen<'a> {
                 }
             }
         });
+        let columns = columns.collect();
         Self {
-            columns: columns.collect(),
+            columns,
+            places: kernel_places,
             weights: observed.weights,
             ln_seen,
             ln_prior,
@@ -130,8 +153,8 @@ impl<'a> Parzen<'a> {
     }
 
     /// For each axis: what a kernel has at most beside its terms of the axes up to that one. That is
-    /// [`Self::ln_base`], and the terms of the axes to come.
-    fn most_beside(&self) -> Vec<f64> {
+    /// [`Self::ln_base`], and the terms of the axes to come. Then that beside no terms at all.
+    fn most_beside(&self) -> (Vec<f64>, f64) {
         let heaviest = self.weights.iter().copied().fold(0.0, f64::max);
         // Of kernels as wide as half of the range 0.47 at least lie in it, of narrower ones more; of wider ones that times
         // the width is more.
@@ -156,7 +179,7 @@ impl<'a> Parzen<'a> {
             })
             .collect();
         beside.reverse();
-        beside
+        (beside, most)
     }
 
     /// Draws a place on every axis: one kernel for all of them, then each axis from that kernel.
@@ -208,68 +231,53 @@ impl<'a> Parzen<'a> {
             .map(|(at, column)| View::of(column, candidates.iter().skip(at).step_by(width)))
             .collect();
         let kernels = self.weights.len();
-        let beside = self.most_beside();
+        let (beside, most) = self.most_beside();
         // Of the few kernels that are near a candidate.
         let mut bases = vec![f64::NAN; kernels];
-        let mut block = Block::EMPTY;
+        let mut near = Near::of(kernels);
         // No candidate is far from the prior.
         let prior = kernels - 1;
         bases[prior] = self.ln_base(prior);
-        let candidates = candidates.chunks_exact(width);
-        let mut logs: Vec<LnSum> = Vec::with_capacity(sums.len());
-        for (c, places) in candidates.clone().enumerate() {
-            block.begin(&(prior..kernels));
-            for (view, place) in views.iter_mut().zip(places) {
-                view.lower(&mut block, c, *place, f64::NEG_INFINITY);
-            }
-            // A cell may be so short that its ends are one float: nothing gives anything to it.
-            let known = block.terms().first().copied();
-            logs.push(LnSum::expecting(
-                known.unwrap_or(f64::NEG_INFINITY) + bases[prior],
-            ));
-        }
         let many = self.columns.iter().any(|column| match column {
             Column::Cells(cells) => cells.are_many(),
             Column::Line { .. } | Column::Choices { .. } => false,
         });
-        for from in (0..kernels).step_by(BLOCK).rev() {
-            let range = from..kernels.min(from + BLOCK);
-            let reach = views[0].reach(&range);
-            for (c, (places, log)) in candidates.clone().zip(&mut logs).enumerate() {
-                let least = log.least();
-                if let Some(reach) = &reach
-                    && reach.most(views[0].ends(c, places[0])) <= least - beside[0]
-                {
-                    continue;
-                }
-                block.begin(&range);
-                if many {
-                    // A cheap look at all axes first: after it few kernels are left.
-                    for ((view, place), beside) in views.iter_mut().zip(places).zip(&beside) {
-                        view.lower_cheaply(&mut block, c, *place, least - beside);
-                    }
-                    block.drop_below(least - beside[width - 1]);
-                    block.forget();
-                }
-                // Terms only fall from axis to axis, so most kernels are done with after a few.
-                for ((view, place), beside) in views.iter_mut().zip(places).zip(&beside) {
-                    view.lower(&mut block, c, *place, least - beside);
-                    if block.is_empty() {
-                        break;
-                    }
-                }
-                block.drop_below(least - beside[width - 1]);
-                block.keep(f64::NEG_INFINITY, |k| {
-                    if bases[k].is_nan() {
-                        bases[k] = self.ln_base(k);
-                    }
-                    bases[k]
-                });
-                log.add(block.terms());
+        let each = candidates.chunks_exact(width).zip(sums).enumerate();
+        for (c, (places, sum)) in each {
+            near.begin_with(prior);
+            for (view, place) in views.iter_mut().zip(places) {
+                view.lower(&mut near, c, *place, f64::NEG_INFINITY);
             }
-        }
-        for (sum, log) in sums.iter_mut().zip(&logs) {
-            *sum += sign * log.value();
+            // A cell may be so short that its ends are one float: nothing gives anything to it.
+            let known = near.terms().first().copied();
+            let known = known.unwrap_or(f64::NEG_INFINITY) + bases[prior];
+            let least = known + ln_sum::NEGLIGIBLE;
+            // On one axis alone a kernel loses half the square of how many bandwidths it is away.
+            let bandwidths = (2.0 * (most - least)).max(0.0).sqrt();
+            let known = self.places.iter();
+            let axes = known.map(|(at, known)| (known, views[*at].ends(c, places[*at])));
+            near.begin_near(axes, bandwidths);
+            if many {
+                // A cheap look at all axes first: after it few kernels are left.
+                for ((view, place), beside) in views.iter_mut().zip(places).zip(&beside) {
+                    view.lower_cheaply(&mut near, c, *place, least - beside);
+                }
+                near.forget();
+            }
+            // Terms only fall from axis to axis, so most kernels are done with after a few.
+            for ((view, place), beside) in views.iter_mut().zip(places).zip(&beside) {
+                view.lower(&mut near, c, *place, least - beside);
+                if near.is_empty() {
+                    break;
+                }
+            }
+            near.keep(f64::NEG_INFINITY, |k| {
+                if bases[k].is_nan() {
+                    bases[k] = self.ln_base(k);
+                }
+                bases[k]
+            });
+            *sum += sign * ln_sum(near.terms());
         }
     }
 }
@@ -290,19 +298,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Where the kernels in `range` lie; nothing of choices, which lie nowhere.
-    fn reach(&self, range: &Range<usize>) -> Option<Reach> {
-        match self {
-            Self::Line { mean, scale } => {
-                let kernels = mean[range.clone()].iter().zip(&scale[range.clone()]);
-                Some(Reach::of(kernels.map(|(mean, scale)| (*mean, *scale))))
-            }
-            Self::Cells(given) => Some(given.reach(range)),
-            Self::Choices { .. } => None,
-        }
-    }
-
-    /// Where a candidate begins and ends, in the unit of [`Self::reach`].
+    /// Where a candidate begins and ends, as a part of the range.
     fn ends(&self, candidate: usize, place: f64) -> (f64, f64) {
         match self {
             Self::Cells(given) => given.ends(candidate),
@@ -311,46 +307,46 @@ impl<'a> View<'a> {
     }
 
     /// Lowers the terms of kernels by what is cheaply known of what follows: by no more than it is.
-    fn lower_cheaply(&mut self, block: &mut Block, candidate: usize, place: f64, least: f64) {
+    fn lower_cheaply(&mut self, near: &mut Near, candidate: usize, place: f64, least: f64) {
         match self {
-            Self::Cells(given) => given.lower_cheaply(block, candidate, least),
+            Self::Cells(given) => given.lower_cheaply(near, candidate, least),
             Self::Line { .. } | Self::Choices { .. } => {
-                self.lower(block, candidate, place, least);
+                self.lower(near, candidate, place, least);
             }
         }
     }
 
     /// Lowers the terms of kernels by what this axis says of a candidate, which is at `place`.
-    fn lower(&mut self, block: &mut Block, candidate: usize, place: f64, least: f64) {
+    fn lower(&mut self, near: &mut Near, candidate: usize, place: f64, least: f64) {
         match self {
-            Self::Line { mean, scale } => block.lower(least, place, mean, scale),
-            Self::Cells(given) => given.lower(block, candidate, least),
+            Self::Line { mean, scale } => near.keep(least, |k| {
+                let z = (place - mean[k]) * scale[k];
+                -(z * z)
+            }),
+            Self::Cells(given) => given.lower(near, candidate, least),
             Self::Choices { seen, loss } => {
-                block.keep(least, |k| if seen[k] == place { 0.0 } else { -*loss });
+                near.keep(least, |k| if seen[k] == place { 0.0 } else { -*loss });
             }
         }
     }
 }
 
 /// The kernels of a line.
-fn line(mut places: Vec<f64>, age: &[usize], floor: Floor) -> Column<'static> {
-    let narrow = FRAC_1_SQRT_2 / floor.with(places.len());
-    let mut scale = vec![narrow; places.len() + 1];
-    for (at, width) in bandwidth::wide(&places, age, floor) {
-        scale[at] = FRAC_1_SQRT_2 / width;
+fn line(mut means: Vec<f64>, bandwidths: &Bandwidths) -> Column<'static> {
+    let mut scale = vec![FRAC_1_SQRT_2 / bandwidths.narrowest; means.len() + 1];
+    for (at, width) in &bandwidths.wider {
+        scale[*at] = FRAC_1_SQRT_2 / width;
     }
-    scale[places.len()] = FRAC_1_SQRT_2 / Kernel::PRIOR.width;
-    places.push(Kernel::PRIOR.mean);
-    Column::Line {
-        mean: places,
-        scale,
-    }
+    scale[means.len()] = FRAC_1_SQRT_2 / Kernel::PRIOR.width;
+    means.push(Kernel::PRIOR.mean);
+    Column::Line { mean: means, scale }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::Domain;
+    use crate::tpe::bandwidth;
 
     /// Draws from an estimator on one axis and checks how many fall into each of some parts, whose
     /// probabilities the density gives, against the 99.9 % quantile of the chi-square distribution.

@@ -66,7 +66,8 @@ impl<'a> Split<'a> {
         }
         // Next to nothing where they are in order already, as they mostly are.
         known.sort_by_key(|(number, _)| *number);
-        let numbers = best.numbers(count);
+        let best = best.first(count);
+        let numbers = best.numbers();
         let good = taken_out(&mut known, &numbers);
         let ranks = if several {
             Vec::new()
@@ -103,29 +104,50 @@ fn taken_out<'a>(known: &mut Vec<(u32, &'a Point)>, numbers: &[u32]) -> Vec<(u32
     taken
 }
 
-/// The [`MOST_GOOD`] best of the trials so far, the best first.
+/// The [`MOST_GOOD`] best of the trials offered.
 #[derive(Default)]
-struct Best(Vec<Standing>);
+struct Best {
+    /// These, and others that came after `bar` was set and are better than it.
+    kept: Vec<Standing>,
+    /// One that has so many better ones already.
+    bar: Option<Standing>,
+}
 
 impl Best {
+    /// So many are kept before it is looked which of them are the best.
+    const ROOM: usize = 4 * MOST_GOOD;
+
     fn offer(&mut self, standing: Standing) {
-        if self.0.len() == MOST_GOOD {
-            if standing.compare(&self.0[MOST_GOOD - 1]).is_gt() {
-                return;
-            }
-            self.0.pop();
+        if self.bar.is_some_and(|bar| standing.compare(&bar).is_gt()) {
+            return;
         }
-        let place = self
-            .0
-            .partition_point(|other| other.compare(&standing).is_lt());
-        self.0.insert(place, standing);
+        self.kept.push(standing);
+        if self.kept.len() == Self::ROOM {
+            let (_, last, _) = self
+                .kept
+                .select_nth_unstable_by(MOST_GOOD - 1, Standing::compare);
+            self.bar = Some(*last);
+            self.kept.truncate(MOST_GOOD);
+        }
     }
 
-    /// How many are better than each of these, which are its first ones.
+    /// The first `count` of them, the best first.
+    fn first(mut self, count: usize) -> First {
+        self.kept.sort_unstable_by(Standing::compare);
+        self.kept.truncate(count);
+        First(self.kept)
+    }
+}
+
+/// Some trials, the best first.
+struct First(Vec<Standing>);
+
+impl First {
+    /// How many are better than each of these numbers, which are all of them in ascending order.
     fn ranks(&self, numbers: &[u32]) -> Vec<usize> {
         let mut ranks = vec![0; numbers.len()];
         let mut first_equal = 0;
-        for (place, standing) in self.0.iter().take(numbers.len()).enumerate() {
+        for (place, standing) in self.0.iter().enumerate() {
             if standing.compare_outcome(&self.0[first_equal]).is_ne() {
                 first_equal = place;
             }
@@ -134,10 +156,9 @@ impl Best {
         ranks
     }
 
-    /// The numbers of the first `count` in ascending order.
-    fn numbers(&self, count: usize) -> Vec<u32> {
-        let first = self.0.iter().take(count);
-        let mut numbers: Vec<u32> = first.map(|standing| standing.number).collect();
+    /// Their numbers in ascending order.
+    fn numbers(&self) -> Vec<u32> {
+        let mut numbers: Vec<u32> = self.0.iter().map(|standing| standing.number).collect();
         numbers.sort_unstable();
         numbers
     }
