@@ -27,7 +27,7 @@ pub const LONG: usize = 2_000;
 /// What a model must tell of each trial from the others, in nats: as much as halves the deviation.
 const ENOUGH: f64 = LN_2;
 
-/// The part of the finished trials without a cost, as 1 in so many, beyond which no Gaussian process is asked.
+/// The part of the finished trials without a cost, infeasible ones aside, as 1 in so many, beyond which no Gaussian process is asked.
 const WITHOUT_COST: usize = 3;
 
 /// One of [`Gp`], [`Tpe`] and [`CmaEs`], chosen anew for each trial from the space and the results so far.
@@ -35,12 +35,12 @@ const WITHOUT_COST: usize = 3;
 /// 1. While fewer than 10 trials have finished (failed ones not counted), points are those of a
 ///    Sobol sequence.
 /// 2. With several objectives: TPE.
-/// 3. When more than a third of the finished trials are pruned or infeasible, or cost no finite
+/// 3. When more than a third of the finished trials are pruned, or cost no finite
 ///    number: TPE, which ranks them. A Gaussian process could only take them for as bad as the
-///    worst.
+///    worst. (Infeasible trials it models: [`Gp`].)
 /// 4. Until 150 trials have finished, a Gaussian process is fitted to them, and asked if it can be
-///    trusted: if it foretells each trial from the others so well as if they left half of the
-///    deviation (`gp/trust.rs`).
+///    trusted: if it foretells the cost of each trial from the others so well as if they left half of the
+///    deviation (`gp/trust.rs`). While fewer than five trials have a cost, what must be foretold is by how much each is infeasible.
 /// 5. Where it cannot be trusted: CMA-ES for eight numbers or more, TPE for fewer and wherever
 ///    there are categories or conditions.
 /// 6. From 150 trials on, where a Gaussian process would take tens of milliseconds without going
@@ -162,12 +162,12 @@ fn has_several_costs(history: &History<'_>) -> bool {
     history.finished.iter().any(several)
 }
 
-/// How many trials say something, but have no cost that a model could fit.
+/// How many trials say something, but nothing that a model could fit.
 fn without_cost(history: &History<'_>) -> usize {
     let has_none = |trial: &&FinishedTrial| match &trial.end {
         TrialEnd::Completed(costs) => !costs.first().is_some_and(|cost| cost.is_finite()),
-        TrialEnd::Infeasible { .. } | TrialEnd::Pruned => true,
-        TrialEnd::Failed => false,
+        TrialEnd::Pruned => true,
+        TrialEnd::Infeasible { .. } | TrialEnd::Failed => false,
     };
     history.finished.iter().filter(has_none).count()
 }

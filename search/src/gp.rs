@@ -36,7 +36,7 @@ const RANDOM_DRAWS: usize = 100;
 /// where it expects most improvement (Jones, Schonlau and Welch, "Efficient global optimization of
 /// expensive black-box functions", 1998). For smooth objectives, few parameters and small budgets;
 /// a suggestion takes some 20 to 50 ms, with a hundred parameters 150, however many trials there
-/// are.
+/// are; twice that where some are infeasible.
 ///
 /// - While fewer than 10 trials have finished (failed ones not counted), points are those of a
 ///   scrambled Sobol sequence.
@@ -46,13 +46,19 @@ const RANDOM_DRAWS: usize = 100;
 /// - Length scales, signal and noise are those of the highest posterior density (`gp/fit.rs` has
 ///   the priors).
 /// - Costs are standardized. What lies more than five times as far above the best as the middle one
-///   counts as that far; pruned and infeasible trials count as the worst completed one.
+///   counts as that far; pruned trials count as the worst completed one.
+/// - Infeasible trials say nothing of the cost. Where there are any, a second process is fitted to by how much each trial is
+///   infeasible (`gp/observations.rs` has the form), and the expected improvement is multiplied by the
+///   probability of being feasible (Schonlau, Welch and Jones, "Global versus local search in constrained optimization of computer
+///   models", 1998; Gardner et al., "Bayesian optimization with inequality constraints", ICML 2014). While no trial
+///   has a cost, that probability alone is searched for.
 /// - The logarithm of the expected improvement on the best cost is searched from 600 candidates;
 ///   the five best are improved by its gradient and, where values are separate, one parameter at a
 ///   time. Every point looked at is rounded to the values of its parameters and keeps conditions
 ///   and constraints.
 /// - Running trials stand in with the mean that the model expects ("kriging believer").
-/// - Of the finished trials it reads at most 200: the 100 best and the 100 latest of the others.
+/// - Of the finished trials each process reads at most 200: the 100 best (for the second the best feasible and the least
+///   infeasible, in turns) and the 100 latest of the others.
 ///   The kernel is fitted to at most 100 of these, chosen in the same way, and of the running
 ///   trials the 50 latest count.
 /// - A point of the known history is not given again ([`Unseen`]). Where the model has nothing to

@@ -228,10 +228,7 @@ fn trials_without_a_cost_are_left_to_tpe_when_they_are_more_than_a_third() {
             }
         })
     };
-    let ends: [fn(u32) -> TrialEnd; 3] = [
-        |number| TrialEnd::Infeasible {
-            violation: f64::from(number) + 1.0,
-        },
+    let ends: [fn(u32) -> TrialEnd; 2] = [
         |_| TrialEnd::Pruned,
         |_| TrialEnd::Completed(vec![f64::NAN]),
     ];
@@ -240,6 +237,40 @@ fn trials_without_a_cost_are_left_to_tpe_when_they_are_more_than_a_third() {
     }
     // Failed trials say nothing either way.
     assert_asks(Method::Gp, &space, &part(30, |_| TrialEnd::Failed));
+}
+
+#[test]
+fn infeasible_trials_are_modelled_however_many_they_are_if_they_are_foretold() {
+    let space = numbers(3);
+    let sum = |point: &Point| {
+        let values = space.named(point).map(|(_, value)| match value {
+            Choice::Float(x) => x,
+            other => panic!("{other} is not a float"),
+        });
+        values.sum::<f64>()
+    };
+    let limited = |limit: f64| {
+        trials(&space, 60, |_, point| match sum(point) - limit {
+            violation if violation > 0.0 => TrialEnd::Infeasible { violation },
+            _ => cost(bowl(&space, point)),
+        })
+    };
+    let feasible = |finished: &[FinishedTrial]| {
+        let ends = finished.iter().map(|trial| &trial.end);
+        ends.filter(|end| matches!(end, TrialEnd::Completed(_)))
+            .count()
+    };
+    // Half of the space is below 1.5.
+    let some = limited(1.5);
+    assert!((20..40).contains(&feasible(&some)), "{}", feasible(&some));
+    assert_asks(Method::Gp, &space, &some);
+    let none = limited(0.0);
+    assert_eq!(feasible(&none), 0);
+    assert_asks(Method::Gp, &space, &none);
+    let by_chance = trials(&space, 60, |number, _| TrialEnd::Infeasible {
+        violation: chance(number),
+    });
+    assert_asks(Method::Tpe, &space, &by_chance);
 }
 
 #[test]

@@ -84,6 +84,30 @@ fn a_history_of_one_kind_of_end_is_searched_on() {
     }
 }
 
+/// The best place of what is feasible lies on its edge, and is found from either side; with no feasible trial the edge is looked for first.
+#[test]
+fn the_best_feasible_place_on_the_edge_is_found() {
+    let space = Space::new((0..3).map(|i| (format!("x{i}"), float(0.0, 1.0)))).unwrap();
+    let sum = |point: &Point| {
+        let values = space.named(point).map(|(_, value)| match value {
+            Choice::Float(x) => x,
+            other => panic!("{other} is not a float"),
+        });
+        values.sum::<f64>()
+    };
+    // The larger the sum the better, up to 0.6: a 28th of the space.
+    for seed in 0..5 {
+        let searched = Searched::by(&gp(&space, seed), 60, 0, |_, point| {
+            match sum(point) - 0.6 {
+                violation if violation > 0.0 => TrialEnd::Infeasible { violation },
+                short => TrialEnd::Completed(vec![-short]),
+            }
+        });
+        let best = searched.best();
+        assert!(best < 0.005, "seed {seed}: {best}");
+    }
+}
+
 #[test]
 fn ten_trials_start_it_and_failed_ones_do_not_count() {
     let space = Space::new([

@@ -7,7 +7,8 @@
 //!
 //! The first form prints one line of JSON per run,
 //! `{"impl", "mode", "sampler", "problem", "seed", "trials": [[reported, true], ...]}`, trials in the
-//! order told; of a problem with several objectives (`--problems zdt1,dtlz2`) a trial is its costs. `seq` asks, evaluates, tells; `par8` keeps eight trials in flight, first in, first out.
+//! order told; of a problem with several objectives (`--problems zdt1,dtlz2`) a trial is its costs, and an infeasible one
+//! (`--problems bowl_half,bowl_tenth,bowl_hundredth,gramacy2,mixed_limited`) has null for values. `seq` asks, evaluates, tells; `par8` keeps eight trials in flight, first in, first out.
 //! `--golden` moves the optima.
 //!
 //! The second prints the time of one suggestion in milliseconds (shortest and middle of many) after 100, 200,
@@ -22,7 +23,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
-use problems::{GOLDEN, NAMES, Outcome, Problem, SEVERAL};
+use problems::{GOLDEN, LIMITED, NAMES, Outcome, Problem, SEVERAL};
 use trialmill_search::{
     Choice, Domain, FinishedTrial, History, Method, RunningTrial, Space, Study, TrialEnd,
 };
@@ -93,13 +94,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     for seed in arguments.seeds.clone() {
         for name in &arguments.problems {
             let problem = Problem::named(name, arguments.golden).ok_or_else(|| {
-                let known = [&NAMES[..], &SEVERAL[..]].concat().join(",");
+                let known = [&NAMES[..], &SEVERAL[..], &LIMITED[..]].concat().join(",");
                 format!("unknown problem {name}; use {known}")
             })?;
             let study = Study::new(problem.space.clone(), arguments.method, seed)
                 .map_err(|faults| format!("{name}: {}", faults[0]))?;
             let told = run(&problem, &study, width, arguments.trials);
-            let trials: Vec<Vec<f64>> = told.iter().map(Outcome::recorded).collect();
+            let trials: Vec<Vec<Option<f64>>> = told.iter().map(Outcome::recorded).collect();
             let line = serde_json::json!({
                 "impl": "trialmill",
                 "mode": arguments.mode,
@@ -124,11 +125,14 @@ fn run(problem: &Problem, study: &Study, width: usize, trials: u32) -> Vec<Outco
             return false;
         };
         let outcome = problem.evaluate(&point);
-        finished.push(FinishedTrial {
-            number,
-            point,
-            end: TrialEnd::Completed(outcome.reported.clone()),
-        });
+        let end = if outcome.violation > 0.0 {
+            TrialEnd::Infeasible {
+                violation: outcome.violation,
+            }
+        } else {
+            TrialEnd::Completed(outcome.reported.clone())
+        };
+        finished.push(FinishedTrial { number, point, end });
         told.push(outcome);
         true
     };

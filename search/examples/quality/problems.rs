@@ -1,6 +1,6 @@
 //! Twelve problems with one objective, all minimized: the usual test functions with their optimum
-//! moved away from centre, corners and diagonal, and three that look like tuning a strategy. And two
-//! with several objectives.
+//! moved away from centre, corners and diagonal, and three that look like tuning a strategy. Two
+//! with several objectives, and five whose best place is on the edge of what is feasible.
 
 use std::f64::consts::{E, PI};
 
@@ -11,6 +11,15 @@ pub const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// Names of the problems with several objectives.
 pub const SEVERAL: [&str; 2] = ["zdt1", "dtlz2"];
+
+/// Names of the problems with infeasible points.
+pub const LIMITED: [&str; 5] = [
+    "bowl_half",
+    "bowl_tenth",
+    "bowl_hundredth",
+    "gramacy2",
+    "mixed_limited",
+];
 
 /// Names of the problems with one objective.
 pub const NAMES: [&str; 12] = [
@@ -36,15 +45,24 @@ pub struct Outcome {
     pub reported: Vec<f64>,
     /// What is really there.
     pub truth: Vec<f64>,
+    /// By how much it is infeasible; 0 where it is not.
+    pub violation: f64,
 }
 
 impl Outcome {
-    /// What is recorded of a trial: reported and true value, or the objectives.
-    pub fn recorded(&self) -> Vec<f64> {
+    /// What is recorded of a trial: reported and true value, or the objectives; no values of an infeasible one.
+    pub fn recorded(&self) -> Vec<Option<f64>> {
         match self.reported[..] {
-            [reported] => vec![reported, self.truth[0]],
-            _ => self.reported.clone(),
+            _ if self.violation > 0.0 => vec![None; 2],
+            [reported] => vec![Some(reported), Some(self.truth[0])],
+            _ => self.reported.iter().copied().map(Some).collect(),
         }
+    }
+
+    /// The same where constraints are kept that are at most 0.
+    fn limited(self, constraints: &[f64]) -> Self {
+        let violation = constraints.iter().map(|c| c.max(0.0)).sum();
+        Self { violation, ..self }
     }
 }
 
@@ -59,6 +77,7 @@ impl From<Vec<f64>> for Outcome {
         Self {
             reported: values.clone(),
             truth: values,
+            violation: 0.0,
         }
     }
 }
@@ -89,6 +108,16 @@ impl Problem {
             "mixed" => Self::of(mixed_space(), |x| mixed(x).into()),
             "plateau" => Self::of(plateau_space(), |x| plateau(x).into()),
             "noisy" => Self::of(noisy_space(), noisy),
+            // Of five even numbers the sum is below these with probability 1/2, 1/10 and 1/100.
+            "bowl_half" => bowl(2.5),
+            "bowl_tenth" => bowl(1.66),
+            "bowl_hundredth" => bowl(1.037),
+            "gramacy2" => Self::of(boxes(&[(0.0, 1.0); 2]), gramacy),
+            "mixed_limited" => Self::of(mixed_space(), |x| {
+                // The best place without it has 0.12.
+                let risk = x.number("stop") * x.number("size");
+                Outcome::from(mixed(x)).limited(&[(risk / 0.02).ln()])
+            }),
             "zdt1" => unit_cube(10, golden, zdt1),
             "dtlz2" => unit_cube(7, golden, dtlz2),
             _ => return None,
@@ -307,6 +336,23 @@ fn hartmann(x: &Named<'_>) -> f64 {
     -hills.sum::<f64>()
 }
 
+/// A bowl around 0.8 on five axes, and what is allowed ends before it: the sum is at most `limit`.
+fn bowl(limit: f64) -> Problem {
+    Problem::of(boxes(&[(0.0, 1.0); 5]), move |named| {
+        let x: Vec<f64> = (0..5).map(|i| named.x(i)).collect();
+        let far = x.iter().map(|x| (x - 0.8).powi(2)).sum::<f64>();
+        Outcome::from(far).limited(&[x.iter().sum::<f64>() - limit])
+    })
+}
+
+/// A slope, between a wavy edge and a circle; the best is 0.5998 (Gramacy et al., "Modeling an augmented Lagrangian for
+/// blackbox constrained optimization", Technometrics 58, 2016, eq. 2).
+fn gramacy(named: &Named<'_>) -> Outcome {
+    let (a, b) = (named.x(0), named.x(1));
+    let wave = 0.5 * (2.0 * PI * (a * a - 2.0 * b)).sin();
+    Outcome::from(a + b).limited(&[1.5 - a - 2.0 * b - wave, a * a + b * b - 1.5])
+}
+
 /// A category that moves the optimum, ints with a step, floats on a log scale.
 fn mixed_space() -> Vec<(String, Domain)> {
     named([
@@ -410,6 +456,7 @@ fn noisy(x: &Named<'_>) -> Outcome {
     Outcome {
         reported: vec![truth + 0.15 * normal],
         truth: vec![truth],
+        violation: 0.0,
     }
 }
 

@@ -9,6 +9,7 @@ test at p < 0.05 per problem, not corrected. Needs scipy.
 
 import argparse
 import json
+from math import inf as INFINITY
 from statistics import median
 
 from scipy.stats import mannwhitneyu
@@ -19,7 +20,9 @@ def regrets(file, mode, sampler, seeds, at):
     for line in open(file):
         run = json.loads(line)
         if (run["mode"], run["sampler"]) == (mode, sampler) and run["seed"] in seeds:
-            best = min(run["trials"][:at], key=lambda trial: trial[0])
+            # An infeasible trial has no value.
+            feasible = [trial for trial in run["trials"][:at] if trial[0] is not None]
+            best = min(feasible, key=lambda trial: trial[0], default=(INFINITY, INFINITY))
             found.setdefault(run["problem"], []).append(best[1])
     return found
 

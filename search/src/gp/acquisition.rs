@@ -1,7 +1,7 @@
 //! The search for the point where most improvement is to be expected.
 
 use super::encoding::{Encoding, cells_away};
-use super::improvement::ln_h;
+use super::improvement::{ln_below, ln_h};
 use super::kernel::ABSENT;
 use super::minimize::Search;
 use super::posterior::{Belief, Posterior};
@@ -48,14 +48,45 @@ const CHOICES: u64 = 16;
 /// The least variance: less is rounding.
 const LEAST_VARIANCE: f64 = 1e-12;
 
-/// The expected improvement over a space.
+/// The expected improvement over a space, times the probability of being feasible.
 #[derive(Debug)]
 pub(super) struct Acquisition<'a> {
     pub(super) encoding: &'a Encoding<'a>,
-    pub(super) posterior: &'a Posterior<'a>,
-    /// What is to be improved on.
-    pub(super) best: f64,
+    /// On what the cost is to be improved; nothing where no cost is known.
+    pub(super) improvement: Option<Below<'a>>,
+    /// Below which what tells of the violation is feasible; nothing where all trials are.
+    pub(super) feasible: Option<Below<'a>>,
 }
+
+/// A quantity that is to be below a level.
+#[derive(Debug)]
+pub(super) struct Below<'a> {
+    pub(super) posterior: Posterior<'a>,
+    pub(super) level: f64,
+}
+
+impl Below<'_> {
+    /// Takes from a loss what a point gains, by the logarithm of it and its derivatives by mean and variance.
+    fn take(&self, row: &[f64], gain: Gain, loss: &mut f64) {
+        *loss -= gain(self.level, self.posterior.at(row)).0;
+    }
+
+    /// The same, and from its slopes.
+    fn take_with_slopes(&self, row: &[f64], gain: Gain, loss: &mut f64, slopes: &mut [f64]) {
+        let (mut of_mean, mut of_variance) = (vec![0.0; row.len()], vec![0.0; row.len()]);
+        let belief = self
+            .posterior
+            .with_slopes(row, &mut of_mean, &mut of_variance);
+        let (value, by_mean, by_variance) = gain(self.level, belief);
+        *loss -= value;
+        for (slope, (mean, variance)) in slopes.iter_mut().zip(of_mean.iter().zip(&of_variance)) {
+            *slope -= by_mean * mean + by_variance * variance;
+        }
+    }
+}
+
+/// A logarithm for a level and a belief, and its derivatives by mean and variance.
+type Gain = fn(f64, Belief) -> (f64, f64, f64);
 
 /// A draft and minus the logarithm of its expected improvement; infinite where it is not allowed.
 #[derive(Debug, Clone)]
@@ -131,24 +162,35 @@ impl Acquisition<'_> {
         if !self.encoding.write_row(draft, &mut row) {
             return f64::INFINITY;
         }
-        let belief = self.posterior.at(&row);
-        -ln_improvement(self.best, belief).0
+        let mut loss = 0.0;
+        for (below, gain) in self.parts() {
+            below.take(&row, gain, &mut loss);
+        }
+        loss
     }
 
     /// The loss and its slope along each axis.
     fn loss_and_slopes(&self, draft: &[f64], slopes: &mut [f64]) -> f64 {
-        let axes = draft.len();
-        let mut row = vec![0.0; axes];
+        let mut row = vec![0.0; draft.len()];
         if !self.encoding.write_row(draft, &mut row) {
             return f64::INFINITY;
         }
-        let mut of_variance = vec![0.0; axes];
-        let belief = self.posterior.with_slopes(&row, slopes, &mut of_variance);
-        let (value, by_mean, by_variance) = ln_improvement(self.best, belief);
-        for (slope, of_variance) in slopes.iter_mut().zip(&of_variance) {
-            *slope = -(by_mean * *slope + by_variance * of_variance);
+        slopes.fill(0.0);
+        let mut loss = 0.0;
+        for (below, gain) in self.parts() {
+            below.take_with_slopes(&row, gain, &mut loss, slopes);
         }
-        -value
+        loss
+    }
+
+    /// The factors of what is looked for.
+    fn parts(&self) -> impl Iterator<Item = (&Below<'_>, Gain)> {
+        let improvement = self
+            .improvement
+            .iter()
+            .map(|of| (of, ln_improvement as Gain));
+        let feasible = self.feasible.iter().map(|of| (of, ln_probability as Gain));
+        improvement.chain(feasible)
     }
 
     /// Downhill from a candidate: along the smooth axes together, then each of the others in turn.
@@ -253,6 +295,20 @@ fn ln_improvement(best: f64, belief: Belief) -> (f64, f64, f64) {
     (libm::log(deviation) + ln_h, -slope / deviation, by_variance)
 }
 
+/// The logarithm of the probability of being below `level`, and its derivatives by mean and variance.
+fn ln_probability(level: f64, belief: Belief) -> (f64, f64, f64) {
+    let deviation = belief.variance.max(LEAST_VARIANCE).sqrt();
+    let z = (level - belief.mean) / deviation;
+    let (ln_below, slope) = ln_below(z);
+    // dz = -dm/s - z ds/s with ds = dv / (2 s).
+    let by_variance = if belief.variance > LEAST_VARIANCE {
+        -slope * z / (2.0 * deviation * deviation)
+    } else {
+        0.0
+    };
+    (ln_below, -slope / deviation, by_variance)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::kernel::{Kernel, Kind};
@@ -269,19 +325,27 @@ mod tests {
     }
 
     #[test]
-    fn derivatives_of_the_improvement_are_those_of_differences() {
-        for (best, mean, variance) in [(0.0, 0.5, 0.3), (1.0, -2.0, 1e-3), (-1.0, 4.0, 0.02)] {
-            let value = |mean, variance| ln_improvement(best, Belief { mean, variance }).0;
-            let (_, by_mean, by_variance) = ln_improvement(best, Belief { mean, variance });
-            let h = 1e-6;
-            let difference = (value(mean + h, variance) - value(mean - h, variance)) / (2.0 * h);
-            assert!(
-                (difference / by_mean - 1.0).abs() < 1e-6,
-                "{difference} {by_mean}"
-            );
-            let h = 1e-6 * variance;
-            let difference = (value(mean, variance + h) - value(mean, variance - h)) / (2.0 * h);
-            assert!((difference - by_variance).abs() < 1e-6 * by_variance.abs().max(1.0));
+    fn derivatives_of_the_gains_are_those_of_differences() {
+        let beliefs = [(0.0, 0.5, 0.3), (1.0, -2.0, 1e-3), (-1.0, 4.0, 0.02)];
+        for gain in [ln_improvement as Gain, ln_probability] {
+            for (level, mean, variance) in beliefs {
+                let value = |mean, variance| gain(level, Belief { mean, variance }).0;
+                let (_, by_mean, by_variance) = gain(level, Belief { mean, variance });
+                let close = |difference: f64, slope: f64| {
+                    let off = (difference - slope).abs();
+                    assert!(off < 1e-6 * slope.abs().max(0.1), "{difference} {slope}");
+                };
+                let h = 1e-5 * variance.sqrt();
+                close(
+                    (value(mean + h, variance) - value(mean - h, variance)) / (2.0 * h),
+                    by_mean,
+                );
+                let h = 1e-5 * variance;
+                close(
+                    (value(mean, variance + h) - value(mean, variance - h)) / (2.0 * h),
+                    by_variance,
+                );
+            }
         }
     }
 
@@ -309,8 +373,11 @@ mod tests {
         let posterior = Posterior::of(kernel, &rows, &values, &[]).unwrap();
         let acquisition = Acquisition {
             encoding: &encoding,
-            posterior: &posterior,
-            best: -1.0,
+            improvement: Some(Below {
+                posterior,
+                level: -1.0,
+            }),
+            feasible: None,
         };
         let mut stream = Stream::for_sampler(1, 2, "test");
         let points = acquisition.points(&rows, &mut stream);
@@ -357,6 +424,38 @@ mod tests {
     }
 
     #[test]
+    fn the_probability_of_being_feasible_moves_the_point_away_from_what_is_not() {
+        let space = Space::new([("x".to_owned(), float(0.0, 1.0))]).unwrap();
+        let encoding = Encoding::of(&space);
+        let rows: [&[f64]; 3] = [&[0.2], &[0.5], &[0.8]];
+        let kernel = || Kernel {
+            kinds: encoding.kinds(),
+            weights: vec![8.0],
+            signal: 1.0,
+            noise: 1e-4,
+        };
+        let below = |values: &[f64], level| Below {
+            posterior: Posterior::of(kernel(), &rows, values, &[]).unwrap(),
+            level,
+        };
+        let found = |feasible| {
+            let acquisition = Acquisition {
+                encoding: &encoding,
+                improvement: Some(below(&[1.0, 0.0, -1.0], -1.0)),
+                feasible,
+            };
+            let points = acquisition.points(&rows, &mut Stream::for_sampler(1, 2, "test"));
+            encoding.row(&points[0])[0]
+        };
+        assert!(found(None) > 0.8, "the cost falls to the right");
+        let edge = found(Some(below(&[-1.0, -1.0, 2.0], 0.0)));
+        assert!(
+            (0.5..0.75).contains(&edge),
+            "and from about 0.65 it is infeasible: {edge}"
+        );
+    }
+
+    #[test]
     fn a_constraint_is_kept_while_slopes_are_followed() {
         // The middle is observed, the valley is to its right, and the right is not allowed.
         let space = SpaceBuilder::default()
@@ -376,8 +475,11 @@ mod tests {
         let posterior = Posterior::of(kernel, &rows, &[1.0, -1.0], &[]).unwrap();
         let acquisition = Acquisition {
             encoding: &encoding,
-            posterior: &posterior,
-            best: -1.0,
+            improvement: Some(Below {
+                posterior,
+                level: -1.0,
+            }),
+            feasible: None,
         };
         let mut stream = Stream::for_sampler(1, 2, "test");
         let points = acquisition.points(&rows, &mut stream);

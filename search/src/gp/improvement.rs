@@ -1,4 +1,4 @@
-//! The expected improvement, as a logarithm that does not underflow.
+//! The expected improvement, and the probability of any, as logarithms that do not underflow.
 
 use crate::normal::below;
 
@@ -29,6 +29,18 @@ pub(super) fn ln_h(z: f64) -> (f64, f64) {
     let rest = (2..TERMS).rev().fold(t, |rest, k| t + f64::from(k) / rest);
     let c = 1.0 / rest;
     (-0.5 * z * z - LN_SQRT_2PI + libm::log(c / (t + c)), 1.0 / c)
+}
+
+/// `ln Phi(z)` and its derivative `phi(z) / Phi(z)`; below -5 by the same fraction.
+pub(super) fn ln_below(z: f64) -> (f64, f64) {
+    let ln_density = -0.5 * z * z - LN_SQRT_2PI;
+    if z > TAIL {
+        let below = below(z);
+        return (libm::log(below), libm::exp(ln_density) / below);
+    }
+    let t = -z;
+    let mills = t + 1.0 / (2..TERMS).rev().fold(t, |rest, k| t + f64::from(k) / rest);
+    (ln_density - libm::log(mills), mills)
 }
 
 #[cfg(test)]
@@ -85,5 +97,26 @@ mod tests {
                 "{z}: {difference} {slope}"
             );
         }
+    }
+
+    #[test]
+    fn the_logarithm_of_the_probability_is_that_of_tables_meets_its_tail_and_has_its_derivative() {
+        assert!((ln_below(0.0).0 - libm::log(0.5)).abs() < 1e-15);
+        assert!((ln_below(1.0).0 - libm::log(0.841_344_746_068_542_9)).abs() < 1e-15);
+        let step = 1e-9;
+        let (above, tail) = (ln_below(TAIL + step), ln_below(TAIL - step));
+        assert!((above.0 - tail.0 - 2.0 * step * tail.1).abs() < 1e-11);
+        assert!((above.1 / tail.1 - 1.0).abs() < 1e-8);
+        for step in -200..80 {
+            let z = f64::from(step) / 8.0 + 0.01;
+            let h = 1e-5 * z.abs().max(1.0);
+            let difference = (ln_below(z + h).0 - ln_below(z - h).0) / (2.0 * h);
+            let slope = ln_below(z).1;
+            assert!(
+                (difference - slope).abs() < 1e-6 * slope.max(1.0),
+                "{z}: {difference} {slope}"
+            );
+        }
+        assert!(ln_below(-1e100).0.is_finite() && ln_below(-1e100).1 >= 1e100);
     }
 }

@@ -1,6 +1,6 @@
 //! The model of a history: what was observed, the kernel that fits it, and what follows from both.
 
-use super::acquisition::Acquisition;
+use super::acquisition::{Acquisition, Below};
 use super::cholesky::Cholesky;
 use super::encoding::Encoding;
 use super::fit;
@@ -22,23 +22,33 @@ const MOST_FITTED: usize = 100;
 /// The most running trials that the model reads.
 const MOST_RUNNING: usize = 50;
 
-/// A Gaussian process fitted to a history.
+/// Fewer costs than these do not say how well the model foretells costs.
+const FEW: usize = 5;
+
+/// Gaussian processes fitted to a history: of the costs, and where some trials are infeasible of by how much they are.
 #[derive(Debug)]
 pub(crate) struct Model<'a> {
     encoding: Encoding<'a>,
-    kernel: Kernel,
-    /// The observed trials, the best first.
-    rows: Vec<Vec<f64>>,
-    values: Vec<f64>,
+    /// Nothing where no trial has a cost.
+    costs: Option<Surface>,
+    /// And where the edge of what is feasible lies; nothing where no trial is infeasible.
+    violations: Option<(Surface, f64)>,
     running: Vec<Vec<f64>>,
 }
 
-impl<'a> Model<'a> {
-    /// The model that trial `number` asks; `None` where there is nothing to learn from.
-    pub(crate) fn of(space: &'a Space, history: &History<'_>, number: u32) -> Option<Self> {
-        let encoding = Encoding::of(space);
-        let observations = Observations::of(history, MOST_OBSERVED);
-        if encoding.axes().is_empty() || observations.points.is_empty() {
+/// What is known of one quantity.
+#[derive(Debug)]
+struct Surface {
+    kernel: Kernel,
+    /// The observed trials, those that matter most first.
+    rows: Vec<Vec<f64>>,
+    values: Vec<f64>,
+}
+
+impl Surface {
+    /// Nothing where there are no observations, or rounding leaves nothing of them.
+    fn of(encoding: &Encoding<'_>, observations: Observations<'_>) -> Option<Self> {
+        if observations.points.is_empty() {
             return None;
         }
         let rows = observations.points.iter().map(|point| encoding.row(point));
@@ -47,6 +57,37 @@ impl<'a> Model<'a> {
         let fitted_rows: Vec<&[f64]> = fitted.iter().map(|at| rows[*at].as_slice()).collect();
         let fitted_values: Vec<f64> = fitted.iter().map(|at| observations.values[*at]).collect();
         let kernel = fit::kernel(&encoding.kinds(), &fitted_rows, &fitted_values)?;
+        Some(Self {
+            kernel,
+            rows,
+            values: observations.values,
+        })
+    }
+
+    fn posterior<'s>(&'s self, running: &[&'s [f64]]) -> Option<Posterior<'s>> {
+        Posterior::of(
+            self.kernel.clone(),
+            &slices(&self.rows),
+            &self.values,
+            running,
+        )
+    }
+}
+
+impl<'a> Model<'a> {
+    /// The model that trial `number` asks; `None` where there is nothing to learn from.
+    pub(crate) fn of(space: &'a Space, history: &History<'_>, number: u32) -> Option<Self> {
+        let encoding = Encoding::of(space);
+        if encoding.axes().is_empty() {
+            return None;
+        }
+        let costs = Surface::of(&encoding, Observations::of_costs(history, MOST_OBSERVED));
+        let violations = Observations::of_violations(history, MOST_OBSERVED);
+        let violations =
+            violations.and_then(|(of, edge)| Some((Surface::of(&encoding, of)?, edge)));
+        if costs.is_none() && violations.is_none() {
+            return None;
+        }
         let mut running: Vec<_> = history
             .running
             .iter()
@@ -58,34 +99,53 @@ impl<'a> Model<'a> {
         let running = running.collect();
         Some(Self {
             encoding,
-            kernel,
-            rows,
-            values: observations.values,
+            costs,
+            violations,
             running,
         })
     }
 
     /// Points, the most promising first; empty where rounding has left nothing to go by.
     pub(crate) fn points(&self, seed: u64, number: u32) -> Vec<Point> {
-        let (rows, running) = (slices(&self.rows), slices(&self.running));
-        let posterior = Posterior::of(self.kernel.clone(), &rows, &self.values, &running);
-        let Some(posterior) = posterior else {
+        let running = slices(&self.running);
+        let improvement = self.costs.as_ref().and_then(|costs| {
+            Some(Below {
+                posterior: costs.posterior(&running)?,
+                level: costs.values[0],
+            })
+        });
+        let feasible = self.violations.as_ref().and_then(|(violations, edge)| {
+            Some(Below {
+                posterior: violations.posterior(&running)?,
+                level: *edge,
+            })
+        });
+        let leading = self
+            .costs
+            .as_ref()
+            .or(self.violations.as_ref().map(|v| &v.0));
+        let leading = leading.map_or_else(Vec::new, |surface| slices(&surface.rows));
+        if improvement.is_none() && feasible.is_none() {
             return Vec::new();
-        };
+        }
         let acquisition = Acquisition {
             encoding: &self.encoding,
-            posterior: &posterior,
-            best: self.values[0],
+            improvement,
+            feasible,
         };
-        acquisition.points(&rows, &mut Stream::for_sampler(seed, number, "gp"))
+        acquisition.points(&leading, &mut Stream::for_sampler(seed, number, "gp"))
     }
 
-    /// How much the model tells of each trial from the others, in nats ([`trust::gain`]); `None`
-    /// where rounding has left nothing to go by.
+    /// How much the model tells of each trial from the others, in nats ([`trust::gain`]): of its cost, or of its violation while
+    /// fewer than five trials have a cost. `None` where rounding has left nothing to go by.
     pub(crate) fn gain(&self) -> Option<f64> {
-        let rows = slices(&self.rows);
-        let factor = Cholesky::of(rows.len(), self.kernel.matrix(&rows))?;
-        Some(trust::gain(&factor, &self.values))
+        let costs = self.costs.as_ref();
+        let violations = self.violations.as_ref().map(|(violations, _)| violations);
+        let enough = costs.filter(|costs| costs.rows.len() >= FEW);
+        let surface = enough.or(violations).or(costs)?;
+        let rows = slices(&surface.rows);
+        let factor = Cholesky::of(rows.len(), surface.kernel.matrix(&rows))?;
+        Some(trust::gain(&factor, &surface.values))
     }
 }
 

@@ -7,6 +7,16 @@ use crate::point::Point;
 /// is merely bad, and how bad it is must not hide the differences among the good.
 const FARTHEST: f64 = 5.0;
 
+/// The largest violation in units of the middle one; larger ones count as this.
+const FARTHEST_VIOLATION: f64 = 3.0;
+
+/// Between what a feasible trial counts as and the least that an infeasible one does, in the same unit.
+const GAP: f64 = 0.125;
+
+/// Where the edge of what is feasible lies between both: nearer to the feasible ones, for the best place often lies on it
+/// and a trial beyond it is lost.
+const EDGE: f64 = GAP / 4.0;
+
 /// A deviation, as a part of the largest value, that is of rounding alone.
 const ROUNDING: f64 = 1e-13;
 
@@ -39,10 +49,9 @@ pub(super) fn thinned(numbers: &[u32], most: usize) -> Vec<usize> {
 }
 
 impl<'a> Observations<'a> {
-    /// At most `most` of the finished trials; empty where none has a cost. Pruned and infeasible
-    /// trials, and those whose cost is no finite number, come last and are as bad as the worst
-    /// cost.
-    pub(super) fn of(history: &History<'a>, most: usize) -> Self {
+    /// The costs of at most `most` of the finished trials; empty where none has one. Pruned trials, and those whose cost is no
+    /// finite number, come last and are as bad as the worst cost. Infeasible ones are left out.
+    pub(super) fn of_costs(history: &History<'a>, most: usize) -> Self {
         // The best first: those with a cost, then the others.
         let mut ranked: Vec<(Option<f64>, u32, &Point)> = history
             .finished
@@ -50,8 +59,8 @@ impl<'a> Observations<'a> {
             .filter_map(|trial| {
                 let cost = match &trial.end {
                     TrialEnd::Completed(costs) => costs.first().copied().filter(|c| c.is_finite()),
-                    TrialEnd::Pruned | TrialEnd::Infeasible { .. } => None,
-                    TrialEnd::Failed => return None,
+                    TrialEnd::Pruned => None,
+                    TrialEnd::Infeasible { .. } | TrialEnd::Failed => return None,
                 };
                 Some((cost, trial.number, &trial.point))
             })
@@ -65,11 +74,7 @@ impl<'a> Observations<'a> {
             .collect();
         let costs: Vec<f64> = kept.iter().map_while(|(cost, ..)| *cost).collect();
         if costs.is_empty() {
-            return Self {
-                points: Vec::new(),
-                numbers: Vec::new(),
-                values: Vec::new(),
-            };
+            return Self::NONE;
         }
         let mut values = above_best(&costs);
         let worst = values.last().copied().unwrap_or(0.0);
@@ -79,6 +84,78 @@ impl<'a> Observations<'a> {
             numbers: kept.iter().map(|(_, number, _)| *number).collect(),
             values: standardized(&values),
         }
+    }
+
+    const NONE: Self = Self {
+        points: Vec::new(),
+        numbers: Vec::new(),
+        values: Vec::new(),
+    };
+
+    /// By how much at most `most` of the finished trials are infeasible, and the level below which a trial is
+    /// feasible; nothing where no trial is infeasible. The best feasible and the least infeasible ones come first, in turns.
+    ///
+    /// Of a feasible trial nobody knows how far from infeasible it is: it counts as 0. An infeasible one counts as [`GAP`] and
+    /// its violation, in units of the middle one's.
+    pub(super) fn of_violations(history: &History<'a>, most: usize) -> Option<(Self, f64)> {
+        let (mut feasible, mut infeasible) = (Vec::new(), Vec::new());
+        for trial in history.finished {
+            let (list, rank) = match &trial.end {
+                TrialEnd::Completed(costs) => {
+                    let cost = costs.first().map_or(f64::INFINITY, |cost| cost + 0.0);
+                    (&mut feasible, cost)
+                }
+                TrialEnd::Infeasible { violation } => (&mut infeasible, *violation),
+                TrialEnd::Pruned | TrialEnd::Failed => continue,
+            };
+            list.push((rank, trial.number, &trial.point));
+        }
+        for list in [&mut feasible, &mut infeasible] {
+            list.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        }
+        let middle = infeasible.get(infeasible.len() / 2)?.0;
+        let feasible = feasible
+            .iter()
+            .map(|&(_, number, point)| (0.0, number, point));
+        let infeasible = infeasible
+            .iter()
+            .map(|&(violation, number, point)| (GAP + relative(violation, middle), number, point));
+        let ranked = in_turns(feasible.collect(), infeasible.collect());
+        let numbers: Vec<u32> = ranked.iter().map(|(_, number, _)| *number).collect();
+        let kept = thinned(&numbers, most);
+        let values: Vec<f64> = kept.iter().map(|at| ranked[*at].0).collect();
+        let scale = Scale::of(&values);
+        let observations = Self {
+            points: kept.iter().map(|at| ranked[*at].2).collect(),
+            numbers: kept.iter().map(|at| numbers[*at]).collect(),
+            values: values.iter().map(|value| scale.at(*value)).collect(),
+        };
+        Some((observations, scale.at(EDGE)))
+    }
+}
+
+/// The first of each, then the second of each, and so on; what is left of the longer one at the end.
+fn in_turns<T>(a: Vec<T>, b: Vec<T>) -> Vec<T> {
+    let mut all = Vec::with_capacity(a.len() + b.len());
+    let (mut a, mut b) = (a.into_iter(), b.into_iter());
+    loop {
+        let pair = [a.next(), b.next()];
+        if pair.iter().all(Option::is_none) {
+            return all;
+        }
+        all.extend(pair.into_iter().flatten());
+    }
+}
+
+/// A violation in units of the `middle` one, at most [`FARTHEST_VIOLATION`]; an infinite one is that, and so is every one where the
+/// middle one is none.
+fn relative(violation: f64, middle: f64) -> f64 {
+    if violation < FARTHEST_VIOLATION * middle && middle.is_finite() {
+        violation.max(0.0) / middle
+    } else if violation.is_finite() && !middle.is_finite() {
+        1.0
+    } else {
+        FARTHEST_VIOLATION
     }
 }
 
@@ -106,18 +183,38 @@ fn above_best(costs: &[f64]) -> Vec<f64> {
 
 /// With mean 0 and variance 1; all 0 where all are one.
 fn standardized(values: &[f64]) -> Vec<f64> {
-    let largest = largest(values);
-    if largest == 0.0 {
-        return vec![0.0; values.len()];
+    let scale = Scale::of(values);
+    values.iter().map(|value| scale.at(*value)).collect()
+}
+
+/// What some values become with mean 0 and variance 1.
+struct Scale {
+    largest: f64,
+    mean: f64,
+    deviation: f64,
+}
+
+impl Scale {
+    fn of(values: &[f64]) -> Self {
+        let largest = largest(values);
+        let count = values.len() as f64;
+        let mean = values.iter().map(|value| value / largest).sum::<f64>() / count;
+        let off = values.iter().map(|value| value / largest - mean);
+        let deviation = (off.map(|off| off * off).sum::<f64>() / count).sqrt();
+        Self {
+            largest,
+            mean,
+            deviation,
+        }
     }
-    let count = values.len() as f64;
-    let mean = values.iter().map(|value| value / largest).sum::<f64>() / count;
-    let off = || values.iter().map(|value| value / largest - mean);
-    let deviation = (off().map(|off| off * off).sum::<f64>() / count).sqrt();
-    if deviation < ROUNDING {
-        return vec![0.0; values.len()];
+
+    /// A value on this scale; 0 where all were one.
+    fn at(&self, value: f64) -> f64 {
+        if self.largest == 0.0 || self.deviation < ROUNDING {
+            return 0.0;
+        }
+        (value / self.largest - self.mean) / self.deviation
     }
-    off().map(|off| off / deviation).collect()
 }
 
 fn largest(values: &[f64]) -> f64 {
@@ -129,18 +226,22 @@ mod tests {
     use super::*;
     use crate::history::FinishedTrial;
 
-    fn observed(ends: &[TrialEnd], most: usize) -> (Vec<u32>, Vec<f64>) {
+    fn finished(ends: &[TrialEnd]) -> Vec<FinishedTrial> {
         let trials = ends.iter().zip(0..).map(|(end, number)| FinishedTrial {
             number,
             point: Point::new(Vec::new()),
             end: end.clone(),
         });
-        let finished: Vec<FinishedTrial> = trials.collect();
+        trials.collect()
+    }
+
+    fn observed(ends: &[TrialEnd], most: usize) -> (Vec<u32>, Vec<f64>) {
+        let finished = finished(ends);
         let history = History {
             finished: &finished,
             running: &[],
         };
-        let of = Observations::of(&history, most);
+        let of = Observations::of_costs(&history, most);
         assert_eq!(of.points.len(), of.values.len());
         (of.numbers, of.values)
     }
@@ -161,11 +262,100 @@ mod tests {
             cost(2.0),
         ];
         let (numbers, values) = observed(&ends, 100);
-        assert_eq!(numbers, [2, 6, 0, 1, 4, 5]);
+        assert_eq!(
+            numbers,
+            [2, 6, 0, 1, 5],
+            "the infeasible one is not among them"
+        );
         assert!(values[0] < values[1] && values[1] < values[2]);
         assert!(values[2..].iter().all(|value| *value == values[2]));
         assert!(values.iter().sum::<f64>().abs() < 1e-12);
-        assert!((values.iter().map(|v| v * v).sum::<f64>() - 6.0).abs() < 1e-12);
+        assert!((values.iter().map(|v| v * v).sum::<f64>() - 5.0).abs() < 1e-12);
+    }
+
+    fn violations(ends: &[TrialEnd], most: usize) -> Option<(Vec<u32>, Vec<f64>, f64)> {
+        let finished = finished(ends);
+        let history = History {
+            finished: &finished,
+            running: &[],
+        };
+        let (of, edge) = Observations::of_violations(&history, most)?;
+        assert_eq!(of.points.len(), of.values.len());
+        assert!(of.values.iter().all(|value| value.is_finite()) && edge.is_finite());
+        Some((of.numbers, of.values, edge))
+    }
+
+    fn infeasible(violation: f64) -> TrialEnd {
+        TrialEnd::Infeasible { violation }
+    }
+
+    #[test]
+    fn feasible_trials_lie_on_one_side_of_the_edge_and_infeasible_ones_on_the_other_by_how_much() {
+        let ends = [
+            cost(3.0),
+            infeasible(2.0),
+            infeasible(f64::INFINITY),
+            TrialEnd::Pruned,
+            cost(1.0),
+            infeasible(1e-9),
+            TrialEnd::Failed,
+            infeasible(4.0),
+            infeasible(1e300),
+        ];
+        let (numbers, values, edge) = violations(&ends, 100).unwrap();
+        // The best feasible one, the least infeasible one, and so on.
+        assert_eq!(numbers, [4, 5, 0, 1, 7, 8, 2]);
+        // The middle violation is 4: in its units 0, and 1/8 and a little, 1/2, 1, 3 and 3 more.
+        let raw = [0.0, GAP, 0.0, GAP + 0.5, GAP + 1.0, GAP + 3.0, GAP + 3.0];
+        let unit = (values[3] - values[0]) / (raw[3] - raw[0]);
+        for (value, raw) in values.iter().zip(raw) {
+            assert!(
+                ((value - values[0]) / unit - raw).abs() < 1e-8,
+                "{value} {raw}"
+            );
+        }
+        assert!(((edge - values[0]) / unit - GAP / 4.0).abs() < 1e-8);
+        assert!(values.iter().sum::<f64>().abs() < 1e-12);
+    }
+
+    #[test]
+    fn where_nothing_is_infeasible_nothing_is_said_of_it() {
+        assert_eq!(violations(&[], 100), None);
+        let others = [cost(1.0), TrialEnd::Pruned, TrialEnd::Failed];
+        assert_eq!(violations(&others, 100), None);
+    }
+
+    #[test]
+    fn any_violations_become_finite_numbers() {
+        for all in [
+            vec![f64::INFINITY; 3],
+            vec![f64::INFINITY, 1.0, f64::INFINITY],
+            vec![0.0; 3],
+            vec![0.0, 0.0, 1.0],
+            vec![5e-324, 5e-324, f64::MAX],
+            vec![f64::MAX; 3],
+            vec![f64::NAN, 1.0, -1.0],
+        ] {
+            let ends: Vec<TrialEnd> = all.iter().map(|v| infeasible(*v)).collect();
+            assert_eq!(violations(&ends, 100).unwrap().1.len(), 3, "{all:?}");
+            let with_one = [&ends[..], &[cost(1.0)]].concat();
+            let (numbers, values, edge) = violations(&with_one, 100).unwrap();
+            assert_eq!(numbers[0], 3);
+            assert!(
+                values[0] < edge && values[1..].iter().all(|value| edge < *value),
+                "{all:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_many_the_best_of_both_sides_and_the_latest_are_kept() {
+        let ends = (0..20).map(|k| match k % 2 {
+            0 => cost(f64::from(k)),
+            _ => infeasible(f64::from(k)),
+        });
+        let (numbers, ..) = violations(&ends.collect::<Vec<_>>(), 8).unwrap();
+        assert_eq!(numbers, [0, 1, 2, 3, 16, 17, 18, 19]);
     }
 
     #[test]
