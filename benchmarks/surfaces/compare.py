@@ -36,6 +36,9 @@ def main():
     folder, ours, theirs = map(pathlib.Path, sys.argv[1:4])
     surfaces = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     lines = [[json.loads(line) for line in path.read_text().splitlines()] for path in (ours, theirs)]
+    modes = {run["mode"] for side in lines for run in side}
+    if len(modes) > 1:
+        sys.exit(f"runs of different modes cannot be compared: {', '.join(sorted(modes))}")
     for budget in (50, 100):
         score = {"win": 0, "tie": 0, "loss": 0}
         print(f"\n| surface | points | ours | Optuna | p | later: ours | Optuna |, {budget} trials")

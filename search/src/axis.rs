@@ -47,13 +47,18 @@ impl Axis {
         }
     }
 
-    /// The places of the values at `position` of many points, with room for one more.
+    /// Adds the places of the values at `position` of many points to `places`.
     ///
     /// # Panics
     /// If one of them is absent.
-    pub(crate) fn places(&self, points: &[&[ParamValue]], position: usize) -> Vec<f64> {
+    pub(crate) fn add_places(
+        &self,
+        points: &[&[ParamValue]],
+        position: usize,
+        places: &mut Vec<f64>,
+    ) {
         let values = points.iter().map(|values| values[position]);
-        let mut places = Vec::with_capacity(points.len() + 1);
+        let from = places.len();
         // Two loops: the second one does several divisions at a time.
         match self {
             Self::Line(line) => {
@@ -61,7 +66,7 @@ impl Axis {
                     ParamValue::Float(value) => value,
                     _ => panic!("no place for {value} on a line"),
                 }));
-                for place in &mut places {
+                for place in &mut places[from..] {
                     *place = line.place(*place);
                 }
             }
@@ -70,7 +75,7 @@ impl Axis {
                     Some(above) => above,
                     None => panic!("no place for {value} in a lattice"),
                 }));
-                for place in &mut places {
+                for place in &mut places[from..] {
                     *place = lattice.cell_above_low(*place);
                 }
             }
@@ -79,7 +84,6 @@ impl Axis {
                 None => panic!("no place for {value} among choices"),
             })),
         }
-        places
     }
 
     /// Where on `[0, 1]` a value of an ordered domain lies; `None` for a choice and an absent value.

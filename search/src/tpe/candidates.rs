@@ -1,7 +1,8 @@
 //! Candidates for the next point, and which of them is the most promising.
 
 use super::bandwidth::Floor;
-use super::parzen::Parzen;
+use super::kernel::Kernel;
+use super::parzen::{NO_CHOICE, Parzen};
 use super::split::Split;
 use super::thinned;
 use crate::axis::Axis;
@@ -33,9 +34,11 @@ pub(super) struct Group {
 /// What is known of the places of a group's parameters.
 #[derive(Debug)]
 pub(super) struct Observed {
-    /// The places of those taken, one list for each axis.
-    pub(super) columns: Vec<Vec<f64>>,
-    /// Which of the observations these are, in the order of the columns.
+    /// For each axis the places of those taken, then that of the prior. In one piece of memory, with room for as much again:
+    /// of many pieces an allocator hands the last ones back to the kernel after each suggestion, and to have them anew takes longer
+    /// than half of what is computed with them.
+    pub(super) places: Vec<f64>,
+    /// Which of the observations these are, in the order of the places.
     pub(super) taken: Vec<usize>,
     /// How many observations there are.
     pub(super) count: usize,
@@ -44,17 +47,35 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    /// Observations of which all are taken.
-    #[cfg(test)]
-    pub(super) fn all(columns: Vec<Vec<f64>>) -> Self {
-        let count = columns.first().map_or(0, Vec::len);
-        let taken: Vec<usize> = (0..count).collect();
+    fn of(
+        axes: &[Axis],
+        count: usize,
+        taken: Vec<usize>,
+        add: impl Fn(usize, &mut Vec<f64>),
+    ) -> Self {
+        let mut places = Vec::with_capacity(2 * axes.len() * (taken.len() + 1));
+        for (at, axis) in axes.iter().enumerate() {
+            add(at, &mut places);
+            places.push(match axis {
+                Axis::Line(_) | Axis::Lattice(_) => Kernel::PRIOR.mean,
+                Axis::Choices(_) => NO_CHOICE,
+            });
+        }
         Self {
-            columns,
+            places,
+            count,
             weights: thinned::weights(count, &taken),
             taken,
-            count,
         }
+    }
+
+    /// Observations of which all are taken, by their places on each axis.
+    #[cfg(test)]
+    pub(super) fn all(axes: &[Axis], columns: &[Vec<f64>]) -> Self {
+        let count = columns.first().map_or(0, Vec::len);
+        Self::of(axes, count, (0..count).collect(), |at, places| {
+            places.extend(&columns[at]);
+        })
     }
 }
 
@@ -126,14 +147,9 @@ impl Group {
         let taken = thinned::taken(present.len());
         let of = |k: &usize| present[*k].1.values();
         let points: Vec<&[ParamValue]> = taken.iter().map(of).collect();
-        let axes = self.axes.iter().zip(&self.positions);
-        let columns = axes.map(|(axis, position)| axis.places(&points, *position));
-        Observed {
-            columns: columns.collect(),
-            count: present.len(),
-            weights: thinned::weights(present.len(), &taken),
-            taken,
-        }
+        Observed::of(&self.axes, present.len(), taken, |at, places| {
+            self.axes[at].add_places(&points, self.positions[at], places);
+        })
     }
 
     /// The good ones of a split, the better the heavier where it says which is.
@@ -352,11 +368,11 @@ mod tests {
             group.unwrap().observed_good(&split)
         };
         let kinds = of("kind");
-        assert_eq!(kinds.columns, [[0.0, 1.0, 0.0]]);
+        assert_eq!(kinds.places, [0.0, 1.0, 0.0, NO_CHOICE]);
         assert_eq!(kinds.weights, thinned::weights_by_rank(&[2, 0, 1]));
         // The second of all is the best of those that have an x.
         let xs = of("x");
-        assert_eq!(xs.columns, [[3.0 / 20.0, 12.0 / 20.0]]);
+        assert_eq!(xs.places, [3.0 / 20.0, 12.0 / 20.0, 0.5]);
         assert_eq!(xs.weights, thinned::weights_by_rank(&[1, 0]));
     }
 }

@@ -96,7 +96,7 @@ fn densities_are_those_of_optuna() {
                 .map(|axis| first.iter().map(|row| row[axis]).collect())
                 .collect();
             let mut got = vec![0.0; points.len()];
-            Parzen::of(&axes, Observed::all(columns), Floor::Magic).add_ln_density(
+            Parzen::of(&axes, Observed::all(&axes, &columns), Floor::Magic).add_ln_density(
                 &points.concat(),
                 1.0,
                 &mut got,

@@ -37,6 +37,8 @@ use crate::stream::Stream;
 #[derive(Debug)]
 pub(super) struct Parzen<'a> {
     columns: Vec<Column<'a>>,
+    /// What columns have of each kernel ([`Row`]).
+    floats: Vec<f64>,
     /// Where the kernels lie on some of the axes, where they are many.
     places: Vec<(usize, Places)>,
     /// The weights of the kernels; their sum is 1.
@@ -55,18 +57,22 @@ pub(super) struct Parzen<'a> {
 enum Column<'a> {
     /// `scale` is 1 / (bandwidth sqrt 2).
     Line {
-        mean: Vec<f64>,
-        scale: Vec<f64>,
+        mean: Row,
+        scale: Row,
     },
     Cells(Cells<'a>),
     /// The observed choice of so many, or [`NO_CHOICE`] for the prior, and by how much the logarithm is
     /// smaller at the others.
     Choices {
-        seen: Vec<f64>,
+        seen: Row,
         choices: f64,
         loss: f64,
     },
 }
+
+/// A float for each kernel: where they begin.
+#[derive(Debug, Clone, Copy)]
+struct Row(usize);
 
 /// From so many kernels on it is worth knowing which are where.
 const MANY: usize = 64;
@@ -74,56 +80,68 @@ const MANY: usize = 64;
 /// On how many axes: after them few are left.
 const AXES: usize = 6;
 
-const NO_CHOICE: f64 = -1.0;
+/// What the prior has in place of a choice.
+pub(super) const NO_CHOICE: f64 = -1.0;
 
 impl<'a> Parzen<'a> {
     /// The density of observations.
     pub(super) fn of(axes: &'a [Axis], observed: Observed, floor: Floor) -> Self {
         let count = observed.count;
         let (mut ln_seen, mut ln_prior) = (0.0, 0.0);
-        let mut kernel_places = Vec::new();
         let most = if observed.taken.len() > MANY { AXES } else { 0 };
-        let mut bandwidths = |at: usize, means: &[f64]| {
-            let bandwidths = Bandwidths::of(means, &observed.taken, floor);
-            if kernel_places.len() < most {
-                kernel_places.push((at, Places::of(means, &bandwidths)));
-            }
-            bandwidths
-        };
-        let columns = axes.iter().zip(observed.columns).enumerate();
-        let columns = columns.map(|(at, (axis, mut places))| match axis {
-            Axis::Line(_) => {
-                let bandwidths = bandwidths(at, &places);
-                line(places, &bandwidths)
-            }
-            Axis::Lattice(lattice) => {
-                let middles: Vec<f64> = places.iter().map(|cell| lattice.middle(*cell)).collect();
-                let bandwidths = bandwidths(at, &middles);
-                Column::Cells(Cells::of(lattice, &places, &middles, &bandwidths))
-            }
-            Axis::Choices(choices) => {
-                let loss = libm::log(count as f64 + 2.0);
-                ln_seen += loss - libm::log(count as f64 + 1.0 + choices);
-                // The prior has the same everywhere; the loss, which always strikes it, is added.
-                ln_prior += loss - libm::log(*choices);
-                places.push(NO_CHOICE);
-                Column::Choices {
-                    seen: places,
-                    choices: *choices,
-                    loss,
+        let mut floats = observed.places;
+        let mut places = Vec::new();
+        let mut columns = Vec::with_capacity(axes.len());
+        for (at, axis) in axes.iter().enumerate() {
+            let row = Row(at * observed.weights.len());
+            let own = &floats[row.0..][..observed.taken.len()];
+            let mut bandwidths = |means: &[f64]| {
+                let bandwidths = Bandwidths::of(means, &observed.taken, floor);
+                if places.len() < most {
+                    places.push((at, Places::of(means, &bandwidths)));
                 }
-            }
-        });
-        let columns = columns.collect();
+                bandwidths
+            };
+            columns.push(match axis {
+                Axis::Line(_) => {
+                    let bandwidths = bandwidths(own);
+                    Column::Line {
+                        mean: row,
+                        scale: add_scales(&mut floats, observed.taken.len(), &bandwidths),
+                    }
+                }
+                Axis::Lattice(lattice) => {
+                    let middles: Vec<f64> = own.iter().map(|cell| lattice.middle(*cell)).collect();
+                    let bandwidths = bandwidths(&middles);
+                    Column::Cells(Cells::of(lattice, own, &middles, &bandwidths))
+                }
+                Axis::Choices(choices) => {
+                    let loss = libm::log(count as f64 + 2.0);
+                    ln_seen += loss - libm::log(count as f64 + 1.0 + choices);
+                    // The prior has the same everywhere; the loss, which always strikes it, is added.
+                    ln_prior += loss - libm::log(*choices);
+                    Column::Choices {
+                        seen: row,
+                        choices: *choices,
+                        loss,
+                    }
+                }
+            });
+        }
         Self {
             columns,
-            places: kernel_places,
+            floats,
+            places,
             weights: observed.weights,
             ln_seen,
             ln_prior,
             narrowest: floor.with(observed.taken.len()),
             count,
         }
+    }
+
+    fn row(&self, row: Row) -> &[f64] {
+        &self.floats[row.0..][..self.weights.len()]
     }
 
     /// The logarithm of what of kernel `k` does not depend on `x`: its weight, and what makes it a density.
@@ -134,8 +152,8 @@ impl<'a> Parzen<'a> {
         for column in &self.columns {
             match column {
                 Column::Line { mean, scale } => {
-                    let per_width = scale[k] * SQRT_2;
-                    let mean = mean[k];
+                    let per_width = self.row(*scale)[k] * SQRT_2;
+                    let mean = self.row(*mean)[k];
                     let mass = normal::around_mean(-mean * per_width, (1.0 - mean) * per_width);
                     factor *= per_width / (mass * ROOT_OF_TWO_PI);
                 }
@@ -197,7 +215,8 @@ impl<'a> Parzen<'a> {
             let unit = stream.unit_f64();
             *place = match column {
                 Column::Line { mean, scale } => {
-                    let (mean, width) = (mean[k], FRAC_1_SQRT_2 / scale[k]);
+                    let (mean, scale) = (self.row(*mean)[k], self.row(*scale)[k]);
+                    let width = FRAC_1_SQRT_2 / scale;
                     Kernel { mean, width }.draw(unit)
                 }
                 Column::Cells(cells) => cells.draw(k, unit),
@@ -210,12 +229,30 @@ impl<'a> Parzen<'a> {
                     };
                     let at = unit * (own + choices) - own;
                     if at < 0.0 {
-                        seen[k]
+                        self.row(*seen)[k]
                     } else {
                         libm::floor(at).min(choices - 1.0)
                     }
                 }
             };
+        }
+    }
+
+    fn view<'v>(
+        &'v self,
+        column: &'v Column<'_>,
+        candidates: impl Iterator<Item = &'v f64>,
+    ) -> View<'v> {
+        match column {
+            Column::Line { mean, scale } => View::Line {
+                mean: self.row(*mean),
+                scale: self.row(*scale),
+            },
+            Column::Cells(cells) => View::Cells(Given::of(cells, candidates.copied())),
+            Column::Choices { seen, loss, .. } => View::Choices {
+                seen: self.row(*seen),
+                loss: *loss,
+            },
         }
     }
 
@@ -228,7 +265,7 @@ impl<'a> Parzen<'a> {
         let width = self.columns.len();
         let columns = self.columns.iter().enumerate();
         let mut views: Vec<View<'_>> = columns
-            .map(|(at, column)| View::of(column, candidates.iter().skip(at).step_by(width)))
+            .map(|(at, column)| self.view(column, candidates.iter().skip(at).step_by(width)))
             .collect();
         let kernels = self.weights.len();
         let (beside, most) = self.most_beside();
@@ -289,15 +326,7 @@ enum View<'a> {
     Choices { seen: &'a [f64], loss: f64 },
 }
 
-impl<'a> View<'a> {
-    fn of(column: &'a Column<'_>, candidates: impl Iterator<Item = &'a f64>) -> Self {
-        match column {
-            Column::Line { mean, scale } => Self::Line { mean, scale },
-            Column::Cells(cells) => Self::Cells(Given::of(cells, candidates.copied())),
-            Column::Choices { seen, loss, .. } => Self::Choices { seen, loss: *loss },
-        }
-    }
-
+impl View<'_> {
     /// Where a candidate begins and ends, as a part of the range.
     fn ends(&self, candidate: usize, place: f64) -> (f64, f64) {
         match self {
@@ -331,15 +360,15 @@ impl<'a> View<'a> {
     }
 }
 
-/// The kernels of a line.
-fn line(mut means: Vec<f64>, bandwidths: &Bandwidths) -> Column<'static> {
-    let mut scale = vec![FRAC_1_SQRT_2 / bandwidths.narrowest; means.len() + 1];
+/// Adds the scales of the kernels of a line.
+fn add_scales(floats: &mut Vec<f64>, count: usize, bandwidths: &Bandwidths) -> Row {
+    let from = floats.len();
+    floats.resize(from + count, FRAC_1_SQRT_2 / bandwidths.narrowest);
     for (at, width) in &bandwidths.wider {
-        scale[*at] = FRAC_1_SQRT_2 / width;
+        floats[from + at] = FRAC_1_SQRT_2 / width;
     }
-    scale[means.len()] = FRAC_1_SQRT_2 / Kernel::PRIOR.width;
-    means.push(Kernel::PRIOR.mean);
-    Column::Line { mean: means, scale }
+    floats.push(FRAC_1_SQRT_2 / Kernel::PRIOR.width);
+    Row(from)
 }
 
 #[cfg(test)]
@@ -353,7 +382,7 @@ mod tests {
     fn assert_draws_follow_the_density(domain: &Domain, observed: Vec<f64>, parts: &[Vec<f64>]) {
         const DRAWS: u32 = 20_000;
         let axes = [Axis::of(domain).unwrap()];
-        let estimator = Parzen::of(&axes, Observed::all(vec![observed]), Floor::Magic);
+        let estimator = Parzen::of(&axes, Observed::all(&axes, &[observed]), Floor::Magic);
         // The density is summed over places within each part.
         let mass: Vec<f64> = parts
             .iter()
@@ -445,7 +474,12 @@ mod tests {
     fn by_definition(axes: &[Axis], observed: &Observed, candidate: &[f64]) -> f64 {
         let count = observed.count as f64;
         let mut kernels = observed.weights.clone();
-        for ((axis, places), at) in axes.iter().zip(&observed.columns).zip(candidate) {
+        let stride = observed.weights.len();
+        let columns = observed
+            .places
+            .chunks(stride)
+            .map(|column| &column[..stride - 1]);
+        for ((axis, places), at) in axes.iter().zip(columns).zip(candidate) {
             let mean = |place: &f64| match axis {
                 Axis::Lattice(lattice) => lattice.middle(*place),
                 Axis::Line(_) | Axis::Choices(_) => *place,
@@ -498,7 +532,7 @@ mod tests {
                 let candidates: Vec<f64> = (0..24)
                     .flat_map(|_| places(axes, 1, &mut stream).concat())
                     .collect();
-                let observed = || Observed::all(columns.clone());
+                let observed = || Observed::all(axes, &columns);
                 let of = |observed| {
                     let mut sums = vec![0.0; 24];
                     Parzen::of(axes, observed, Floor::Magic).add_ln_density(
@@ -521,10 +555,9 @@ mod tests {
                 let mut backwards = observed();
                 backwards.taken.reverse();
                 backwards.weights[..count].reverse();
-                backwards
-                    .columns
-                    .iter_mut()
-                    .for_each(|column| column.reverse());
+                for column in backwards.places.chunks_mut(count + 1) {
+                    column[..count].reverse();
+                }
                 for (sum, again) in sums.iter().zip(of(backwards)) {
                     assert!((sum - again).abs() < 1e-11 * sum.abs().max(1.0));
                 }
@@ -542,7 +575,11 @@ mod tests {
         };
         let axes = [Axis::of(&domain).unwrap()];
         let last = ((1_u64 << 54) - 1) as f64;
-        let estimator = Parzen::of(&axes, Observed::all(vec![vec![7.0, last]]), Floor::Magic);
+        let estimator = Parzen::of(
+            &axes,
+            Observed::all(&axes, &[vec![7.0, last]]),
+            Floor::Magic,
+        );
         let mut sums = [0.0];
         estimator.add_ln_density(&[last], 1.0, &mut sums);
         assert_eq!(sums, [f64::NEG_INFINITY]);
