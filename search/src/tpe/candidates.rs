@@ -34,9 +34,7 @@ pub(super) struct Group {
 /// What is known of the places of a group's parameters.
 #[derive(Debug)]
 pub(super) struct Observed {
-    /// For each axis the places of those taken, then that of the prior. In one piece of memory, with room for as much again:
-    /// of many pieces an allocator hands the last ones back to the kernel after each suggestion, and to have them anew takes longer
-    /// than half of what is computed with them.
+    /// For each axis the places of those taken, then that of the prior; with room for as much again.
     pub(super) places: Vec<f64>,
     /// Which of the observations these are, in the order of the places.
     pub(super) taken: Vec<usize>,
@@ -46,6 +44,15 @@ pub(super) struct Observed {
     pub(super) weights: Vec<f64>,
 }
 
+/// Of so many observations on several axes all floats lie in one piece of memory of at least [`PIECE`].
+const MANY: usize = 64;
+
+/// Floats: 256 kB. glibc hands what is free at the end of its memory back to the kernel as soon as it is more than 128 kB, or
+/// than twice the largest piece that was freed (mallopt(3), `M_MMAP_THRESHOLD`). Without such a piece what one suggestion
+/// needs goes back after each one, and to have it anew takes up to half of the time of the next. What is not written to is
+/// never there.
+const PIECE: usize = 32 * 1024;
+
 impl Observed {
     fn of(
         axes: &[Axis],
@@ -53,7 +60,12 @@ impl Observed {
         taken: Vec<usize>,
         add: impl Fn(usize, &mut Vec<f64>),
     ) -> Self {
-        let mut places = Vec::with_capacity(2 * axes.len() * (taken.len() + 1));
+        let least = if axes.len() > 1 && taken.len() > MANY {
+            PIECE
+        } else {
+            0
+        };
+        let mut places = Vec::with_capacity(least.max(2 * axes.len() * (taken.len() + 1)));
         for (at, axis) in axes.iter().enumerate() {
             add(at, &mut places);
             places.push(match axis {
