@@ -339,7 +339,7 @@ impl Work {
                 false => vec![squares(0.0)],
             };
             expected.push((named, values.clone()));
-            let end = TrialEnd::Completed(values);
+            let end = TrialEnd::completed(values);
             finished.push(FinishedTrial { number, point, end });
         }
         Some(expected)

@@ -34,7 +34,7 @@ pub fn of_record(
         TrialEnd::Completed if infeasible => Known::Infeasible {
             violation: violation.unwrap_or(f64::INFINITY),
         },
-        TrialEnd::Completed => Known::Completed(spec.costs(values)),
+        TrialEnd::Completed => Known::completed(spec.costs(values)),
         TrialEnd::Pruned => Known::Pruned,
         TrialEnd::Failed => Known::Failed,
     }

@@ -628,7 +628,7 @@ enum PriorEnd {
 impl From<&TrialEnd> for PriorEnd {
     fn from(end: &TrialEnd) -> Self {
         match end {
-            TrialEnd::Completed(costs) => Self::Costs(costs.clone()),
+            TrialEnd::Completed(costs) => Self::Costs(costs.to_vec()),
             TrialEnd::Infeasible { violation } => {
                 Self::Violation(Some(*violation).filter(|by| by.is_finite()))
             }
@@ -641,7 +641,7 @@ impl From<&TrialEnd> for PriorEnd {
 impl From<PriorEnd> for TrialEnd {
     fn from(end: PriorEnd) -> Self {
         match end {
-            PriorEnd::Costs(costs) => Self::Completed(costs),
+            PriorEnd::Costs(costs) => Self::completed(costs),
             PriorEnd::Violation(by) => Self::Infeasible {
                 violation: by.unwrap_or(f64::INFINITY),
             },
@@ -1009,7 +1009,7 @@ mod tests {
             ..example()
         };
         let ends = [
-            TrialEnd::Completed(vec![0.1 + 0.2]),
+            TrialEnd::completed(vec![0.1 + 0.2]),
             TrialEnd::Infeasible { violation: 0.5 },
             TrialEnd::Infeasible {
                 violation: f64::INFINITY,

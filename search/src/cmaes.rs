@@ -81,7 +81,7 @@ const DRAWS: usize = 200;
 ///     let [ParamValue::Float(x), ParamValue::Float(y)] = *point.values() else { unreachable!() };
 ///     let cost = (x - 1.0) * (x - 1.0) + 100.0 * (x + y) * (x + y);
 ///     best = best.min(cost);
-///     finished.push(FinishedTrial { number, point, end: TrialEnd::Completed(vec![cost]) });
+///     finished.push(FinishedTrial { number, point, end: TrialEnd::completed(vec![cost]) });
 /// }
 /// assert!(best < 1e-3, "{best}");
 /// # Ok::<(), Vec<trialmill_search::SpaceFault>>(())

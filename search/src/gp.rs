@@ -83,7 +83,7 @@ const RANDOM_DRAWS: usize = 100;
 ///     let history = History { finished: &finished, running: &[] };
 ///     let point = study.ask(&history, number).expect("a line has many points");
 ///     let ParamValue::Float(x) = point.values()[0] else { unreachable!("x is a float") };
-///     let end = TrialEnd::Completed(vec![(x - 1.0) * (x - 1.0)]);
+///     let end = TrialEnd::completed(vec![(x - 1.0) * (x - 1.0)]);
 ///     finished.push(FinishedTrial { number, point, end });
 /// }
 /// let costs = finished.iter().map(|trial| match &trial.end {

@@ -74,7 +74,7 @@ impl<'a> Observed<'a> {
     ///     end,
     /// };
     /// let finished = [
-    ///     trial(0, TrialEnd::Completed(vec![0.5, -7.0])),
+    ///     trial(0, TrialEnd::completed(vec![0.5, -7.0])),
     ///     trial(1, TrialEnd::Pruned),
     ///     trial(2, TrialEnd::Infeasible { violation: 1.0 }),
     /// ];

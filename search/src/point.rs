@@ -61,21 +61,57 @@ impl fmt::Display for ParamValue {
 /// A point on its own is only a list; [`Space::check_point`](crate::Space::check_point) says
 /// whether it belongs to a space. Points that a sampler or [`Space::unpack`](crate::Space::unpack)
 /// gave do.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Point(Vec<ParamValue>);
+#[derive(Clone)]
+pub struct Point {
+    /// Differs in nearly all points that differ, so that a long history can be looked through for a point without reading the
+    /// values of each, which lie apart.
+    mark: u64,
+    values: Box<[ParamValue]>,
+}
 
 impl Point {
     /// A point from values that are already in the space's order.
     #[must_use]
     pub fn new(values: Vec<ParamValue>) -> Self {
-        Self(values)
+        Self {
+            mark: mark(&values),
+            values: values.into(),
+        }
     }
 
     /// The values in the space's order.
     #[must_use]
     pub fn values(&self) -> &[ParamValue] {
-        &self.0
+        &self.values
     }
+}
+
+impl PartialEq for Point {
+    fn eq(&self, other: &Self) -> bool {
+        self.mark == other.mark && self.values == other.values
+    }
+}
+
+impl fmt::Debug for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Point").field(&self.values).finish()
+    }
+}
+
+/// A number that is the same for equal values.
+fn mark(values: &[ParamValue]) -> u64 {
+    /// 2^64 / golden ratio, odd: each multiplication by it carries every bit upwards.
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    values.iter().fold(0, |mark: u64, value| {
+        let word = match *value {
+            // Both zeros are equal.
+            ParamValue::Float(value) => (value + 0.0).to_bits(),
+            ParamValue::Int(value) => value.cast_unsigned(),
+            ParamValue::Category(index) => u64::from(index),
+            ParamValue::Absent => ParamValue::ABSENT_WORD,
+        };
+        (mark.rotate_left(23) ^ word).wrapping_mul(SPREAD)
+    })
 }
 
 /// Why bytes are not a point of the space that was asked to unpack them.

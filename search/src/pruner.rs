@@ -42,7 +42,7 @@
 //! let pruner = Pruner::new(PrunerConfig::Median(median)).expect("within bounds");
 //!
 //! let known = [[0.9, 0.5], [0.8, 0.3], [0.7, 0.4]].map(reports);
-//! let end = TrialEnd::Completed(vec![0.3]);
+//! let end = TrialEnd::completed(vec![0.3]);
 //! let rivals: Vec<Rival<'_>> = (0..)
 //!     .zip(&known)
 //!     .map(|(number, reports)| Rival { number, reports, end: Some(&end) })

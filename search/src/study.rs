@@ -112,7 +112,7 @@ impl Study {
     /// let prior: Vec<FinishedTrial> = (0..40)
     ///     .map(|number| {
     ///         let x = f64::from(number) / 40.0;
-    ///         let end = TrialEnd::Completed(vec![(x - 0.25).powi(2)]);
+    ///         let end = TrialEnd::completed(vec![(x - 0.25).powi(2)]);
     ///         FinishedTrial { number, point: Point::new(vec![ParamValue::Float(x)]), end }
     ///     })
     ///     .collect();

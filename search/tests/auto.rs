@@ -33,7 +33,7 @@ proptest! {
         objectives in 1usize..3,
     ) {
         let end = |number| match any_end(number) {
-            TrialEnd::Completed(costs) => TrialEnd::Completed(vec![costs[0]; objectives]),
+            TrialEnd::Completed(costs) => TrialEnd::completed(vec![costs[0]; objectives]),
             other => other,
         };
         assert_order_does_not_matter(|| auto(&space, seed), 30, end);
@@ -48,7 +48,7 @@ proptest! {
         ]), 25),
     ) {
         let searched = Searched::by(&auto(&space, 3), 25, 4, |number, _| {
-            TrialEnd::Completed(vec![costs[number as usize]])
+            TrialEnd::completed(vec![costs[number as usize]])
         });
         searched.assert_sound(&space);
     }
@@ -68,10 +68,10 @@ fn a_history_of_one_kind_of_end_is_searched_on() {
         |_| TrialEnd::Infeasible {
             violation: f64::INFINITY,
         },
-        |_| TrialEnd::Completed(vec![2.5]),
-        |_| TrialEnd::Completed(vec![f64::MAX]),
-        |n| TrialEnd::Completed(vec![if n % 2 == 0 { 1e308 } else { -1e308 }]),
-        |_| TrialEnd::Completed(Vec::new()),
+        |_| TrialEnd::completed(vec![2.5]),
+        |_| TrialEnd::completed(vec![f64::MAX]),
+        |n| TrialEnd::completed(vec![if n % 2 == 0 { 1e308 } else { -1e308 }]),
+        |_| TrialEnd::completed(Vec::new()),
     ];
     for end in ends {
         let searched = Searched::by(&auto(&space, 5), 40, 4, |number, _| end(number));
@@ -83,7 +83,7 @@ fn a_history_of_one_kind_of_end_is_searched_on() {
 #[test]
 fn a_space_of_one_point_gives_it_once() {
     let space = Space::new([("n".to_owned(), int(7, 7))]).unwrap();
-    let end = |_, _: &Point| TrialEnd::Completed(vec![0.0]);
+    let end = |_, _: &Point| TrialEnd::completed(vec![0.0]);
     let searched = Searched::by(&auto(&space, 4), 20, 0, end);
     assert_eq!(searched.points(), [&Point::new(vec![ParamValue::Int(7)])]);
 }
@@ -157,7 +157,7 @@ fn assert_asks(method: Method, space: &Space, finished: &[FinishedTrial]) {
 }
 
 fn cost(cost: f64) -> TrialEnd {
-    TrialEnd::Completed(vec![cost])
+    TrialEnd::completed(vec![cost])
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn trials_without_a_cost_are_left_to_tpe_when_they_are_more_than_a_third() {
     };
     let ends: [fn(u32) -> TrialEnd; 2] = [
         |_| TrialEnd::Pruned,
-        |_| TrialEnd::Completed(vec![f64::NAN]),
+        |_| TrialEnd::completed(vec![f64::NAN]),
     ];
     for end in ends {
         assert_asks(Method::Tpe, &space, &part(21, end));
@@ -278,7 +278,7 @@ fn several_costs_are_left_to_tpe() {
     let space = numbers(9);
     let finished = trials(&space, 60, |_, point| {
         let cost = bowl(&space, point);
-        TrialEnd::Completed(vec![cost, -cost])
+        TrialEnd::completed(vec![cost, -cost])
     });
     assert_asks(Method::Tpe, &space, &finished);
 }

@@ -55,7 +55,7 @@ fn search(study: &Study, trials: u32, end: impl Fn(u32, &Point) -> TrialEnd) -> 
 }
 
 fn cost(value: f64) -> TrialEnd {
-    TrialEnd::Completed(vec![value])
+    TrialEnd::completed(vec![value])
 }
 
 fn best(trials: &[FinishedTrial]) -> f64 {

@@ -74,7 +74,7 @@ fn assert_conforms(method: Method, space: &Space, seed: u64) {
         let finished = [FinishedTrial {
             number: 0,
             point,
-            end: TrialEnd::Completed(vec![-9.0]),
+            end: TrialEnd::completed(vec![-9.0]),
         }];
         let history = History {
             finished: &finished,

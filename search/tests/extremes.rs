@@ -93,20 +93,20 @@ fn ends() -> Vec<(&'static str, Ends)> {
             violation: f64::INFINITY,
         }),
         ("of one value", |_, objectives| {
-            TrialEnd::Completed(vec![3.0; objectives])
+            TrialEnd::completed(vec![3.0; objectives])
         }),
         ("huge", |number, objectives| {
             let sign = if number % 2 == 0 { 1.0 } else { -1.0 };
-            TrialEnd::Completed(vec![sign * 1e308; objectives])
+            TrialEnd::completed(vec![sign * 1e308; objectives])
         }),
         ("tiny", |number, objectives| {
-            TrialEnd::Completed(vec![f64::from(number) * 5e-324; objectives])
+            TrialEnd::completed(vec![f64::from(number) * 5e-324; objectives])
         }),
         ("of every kind", |number, objectives| match number % 4 {
             0 => TrialEnd::Failed,
             1 => TrialEnd::Pruned,
             2 => TrialEnd::Infeasible { violation: 0.5 },
-            _ => TrialEnd::Completed(vec![f64::from(number); objectives]),
+            _ => TrialEnd::completed(vec![f64::from(number); objectives]),
         }),
     ]
 }

@@ -44,7 +44,7 @@ proptest! {
         ]), 25),
     ) {
         let searched = Searched::by(&gp(&space, 3), 25, 4, |number, _| {
-            TrialEnd::Completed(vec![costs[number as usize]])
+            TrialEnd::completed(vec![costs[number as usize]])
         });
         searched.assert_sound(&space);
     }
@@ -73,9 +73,9 @@ fn a_history_of_one_kind_of_end_is_searched_on() {
         |_| TrialEnd::Infeasible {
             violation: f64::INFINITY,
         },
-        |_| TrialEnd::Completed(vec![2.5]),
-        |_| TrialEnd::Completed(vec![f64::MAX]),
-        |_| TrialEnd::Completed(Vec::new()),
+        |_| TrialEnd::completed(vec![2.5]),
+        |_| TrialEnd::completed(vec![f64::MAX]),
+        |_| TrialEnd::completed(Vec::new()),
     ];
     for end in ends {
         let searched = Searched::by(&gp(&space, 5), 40, 4, |number, _| end(number));
@@ -100,7 +100,7 @@ fn the_best_feasible_place_on_the_edge_is_found() {
         let searched = Searched::by(&gp(&space, seed), 60, 0, |_, point| {
             match sum(point) - 0.6 {
                 violation if violation > 0.0 => TrialEnd::Infeasible { violation },
-                short => TrialEnd::Completed(vec![-short]),
+                short => TrialEnd::completed(vec![-short]),
             }
         });
         let best = searched.best();
@@ -130,7 +130,7 @@ fn ten_trials_start_it_and_failed_ones_do_not_count() {
         study.ask(&history, 77).unwrap()
     };
     let first = study.ask(&History::EMPTY, 77).unwrap();
-    let done = TrialEnd::Completed(vec![1.0]);
+    let done = TrialEnd::completed(vec![1.0]);
     assert_eq!(asked(9, &done), first);
     assert_ne!(asked(10, &done), first);
     assert_eq!(asked(40, &TrialEnd::Failed), first);
@@ -173,7 +173,7 @@ fn a_space_of_few_points_is_visited_once_each_and_then_exhausted() {
 #[test]
 fn a_space_without_choice_gives_its_point_once() {
     let space = Space::new([("n".to_owned(), int(7, 7))]).unwrap();
-    let searched = Searched::by(&gp(&space, 4), 20, 0, |_, _| TrialEnd::Completed(vec![0.0]));
+    let searched = Searched::by(&gp(&space, 4), 20, 0, |_, _| TrialEnd::completed(vec![0.0]));
     assert_eq!(searched.points(), [&Point::new(vec![ParamValue::Int(7)])]);
 }
 
@@ -212,7 +212,7 @@ fn conditional_parameters_and_constraints_are_learned() {
         off.sum()
     };
     let searched = Searched::by(&gp(&space, 2), 50, 0, |_, point| {
-        TrialEnd::Completed(vec![cost(point)])
+        TrialEnd::completed(vec![cost(point)])
     });
     searched.assert_sound(&space);
     assert!(searched.best() < 1e-3, "best cost {}", searched.best());
@@ -227,7 +227,7 @@ fn a_smooth_bowl_is_found_to_a_thousandth_within_forty_trials() {
                 ParamValue::Float(x) => (x - 1.234).powi(2),
                 other => panic!("{other}"),
             });
-            TrialEnd::Completed(vec![off.sum()])
+            TrialEnd::completed(vec![off.sum()])
         });
         let best = searched.best();
         assert!(best < 0.02, "seed {seed}: {best} of about 50");
@@ -268,7 +268,7 @@ fn two_valleys() -> (Space, Vec<FinishedTrial>) {
         FinishedTrial {
             number,
             point: Point::new(vec![ParamValue::Float(x)]),
-            end: TrialEnd::Completed(vec![cost]),
+            end: TrialEnd::completed(vec![cost]),
         }
     };
     (space, (0..40).map(trial).collect())
@@ -316,7 +316,7 @@ fn the_best_of_a_long_history_is_not_forgotten() {
         FinishedTrial {
             number: number + 40,
             point: Point::new(vec![ParamValue::Float(x)]),
-            end: TrialEnd::Completed(vec![1.0 + (x - 0.7).abs()]),
+            end: TrialEnd::completed(vec![1.0 + (x - 0.7).abs()]),
         }
     });
     finished.extend(far);
@@ -350,7 +350,7 @@ fn points_are_the_recorded_ones() {
             Choice::Float(rate) => rate,
             other => f64::from(u8::from(other != Choice::Text("b".to_owned()))),
         });
-        TrialEnd::Completed(vec![off.sum()])
+        TrialEnd::completed(vec![off.sum()])
     });
     let shown = |point: &Point| {
         let values = point.values().iter().map(ToString::to_string);

@@ -30,7 +30,7 @@ fn each_step(costs: &[f64]) -> Reports {
 fn completed(costs: &[f64]) -> Trial {
     Trial {
         reports: each_step(costs),
-        end: Some(TrialEnd::Completed(vec![costs[costs.len() - 1]])),
+        end: Some(TrialEnd::completed(vec![costs[costs.len() - 1]])),
     }
 }
 
@@ -132,7 +132,7 @@ fn any_reports(objectives: usize) -> impl Strategy<Value = Reports> {
 fn any_end() -> impl Strategy<Value = Option<TrialEnd>> {
     prop_oneof![
         Just(None),
-        prop::collection::vec(any_cost(), 0..3).prop_map(|costs| Some(TrialEnd::Completed(costs))),
+        prop::collection::vec(any_cost(), 0..3).prop_map(|costs| Some(TrialEnd::completed(costs))),
         Just(Some(TrialEnd::Infeasible { violation: 1.0 })),
         Just(Some(TrialEnd::Pruned)),
         Just(Some(TrialEnd::Failed)),
@@ -317,7 +317,7 @@ fn the_resource_that_is_not_given_is_that_of_the_longest_completed_trial() {
     let pruner = pruner(PrunerConfig::Asha(Asha::default()));
     let completed = |last| Trial {
         reports: reports([(last, 0.5)]),
-        end: Some(TrialEnd::Completed(vec![0.5])),
+        end: Some(TrialEnd::completed(vec![0.5])),
     };
     let running = Trial {
         reports: reports([(90_000, 0.5)]),
@@ -364,7 +364,7 @@ fn the_trial_to_beat_is_the_first_feasible_one_with_the_least_cost() {
         reports: steady(reported),
         end: Some(end),
     };
-    let ended = |cost| TrialEnd::Completed(vec![cost]);
+    let ended = |cost| TrialEnd::completed(vec![cost]);
     let prunes = |trials: &[Trial]| wilcoxon.should_prune(&steady(0.0), &rivals(trials), 1, 99);
 
     let (better, worse) = (trial(-1.0, ended(0.0)), trial(1.0, ended(-0.0)));
@@ -376,7 +376,7 @@ fn the_trial_to_beat_is_the_first_feasible_one_with_the_least_cost() {
         TrialEnd::Failed,
         TrialEnd::Pruned,
         ended(f64::NAN),
-        TrialEnd::Completed(Vec::new()),
+        TrialEnd::completed(Vec::new()),
     ] {
         assert!(!prunes(&[trial(-1.0, end), worse.clone()]));
     }

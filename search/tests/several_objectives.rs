@@ -80,17 +80,17 @@ fn degenerate_histories_are_searched_on() {
         |_| TrialEnd::Infeasible {
             violation: f64::INFINITY,
         },
-        |_| TrialEnd::Completed(Vec::new()),
-        |_| TrialEnd::Completed(vec![2.5, 2.5]),
-        |number| TrialEnd::Completed(vec![2.5, f64::from(number)]),
+        |_| TrialEnd::completed(Vec::new()),
+        |_| TrialEnd::completed(vec![2.5, 2.5]),
+        |number| TrialEnd::completed(vec![2.5, f64::from(number)]),
         |number| {
             let sign = if number % 2 == 0 { 1.0 } else { -1.0 };
-            TrialEnd::Completed(vec![sign * 1e308, -sign * f64::MAX, 0.0])
+            TrialEnd::completed(vec![sign * 1e308, -sign * f64::MAX, 0.0])
         },
-        |number| TrialEnd::Completed(vec![f64::from(number); number as usize % 4]),
+        |number| TrialEnd::completed(vec![f64::from(number); number as usize % 4]),
         |number| {
             let cost = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0][number as usize % 4];
-            TrialEnd::Completed(vec![cost, f64::from(number)])
+            TrialEnd::completed(vec![cost, f64::from(number)])
         },
     ];
     for method in LEARNERS {
@@ -119,7 +119,7 @@ fn a_hundred_parameters_are_taken() {
 fn missed(problem: &Problem, method: Method, seed: u64, trials: u32, reference: &[f64]) -> f64 {
     let study = Study::new(problem.space.clone(), method, seed).unwrap();
     let searched = Searched::by(&study, trials, u32::MAX, |_, point| {
-        TrialEnd::Completed(problem.evaluate(point).reported)
+        TrialEnd::completed(problem.evaluate(point).reported)
     });
     let costs = searched.finished.iter().map(|trial| match &trial.end {
         TrialEnd::Completed(costs) => costs.clone(),
@@ -176,7 +176,7 @@ fn the_first_generation_is_drawn_at_random_and_failed_pruned_and_running_trials_
         };
         study.ask(&history, 900)
     };
-    let completed = |count: usize| vec![TrialEnd::Completed(vec![1.0, 2.0]); count];
+    let completed = |count: usize| vec![TrialEnd::completed(vec![1.0, 2.0]); count];
     assert_eq!(asked(&completed(19), 0), drawn);
     assert_eq!(asked(&completed(19), 100), drawn);
     let silent = [
@@ -232,7 +232,7 @@ fn infeasible_regions_are_left_and_constraints_on_parameters_are_kept() {
             if x < 0.7 {
                 TrialEnd::Infeasible { violation: 0.7 - x }
             } else {
-                TrialEnd::Completed(vec![x + y, x - y])
+                TrialEnd::completed(vec![x + y, x - y])
             }
         });
         if method != Method::Random {
@@ -258,7 +258,7 @@ fn of_one_objective_nsga2_finds_the_valley() {
         let each = seeds.map(|seed| {
             let study = Study::new(problem.space.clone(), method, seed).unwrap();
             let searched = Searched::by(&study, 300, u32::MAX, |_, point| {
-                TrialEnd::Completed(problem.evaluate(point).reported)
+                TrialEnd::completed(problem.evaluate(point).reported)
             });
             let costs = searched
                 .finished
@@ -298,7 +298,7 @@ fn points_are_the_recorded_ones() {
             });
             let numbers: Vec<f64> = numbers.collect();
             let cost = |best: f64| numbers.iter().map(|x| (x - best) * (x - best)).sum();
-            TrialEnd::Completed(vec![cost(0.2), cost(0.5), cost(-0.5)])
+            TrialEnd::completed(vec![cost(0.2), cost(0.5), cost(-0.5)])
         });
         let shown = space
             .named(searched.points()[79])

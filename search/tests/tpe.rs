@@ -42,7 +42,7 @@ proptest! {
     ) {
         let study = tpe(&space, 3);
         let searched = Searched::by(&study, 30, 4, |number, _| {
-            TrialEnd::Completed(vec![costs[number as usize]])
+            TrialEnd::completed(vec![costs[number as usize]])
         });
         searched.assert_sound(&space);
     }
@@ -71,8 +71,8 @@ fn a_history_of_one_kind_of_end_is_searched_on() {
         |_| TrialEnd::Infeasible {
             violation: f64::INFINITY,
         },
-        |_| TrialEnd::Completed(vec![2.5]),
-        |_| TrialEnd::Completed(Vec::new()),
+        |_| TrialEnd::completed(vec![2.5]),
+        |_| TrialEnd::completed(Vec::new()),
     ];
     for end in ends {
         let study = tpe(&space, 5);
@@ -109,7 +109,7 @@ fn the_first_points_are_those_of_random_search_until_ten_trials_have_ended() {
             .unwrap()
     };
     let drawn = random.ask(&History::EMPTY, 77).unwrap();
-    let done = TrialEnd::Completed(vec![1.0]);
+    let done = TrialEnd::completed(vec![1.0]);
     assert_eq!(asked(&finished(9, &done)), drawn);
     assert_ne!(asked(&finished(10, &done)), drawn);
     assert_ne!(asked(&finished(10, &TrialEnd::Pruned)), drawn);
@@ -170,7 +170,7 @@ fn a_space_without_choice_gives_its_point_once() {
     let done = |number| FinishedTrial {
         number,
         point: first.clone(),
-        end: TrialEnd::Completed(vec![0.0]),
+        end: TrialEnd::completed(vec![0.0]),
     };
     let finished: Vec<FinishedTrial> = (0..12).map(done).collect();
     let history = History {
@@ -200,7 +200,7 @@ fn constraints_are_kept_and_the_search_still_learns() {
     };
     let study = tpe(&space, 8);
     let searched = Searched::by(&study, 120, 4, |_, point| {
-        TrialEnd::Completed(vec![cost(point)])
+        TrialEnd::completed(vec![cost(point)])
     });
     searched.assert_sound(&space);
     let mean = |trials: &[FinishedTrial]| {
@@ -258,7 +258,7 @@ fn conditional_parameters_are_learned_in_their_groups() {
     };
     let study = tpe(&space, 2);
     let searched = Searched::by(&study, 120, 4, |_, point| {
-        TrialEnd::Completed(vec![cost(point)])
+        TrialEnd::completed(vec![cost(point)])
     });
     searched.assert_sound(&space);
     let late = &searched.finished[50..];
@@ -315,7 +315,7 @@ fn running_trials_keep_others_away() {
         FinishedTrial {
             number,
             point: point(x),
-            end: TrialEnd::Completed(vec![cost]),
+            end: TrialEnd::completed(vec![cost]),
         }
     };
     let finished: Vec<FinishedTrial> = (0..40).map(trial).collect();
@@ -379,7 +379,7 @@ fn parameters_with_a_single_value_are_borne_after_many_trials() {
             FinishedTrial {
                 number,
                 point,
-                end: TrialEnd::Completed(costs),
+                end: TrialEnd::completed(costs),
             }
         };
         let finished: Vec<FinishedTrial> = (0..400).map(trial).collect();

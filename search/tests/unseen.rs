@@ -106,7 +106,7 @@ fn a_known_point_is_given_only_when_every_allowed_probe_point_is_known() {
     let mut finished = vec![FinishedTrial {
         number: 0,
         point: proposal.clone(),
-        end: TrialEnd::Completed(vec![1.0]),
+        end: TrialEnd::completed(vec![1.0]),
     }];
     // A thousandth of the probe points is allowed.
     for number in 1..=40 {

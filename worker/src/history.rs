@@ -642,7 +642,7 @@ mod tests {
         FinishedTrial {
             number,
             point: point(number),
-            end: Known::Completed(vec![f64::from(number)]),
+            end: Known::completed(vec![f64::from(number)]),
         }
     }
 
@@ -849,7 +849,7 @@ mod tests {
         assert_eq!(numbers(&history), (vec![], vec![]));
         assert_eq!(history.ask(&study, next, 20), Asked::Missing);
         let true_ones = (0..20).map(|number| FinishedTrial {
-            end: Known::Completed(vec![-f64::from(number)]),
+            end: Known::completed(vec![-f64::from(number)]),
             ..finished(number)
         });
         let true_ones: Vec<_> = true_ones.collect();

@@ -120,7 +120,7 @@ async fn a_search_at_the_client_is_the_one_that_a_worker_would_have_done() {
             json!({"task_id": trial["task_id"], "trial_number": number, "state": "completed",
                 "infeasible": null, "control": control})
         );
-        let end = TrialEnd::Completed(vec![value]);
+        let end = TrialEnd::completed(vec![value]);
         finished.push(FinishedTrial { number, point, end });
     }
     let over = service.post(&format!("{path}/ask")).await;
@@ -509,7 +509,7 @@ async fn a_search_begins_with_the_trials_of_the_tasks_that_it_names() {
         assert_eq!(json!(spec.named(&prior.point)), row["params"]);
         assert_eq!(
             prior.end,
-            TrialEnd::Completed(vec![row["values"]["value"].as_f64().unwrap()])
+            TrialEnd::completed(vec![row["values"]["value"].as_f64().unwrap()])
         );
     }
     // A narrower space leaves trials out and says so.

@@ -64,7 +64,7 @@ async fn a_sequential_tpe_search_is_the_same_whatever_is_killed() {
             value += x * x;
         }
         assert_eq!(values["value"].as_f64(), Some(value), "trial {number}");
-        let end = TrialEnd::Completed(vec![value]);
+        let end = TrialEnd::completed(vec![value]);
         finished.push(FinishedTrial { number, point, end });
     }
     assert_eq!(finished.len(), n_trials as usize);

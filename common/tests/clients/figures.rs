@@ -127,7 +127,7 @@ fn the_end_of_a_trial_is_told_in_costs() {
     let values = [0.5, 3.0];
     let record = |end, infeasible, violation| of_record(&spec, end, infeasible, &values, violation);
     let completed = record(TrialEnd::Completed, false, None);
-    assert_eq!(completed, Known::Completed(vec![0.5, -3.0]));
+    assert_eq!(completed, Known::completed(vec![0.5, -3.0]));
     let far = record(TrialEnd::Completed, true, Some(2.5));
     assert_eq!(far, Known::Infeasible { violation: 2.5 });
     let infinite = Known::Infeasible {
@@ -157,7 +157,7 @@ fn a_trial_is_told_the_same_before_it_is_recorded_as_after() {
     for (outcome, known) in [
         (
             Outcome::Completed(evaluation(None, None)),
-            Known::Completed(vec![0.5, -3.0]),
+            Known::completed(vec![0.5, -3.0]),
         ),
         (
             Outcome::Completed(evaluation(Some("too large"), Some(2.5))),

@@ -157,7 +157,7 @@ fn refused(search: Search, earlier: Vec<WarmTrials>) -> Vec<Fault> {
 }
 
 fn cost(cost: f64) -> TrialEnd {
-    TrialEnd::Completed(vec![cost])
+    TrialEnd::completed(vec![cost])
 }
 
 /// Trials of a space with one parameter, by its value.
@@ -312,7 +312,7 @@ fn other_objectives_and_tasks_without_a_trial_that_fits_are_refused_at_once() {
         found(
             1,
             &two,
-            at_x(&two, &[(1.0, TrialEnd::Completed(vec![1.0, 2.0]))]),
+            at_x(&two, &[(1.0, TrialEnd::completed(vec![1.0, 2.0]))]),
         ),
         found(2, &spec, good),
         found(3, &spec, Vec::new()),
@@ -354,7 +354,7 @@ fn objectives_in_another_order_are_other_objectives() {
     let turned =
         json!({"objective_metric": ["speed", "loss"], "direction": ["maximize", "minimize"]});
     let turned = accept(&with(at_client(), "/objective_config", turned)).spec;
-    let trials = at_x(&turned, &[(1.0, TrialEnd::Completed(vec![-2.0, 1.0]))]);
+    let trials = at_x(&turned, &[(1.0, TrialEnd::completed(vec![-2.0, 1.0]))]);
     let found = refused(
         accept(&warm(with_two(), &[id(0)])),
         vec![found(0, &turned, trials)],

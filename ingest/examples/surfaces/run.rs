@@ -87,7 +87,7 @@ fn search(
     let tell = |trial: RunningTrial, finished: &mut Vec<FinishedTrial>, told: &mut Vec<usize>| {
         let place = place(surface, study.space(), &trial.point)?;
         let end = match surface.values[place] {
-            Some(sharpe) => TrialEnd::Completed(vec![-sharpe]),
+            Some(sharpe) => TrialEnd::completed(vec![-sharpe]),
             None => TrialEnd::Infeasible {
                 violation: f64::INFINITY,
             },

@@ -130,7 +130,7 @@ fn run(problem: &Problem, study: &Study, width: usize, trials: u32) -> Vec<Outco
                 violation: outcome.violation,
             }
         } else {
-            TrialEnd::Completed(outcome.reported.clone())
+            TrialEnd::completed(outcome.reported.clone())
         };
         finished.push(FinishedTrial { number, point, end });
         told.push(outcome);

@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn cost(cost: f64) -> TrialEnd {
-        TrialEnd::Completed(vec![cost])
+        TrialEnd::completed(vec![cost])
     }
 
     #[test]
@@ -396,7 +396,7 @@ mod tests {
             observed(&[TrialEnd::Pruned, TrialEnd::Failed], 100).0,
             [0; 0]
         );
-        assert_eq!(observed(&[TrialEnd::Completed(Vec::new())], 100).0, [0; 0]);
+        assert_eq!(observed(&[TrialEnd::completed(Vec::new())], 100).0, [0; 0]);
     }
 
     #[test]

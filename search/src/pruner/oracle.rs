@@ -114,7 +114,7 @@ fn studies_are_pruned_as_by_optuna() {
             let (reports, end) = &mut trials[number as usize];
             if let Some(name) = event[1].as_str() {
                 *end = Some(match name {
-                    "completed" => TrialEnd::Completed(vec![float(&event[2])]),
+                    "completed" => TrialEnd::completed(vec![float(&event[2])]),
                     "infeasible" => TrialEnd::Infeasible { violation: 1.0 },
                     "pruned" => TrialEnd::Pruned,
                     _ => TrialEnd::Failed,

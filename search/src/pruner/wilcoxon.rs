@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 ///     }
 ///     reports
 /// };
-/// let (best, end) = (reports(1.0, 8), TrialEnd::Completed(vec![4.5]));
+/// let (best, end) = (reports(1.0, 8), TrialEnd::completed(vec![4.5]));
 /// let rivals = [Rival { number: 0, reports: &best, end: Some(&end) }];
 /// // Of 2^n equally likely signs only one is as bad: p is 1/8 after three steps, 1/16 after four.
 /// assert!(!pruner.should_prune(&reports(3.0, 3), &rivals, 42, 1));

@@ -363,7 +363,7 @@ mod tests {
                 FinishedTrial {
                     number,
                     point: Point::new(values),
-                    end: TrialEnd::Completed(vec![cost]),
+                    end: TrialEnd::completed(vec![cost]),
                 }
             })
             .collect();

@@ -123,7 +123,7 @@ fn history(
     for (at, ((end, value), point)) in ends.iter().zip(points).enumerate().rev() {
         let (number, point) = (u32::try_from(at).unwrap(), point.clone());
         let end = match end.as_str() {
-            "completed" => TrialEnd::Completed(vec![value.unwrap()]),
+            "completed" => TrialEnd::completed(vec![value.unwrap()]),
             "infeasible" => TrialEnd::Infeasible {
                 violation: value.unwrap(),
             },

@@ -18,7 +18,7 @@ pub(super) fn best(finished: &[FinishedTrial], objectives: usize, count: usize) 
         .iter()
         .filter_map(|trial| match &trial.end {
             TrialEnd::Completed(costs) if costs.len() == objectives => {
-                Some((trial.number, costs.as_slice()))
+                Some((trial.number, &costs[..]))
             }
             _ => None,
         })
@@ -78,7 +78,7 @@ mod tests {
         let trials = costs.iter().zip(0..).map(|(costs, number)| FinishedTrial {
             number,
             point: Point::new(Vec::new()),
-            end: TrialEnd::Completed(costs.clone()),
+            end: TrialEnd::completed(costs.clone()),
         });
         trials.collect()
     }

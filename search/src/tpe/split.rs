@@ -198,7 +198,7 @@ mod tests {
             let best = &order[..(3 * count).div_ceil(20).min(MOST_GOOD)];
             let mut good = best.to_vec();
             good.sort_unstable();
-            let ends = costs.iter().map(|cost| TrialEnd::Completed(vec![*cost]));
+            let ends = costs.iter().map(|cost| TrialEnd::completed(vec![*cost]));
             let (found, bad, ranks, several) = split(ends.collect());
             assert!(!several);
             let better =
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(ranks, [0; 6]);
         let mut ends: Vec<TrialEnd> = (0..40).map(|_| undefined()).collect();
         ends[30] = TrialEnd::Infeasible { violation: 2.0 };
-        ends[31] = TrialEnd::Completed(vec![5.0]);
+        ends[31] = TrialEnd::completed(vec![5.0]);
         let (good, _, ranks, _) = split(ends);
         assert_eq!(good, [0, 1, 2, 3, 30, 31]);
         assert_eq!(ranks, [2, 2, 2, 2, 1, 0]);
@@ -236,7 +236,7 @@ mod tests {
         let of = |costs: &[&[f64]]| {
             let ends = costs
                 .iter()
-                .map(|costs| TrialEnd::Completed(costs.to_vec()));
+                .map(|costs| TrialEnd::completed(costs.to_vec()));
             split(ends.collect()).3
         };
         assert!(!of(&[&[1.0], &[]]));

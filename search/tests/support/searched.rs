@@ -102,7 +102,7 @@ pub fn assert_order_does_not_matter(
 pub fn any_end(number: u32) -> TrialEnd {
     let value = Stream::for_study(u64::from(number), "ends").unit_f64();
     match number % 9 {
-        0..5 => TrialEnd::Completed(vec![value]),
+        0..5 => TrialEnd::completed(vec![value]),
         5 | 6 => TrialEnd::Pruned,
         7 => TrialEnd::Infeasible { violation: value },
         _ => TrialEnd::Failed,

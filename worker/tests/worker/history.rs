@@ -60,7 +60,7 @@ async fn assert_sequential(mill: &Mill, id: TaskId, spec: &TaskSpec) {
             Some(_) => TrialEnd::Infeasible {
                 violation: trial.violation.expect("every bound here is finite"),
             },
-            None => TrialEnd::Completed(spec.costs(&trial.values)),
+            None => TrialEnd::completed(spec.costs(&trial.values)),
         };
         let number = trial.number;
         finished.push(FinishedTrial { number, point, end });

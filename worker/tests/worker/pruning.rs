@@ -124,7 +124,7 @@ fn assert_pruned(spec: &TaskSpec, bars: &[BarSeries], trials: &[TrialRow]) -> us
         );
         let end = match (stopped, whole, &row.infeasible) {
             (true, ..) => TrialEnd::Pruned,
-            (false, Some(whole), None) => TrialEnd::Completed(vec![-whole]),
+            (false, Some(whole), None) => TrialEnd::completed(vec![-whole]),
             (false, _, _) => TrialEnd::Infeasible {
                 violation: row.violation.unwrap_or(f64::INFINITY),
             },
@@ -256,7 +256,7 @@ async fn a_search_that_begins_with_trials_of_others_draws_from_them_and_from_its
             FinishedTrial {
                 number,
                 point: Point::new(vec![ParamValue::Float(x), ParamValue::Int(z)]),
-                end: TrialEnd::Completed(vec![cost]),
+                end: TrialEnd::completed(vec![cost]),
             }
         })
         .collect::<Vec<_>>();
@@ -292,7 +292,7 @@ async fn a_search_that_begins_with_trials_of_others_draws_from_them_and_from_its
             };
             let point = study.ask(&history, number).unwrap();
             assert_eq!(trial.params, spec.space.pack(&point), "{method} {number}");
-            let end = TrialEnd::Completed(trial.values.clone());
+            let end = TrialEnd::completed(trial.values.clone());
             finished.push(FinishedTrial { number, point, end });
         }
         // Nor does a parallel search wait for trials that are nobody's.
