@@ -27,7 +27,7 @@ pub const LONG: usize = 2_000;
 /// What a model must tell of each trial from the others, in nats: as much as halves the deviation.
 const ENOUGH: f64 = LN_2;
 
-/// The part of the finished trials without a cost, infeasible ones aside, as 1 in so many, beyond which no Gaussian process is asked.
+/// The part of the trials that are not infeasible without a cost, as 1 in so many, beyond which no Gaussian process is asked.
 const WITHOUT_COST: usize = 3;
 
 /// One of [`Gp`], [`Tpe`] and [`CmaEs`], chosen anew for each trial from the space and the results so far.
@@ -35,7 +35,7 @@ const WITHOUT_COST: usize = 3;
 /// 1. While fewer than 10 trials have finished (failed ones not counted), points are those of a
 ///    Sobol sequence.
 /// 2. With several objectives: TPE.
-/// 3. When more than a third of the finished trials are pruned, or cost no finite
+/// 3. When more than a third of the finished trials that are not infeasible are pruned, or cost no finite
 ///    number: TPE, which ranks them. A Gaussian process could only take them for as bad as the
 ///    worst. (Infeasible trials it models: [`Gp`].)
 /// 4. Until 150 trials have finished, a Gaussian process is fitted to them, and asked if it can be
@@ -129,7 +129,8 @@ impl Sampler for Auto {
         if count < gp::START_UP {
             return self.gp.ask(space, history, seed, number);
         }
-        if has_several_costs(history) || without_cost(history) * WITHOUT_COST > count {
+        let feasible = count - infeasible(history);
+        if has_several_costs(history) || without_cost(history) * WITHOUT_COST > feasible {
             return self.tpe.ask(space, history, seed, number);
         }
         if count >= LONG {
@@ -160,6 +161,11 @@ fn has_several_costs(history: &History<'_>) -> bool {
         TrialEnd::Infeasible { .. } | TrialEnd::Pruned | TrialEnd::Failed => false,
     };
     history.finished.iter().any(several)
+}
+
+fn infeasible(history: &History<'_>) -> usize {
+    let is = |trial: &&FinishedTrial| matches!(trial.end, TrialEnd::Infeasible { .. });
+    history.finished.iter().filter(is).count()
 }
 
 /// How many trials say something, but nothing that a model could fit.

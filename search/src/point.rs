@@ -65,7 +65,7 @@ impl fmt::Display for ParamValue {
 pub struct Point {
     /// Differs in nearly all points that differ, so that a long history can be looked through for a point without reading the
     /// values of each, which lie apart.
-    mark: u64,
+    hash: u64,
     values: Box<[ParamValue]>,
 }
 
@@ -74,7 +74,7 @@ impl Point {
     #[must_use]
     pub fn new(values: Vec<ParamValue>) -> Self {
         Self {
-            mark: mark(&values),
+            hash: hash(&values),
             values: values.into(),
         }
     }
@@ -88,7 +88,7 @@ impl Point {
 
 impl PartialEq for Point {
     fn eq(&self, other: &Self) -> bool {
-        self.mark == other.mark && self.values == other.values
+        self.hash == other.hash && self.values == other.values
     }
 }
 
@@ -99,10 +99,10 @@ impl fmt::Debug for Point {
 }
 
 /// A number that is the same for equal values.
-fn mark(values: &[ParamValue]) -> u64 {
+fn hash(values: &[ParamValue]) -> u64 {
     /// 2^64 / golden ratio, odd: each multiplication by it carries every bit upwards.
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    values.iter().fold(0, |mark: u64, value| {
+    values.iter().fold(0, |hash: u64, value| {
         let word = match *value {
             // Both zeros are equal.
             ParamValue::Float(value) => (value + 0.0).to_bits(),
@@ -110,7 +110,7 @@ fn mark(values: &[ParamValue]) -> u64 {
             ParamValue::Category(index) => u64::from(index),
             ParamValue::Absent => ParamValue::ABSENT_WORD,
         };
-        (mark.rotate_left(23) ^ word).wrapping_mul(SPREAD)
+        (hash.rotate_left(23) ^ word).wrapping_mul(SPREAD)
     })
 }
 

@@ -271,6 +271,20 @@ fn infeasible_trials_are_modelled_however_many_they_are_if_they_are_foretold() {
         violation: chance(number),
     });
     assert_asks(Method::Tpe, &space, &by_chance);
+    // All alike, there is nothing to foretell.
+    let alike = trials(&space, 60, |_, _| TrialEnd::Infeasible {
+        violation: f64::INFINITY,
+    });
+    assert_asks(Method::Tpe, &space, &alike);
+    // A few costs do not count beside many pruned trials, of which there are too many.
+    let pruned = trials(&space, 120, |number, point| match number {
+        0..80 => TrialEnd::Infeasible {
+            violation: sum(point),
+        },
+        80..110 => TrialEnd::Pruned,
+        _ => cost(bowl(&space, point)),
+    });
+    assert_asks(Method::Tpe, &space, &pruned);
 }
 
 #[test]

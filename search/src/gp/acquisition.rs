@@ -66,18 +66,18 @@ pub(super) struct Below<'a> {
 }
 
 impl Below<'_> {
-    /// Takes from a loss what a point gains, by the logarithm of it and its derivatives by mean and variance.
-    fn take(&self, row: &[f64], gain: Gain, loss: &mut f64) {
-        *loss -= gain(self.level, self.posterior.at(row)).0;
+    /// Lowers a loss by the factor of a point.
+    fn take(&self, row: &[f64], factor: LnFactor, loss: &mut f64) {
+        *loss -= factor(self.level, self.posterior.at(row)).0;
     }
 
-    /// The same, and from its slopes.
-    fn take_with_slopes(&self, row: &[f64], gain: Gain, loss: &mut f64, slopes: &mut [f64]) {
+    /// The same, and its slopes along each axis.
+    fn take_with_slopes(&self, row: &[f64], factor: LnFactor, loss: &mut f64, slopes: &mut [f64]) {
         let (mut of_mean, mut of_variance) = (vec![0.0; row.len()], vec![0.0; row.len()]);
         let belief = self
             .posterior
             .with_slopes(row, &mut of_mean, &mut of_variance);
-        let (value, by_mean, by_variance) = gain(self.level, belief);
+        let (value, by_mean, by_variance) = factor(self.level, belief);
         *loss -= value;
         for (slope, (mean, variance)) in slopes.iter_mut().zip(of_mean.iter().zip(&of_variance)) {
             *slope -= by_mean * mean + by_variance * variance;
@@ -85,10 +85,10 @@ impl Below<'_> {
     }
 }
 
-/// A logarithm for a level and a belief, and its derivatives by mean and variance.
-type Gain = fn(f64, Belief) -> (f64, f64, f64);
+/// The logarithm of a factor of what is looked for, for a level and a belief, and its derivatives by mean and variance.
+type LnFactor = fn(f64, Belief) -> (f64, f64, f64);
 
-/// A draft and minus the logarithm of its expected improvement; infinite where it is not allowed.
+/// A draft and minus the logarithm of what is looked for; infinite where it is not allowed.
 #[derive(Debug, Clone)]
 struct Candidate {
     draft: Vec<f64>,
@@ -163,8 +163,8 @@ impl Acquisition<'_> {
             return f64::INFINITY;
         }
         let mut loss = 0.0;
-        for (below, gain) in self.parts() {
-            below.take(&row, gain, &mut loss);
+        for (below, factor) in self.factors() {
+            below.take(&row, factor, &mut loss);
         }
         loss
     }
@@ -177,19 +177,22 @@ impl Acquisition<'_> {
         }
         slopes.fill(0.0);
         let mut loss = 0.0;
-        for (below, gain) in self.parts() {
-            below.take_with_slopes(&row, gain, &mut loss, slopes);
+        for (below, factor) in self.factors() {
+            below.take_with_slopes(&row, factor, &mut loss, slopes);
         }
         loss
     }
 
     /// The factors of what is looked for.
-    fn parts(&self) -> impl Iterator<Item = (&Below<'_>, Gain)> {
+    fn factors(&self) -> impl Iterator<Item = (&Below<'_>, LnFactor)> {
         let improvement = self
             .improvement
             .iter()
-            .map(|of| (of, ln_improvement as Gain));
-        let feasible = self.feasible.iter().map(|of| (of, ln_probability as Gain));
+            .map(|of| (of, ln_improvement as LnFactor));
+        let feasible = self
+            .feasible
+            .iter()
+            .map(|of| (of, ln_probability as LnFactor));
         improvement.chain(feasible)
     }
 
@@ -325,12 +328,12 @@ mod tests {
     }
 
     #[test]
-    fn derivatives_of_the_gains_are_those_of_differences() {
+    fn derivatives_of_the_factors_are_those_of_differences() {
         let beliefs = [(0.0, 0.5, 0.3), (1.0, -2.0, 1e-3), (-1.0, 4.0, 0.02)];
-        for gain in [ln_improvement as Gain, ln_probability] {
+        for factor in [ln_improvement as LnFactor, ln_probability] {
             for (level, mean, variance) in beliefs {
-                let value = |mean, variance| gain(level, Belief { mean, variance }).0;
-                let (_, by_mean, by_variance) = gain(level, Belief { mean, variance });
+                let value = |mean, variance| factor(level, Belief { mean, variance }).0;
+                let (_, by_mean, by_variance) = factor(level, Belief { mean, variance });
                 let close = |difference: f64, slope: f64| {
                     let off = (difference - slope).abs();
                     assert!(off < 1e-6 * slope.abs().max(0.1), "{difference} {slope}");

@@ -25,10 +25,8 @@ pub(super) fn ln_h(z: f64) -> (f64, f64) {
         let h = density + z * below(z);
         return (libm::log(h), below(z) / h);
     }
-    let t = -z;
-    let rest = (2..TERMS).rev().fold(t, |rest, k| t + f64::from(k) / rest);
-    let c = 1.0 / rest;
-    (-0.5 * z * z - LN_SQRT_2PI + libm::log(c / (t + c)), 1.0 / c)
+    let c = 1.0 / rest_of_fraction(-z);
+    (-0.5 * z * z - LN_SQRT_2PI + libm::log(c / (c - z)), 1.0 / c)
 }
 
 /// `ln Phi(z)` and its derivative `phi(z) / Phi(z)`; below -5 by the same fraction.
@@ -38,9 +36,13 @@ pub(super) fn ln_below(z: f64) -> (f64, f64) {
         let below = below(z);
         return (libm::log(below), libm::exp(ln_density) / below);
     }
-    let t = -z;
-    let mills = t + 1.0 / (2..TERMS).rev().fold(t, |rest, k| t + f64::from(k) / rest);
-    (ln_density - libm::log(mills), mills)
+    let inverse_mills = 1.0 / rest_of_fraction(-z) - z;
+    (ln_density - libm::log(inverse_mills), inverse_mills)
+}
+
+/// `t + 2/(t + 3/(t + ...))`.
+fn rest_of_fraction(t: f64) -> f64 {
+    (2..TERMS).rev().fold(t, |rest, k| t + f64::from(k) / rest)
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ pub(super) struct Kernel {
     pub(super) kinds: Vec<Kind>,
     /// 1 / length scale^2 of each axis.
     pub(super) weights: Vec<f64>,
-    /// The variance of the objective.
+    /// The variance of what is modelled.
     pub(super) signal: f64,
     /// The variance of the noise on a value.
     pub(super) noise: f64,

@@ -22,7 +22,7 @@ const MOST_FITTED: usize = 100;
 /// The most running trials that the model reads.
 const MOST_RUNNING: usize = 50;
 
-/// Fewer costs than these do not say how well the model foretells costs.
+/// While some trials are infeasible and fewer than these have a cost, what is feasible is looked for and not yet what is good.
 const FEW: usize = 5;
 
 /// Gaussian processes fitted to a history: of the costs, and where some trials are infeasible of by how much they are.
@@ -43,6 +43,8 @@ struct Surface {
     /// The observed trials, those that matter most first.
     rows: Vec<Vec<f64>>,
     values: Vec<f64>,
+    /// How many of the values are known.
+    known: usize,
 }
 
 impl Surface {
@@ -61,16 +63,15 @@ impl Surface {
             kernel,
             rows,
             values: observations.values,
+            known: observations.known,
         })
     }
 
-    fn posterior<'s>(&'s self, running: &[&'s [f64]]) -> Option<Posterior<'s>> {
-        Posterior::of(
-            self.kernel.clone(),
-            &slices(&self.rows),
-            &self.values,
-            running,
-        )
+    /// Nothing where rounding has left the covariances without a factor.
+    fn below<'s>(&'s self, level: f64, running: &[&'s [f64]]) -> Option<Below<'s>> {
+        let (kernel, rows) = (self.kernel.clone(), slices(&self.rows));
+        let posterior = Posterior::of(kernel, &rows, &self.values, running)?;
+        Some(Below { posterior, level })
     }
 }
 
@@ -83,8 +84,11 @@ impl<'a> Model<'a> {
         }
         let costs = Surface::of(&encoding, Observations::of_costs(history, MOST_OBSERVED));
         let violations = Observations::of_violations(history, MOST_OBSERVED);
-        let violations =
-            violations.and_then(|(of, edge)| Some((Surface::of(&encoding, of)?, edge)));
+        let violations = match violations {
+            // Without it what is infeasible would be looked for again and again.
+            Some((of, edge)) => Some((Surface::of(&encoding, of)?, edge)),
+            None => None,
+        };
         if costs.is_none() && violations.is_none() {
             return None;
         }
@@ -107,42 +111,44 @@ impl<'a> Model<'a> {
 
     /// Points, the most promising first; empty where rounding has left nothing to go by.
     pub(crate) fn points(&self, seed: u64, number: u32) -> Vec<Point> {
+        self.promising(seed, number).unwrap_or_default()
+    }
+
+    fn promising(&self, seed: u64, number: u32) -> Option<Vec<Point>> {
         let running = slices(&self.running);
-        let improvement = self.costs.as_ref().and_then(|costs| {
-            Some(Below {
-                posterior: costs.posterior(&running)?,
-                level: costs.values[0],
-            })
-        });
-        let feasible = self.violations.as_ref().and_then(|(violations, edge)| {
-            Some(Below {
-                posterior: violations.posterior(&running)?,
-                level: *edge,
-            })
-        });
-        let leading = self
-            .costs
-            .as_ref()
-            .or(self.violations.as_ref().map(|v| &v.0));
-        let leading = leading.map_or_else(Vec::new, |surface| slices(&surface.rows));
-        if improvement.is_none() && feasible.is_none() {
-            return Vec::new();
-        }
+        let improvement = match self.costs() {
+            Some(costs) => Some(costs.below(costs.values[0], &running)?),
+            None => None,
+        };
+        let feasible = match &self.violations {
+            Some((violations, edge)) => Some(violations.below(*edge, &running)?),
+            None => None,
+        };
+        let leading = slices(&self.leading()?.rows);
         let acquisition = Acquisition {
             encoding: &self.encoding,
             improvement,
             feasible,
         };
-        acquisition.points(&leading, &mut Stream::for_sampler(seed, number, "gp"))
+        Some(acquisition.points(&leading, &mut Stream::for_sampler(seed, number, "gp")))
+    }
+
+    /// The costs, but for so few that where a trial may be feasible is all to go by.
+    fn costs(&self) -> Option<&Surface> {
+        let few = |costs: &&Surface| costs.known < FEW && self.violations.is_some();
+        self.costs.as_ref().filter(|costs| !few(costs))
+    }
+
+    /// What the search goes by first: the costs, or the violations.
+    fn leading(&self) -> Option<&Surface> {
+        let violations = self.violations.as_ref().map(|(violations, _)| violations);
+        self.costs().or(violations)
     }
 
     /// How much the model tells of each trial from the others, in nats ([`trust::gain`]): of its cost, or of its violation while
-    /// fewer than five trials have a cost. `None` where rounding has left nothing to go by.
+    /// that is all it goes by. `None` where rounding has left nothing to go by.
     pub(crate) fn gain(&self) -> Option<f64> {
-        let costs = self.costs.as_ref();
-        let violations = self.violations.as_ref().map(|(violations, _)| violations);
-        let enough = costs.filter(|costs| costs.rows.len() >= FEW);
-        let surface = enough.or(violations).or(costs)?;
+        let surface = self.leading()?;
         let rows = slices(&surface.rows);
         let factor = Cholesky::of(rows.len(), surface.kernel.matrix(&rows))?;
         Some(trust::gain(&factor, &surface.values))

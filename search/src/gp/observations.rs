@@ -20,12 +20,14 @@ const EDGE: f64 = GAP / 4.0;
 /// A deviation, as a part of the largest value, that is of rounding alone.
 const ROUNDING: f64 = 1e-13;
 
-/// Trials as the model reads them, the best first.
+/// Trials as the model reads them, those that matter most first.
 #[derive(Debug)]
 pub(super) struct Observations<'a> {
     pub(super) points: Vec<&'a Point>,
     pub(super) numbers: Vec<u32>,
     pub(super) values: Vec<f64>,
+    /// How many of the values are known, and not put in place of one that is not.
+    pub(super) known: usize,
 }
 
 /// How many finished trials say something: all but the failed ones.
@@ -83,6 +85,7 @@ impl<'a> Observations<'a> {
             points: kept.iter().map(|(_, _, point)| *point).collect(),
             numbers: kept.iter().map(|(_, number, _)| *number).collect(),
             values: standardized(&values),
+            known: costs.len(),
         }
     }
 
@@ -90,22 +93,32 @@ impl<'a> Observations<'a> {
         points: Vec::new(),
         numbers: Vec::new(),
         values: Vec::new(),
+        known: 0,
     };
 
     /// By how much at most `most` of the finished trials are infeasible, and the level below which a trial is
-    /// feasible; nothing where no trial is infeasible. The best feasible and the least infeasible ones come first, in turns.
+    /// feasible; nothing where no trial is infeasible, or all are by as much. The best feasible and the least infeasible ones come
+    /// first, in turns.
     ///
     /// Of a feasible trial nobody knows how far from infeasible it is: it counts as 0. An infeasible one counts as [`GAP`] and
-    /// its violation, in units of the middle one's.
+    /// its violation, in units of the middle one of those that are finite.
     pub(super) fn of_violations(history: &History<'a>, most: usize) -> Option<(Self, f64)> {
+        // What is no number ranks last on all machines: its sign is not the same on all.
+        let finite_or = |value: f64| {
+            if value.is_finite() {
+                value + 0.0
+            } else {
+                f64::INFINITY
+            }
+        };
         let (mut feasible, mut infeasible) = (Vec::new(), Vec::new());
         for trial in history.finished {
             let (list, rank) = match &trial.end {
-                TrialEnd::Completed(costs) => {
-                    let cost = costs.first().map_or(f64::INFINITY, |cost| cost + 0.0);
-                    (&mut feasible, cost)
-                }
-                TrialEnd::Infeasible { violation } => (&mut infeasible, *violation),
+                TrialEnd::Completed(costs) => (
+                    &mut feasible,
+                    costs.first().map_or(f64::INFINITY, |cost| finite_or(*cost)),
+                ),
+                TrialEnd::Infeasible { violation } => (&mut infeasible, finite_or(*violation)),
                 TrialEnd::Pruned | TrialEnd::Failed => continue,
             };
             list.push((rank, trial.number, &trial.point));
@@ -113,7 +126,8 @@ impl<'a> Observations<'a> {
         for list in [&mut feasible, &mut infeasible] {
             list.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         }
-        let middle = infeasible.get(infeasible.len() / 2)?.0;
+        let finite = infeasible.partition_point(|(violation, ..)| violation.is_finite());
+        let middle = infeasible.get(finite / 2)?.0;
         let feasible = feasible
             .iter()
             .map(|&(_, number, point)| (0.0, number, point));
@@ -124,10 +138,14 @@ impl<'a> Observations<'a> {
         let numbers: Vec<u32> = ranked.iter().map(|(_, number, _)| *number).collect();
         let kept = thinned(&numbers, most);
         let values: Vec<f64> = kept.iter().map(|at| ranked[*at].0).collect();
+        if values.iter().all(|value| *value == values[0]) {
+            return None;
+        }
         let scale = Scale::of(&values);
         let observations = Self {
             points: kept.iter().map(|at| ranked[*at].2).collect(),
             numbers: kept.iter().map(|at| numbers[*at]).collect(),
+            known: values.len(),
             values: values.iter().map(|value| scale.at(*value)).collect(),
         };
         Some((observations, scale.at(EDGE)))
@@ -147,13 +165,10 @@ fn in_turns<T>(a: Vec<T>, b: Vec<T>) -> Vec<T> {
     }
 }
 
-/// A violation in units of the `middle` one, at most [`FARTHEST_VIOLATION`]; an infinite one is that, and so is every one where the
-/// middle one is none.
+/// A violation in units of the `middle` one, at most [`FARTHEST_VIOLATION`], which infinite ones are; also where the middle one is 0.
 fn relative(violation: f64, middle: f64) -> f64 {
     if violation < FARTHEST_VIOLATION * middle && middle.is_finite() {
         violation.max(0.0) / middle
-    } else if violation.is_finite() && !middle.is_finite() {
-        1.0
     } else {
         FARTHEST_VIOLATION
     }
@@ -327,17 +342,17 @@ mod tests {
 
     #[test]
     fn any_violations_become_finite_numbers() {
-        for all in [
-            vec![f64::INFINITY; 3],
-            vec![f64::INFINITY, 1.0, f64::INFINITY],
-            vec![0.0; 3],
-            vec![0.0, 0.0, 1.0],
-            vec![5e-324, 5e-324, f64::MAX],
-            vec![f64::MAX; 3],
-            vec![f64::NAN, 1.0, -1.0],
+        for (all, alike) in [
+            (vec![f64::INFINITY; 3], true),
+            (vec![f64::INFINITY, 1.0, f64::INFINITY], false),
+            (vec![0.0; 3], true),
+            (vec![0.0, 0.0, 1.0], true),
+            (vec![5e-324, 5e-324, f64::MAX], false),
+            (vec![f64::MAX; 3], true),
+            (vec![f64::NAN, 1.0, -f64::NAN], false),
         ] {
             let ends: Vec<TrialEnd> = all.iter().map(|v| infeasible(*v)).collect();
-            assert_eq!(violations(&ends, 100).unwrap().1.len(), 3, "{all:?}");
+            assert_eq!(violations(&ends, 100).is_none(), alike, "{all:?}");
             let with_one = [&ends[..], &[cost(1.0)]].concat();
             let (numbers, values, edge) = violations(&with_one, 100).unwrap();
             assert_eq!(numbers[0], 3);
@@ -345,6 +360,29 @@ mod tests {
                 values[0] < edge && values[1..].iter().all(|value| edge < *value),
                 "{all:?}"
             );
+        }
+    }
+
+    #[test]
+    fn among_many_infinite_violations_finite_ones_keep_their_order() {
+        let mut ends = vec![infeasible(f64::INFINITY); 20];
+        ends.extend([4.0, 1.0, 2.0].map(infeasible));
+        let (numbers, values, _) = violations(&ends, 100).unwrap();
+        assert_eq!(numbers[..4], [21, 22, 20, 0]);
+        assert!(values[..4].is_sorted_by(|a, b| a < b), "{values:?}");
+        assert!(values[3..].iter().all(|value| *value == values[3]));
+    }
+
+    #[test]
+    fn the_sign_of_what_is_no_number_ranks_nothing() {
+        for sign in [1.0, -1.0] {
+            let ends = [
+                cost(sign * f64::NAN),
+                cost(2.0),
+                infeasible(sign * f64::NAN),
+                infeasible(1.0),
+            ];
+            assert_eq!(violations(&ends, 100).unwrap().0, [1, 3, 0, 2]);
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) struct Posterior<'a> {
     alpha: Vec<f64>,
 }
 
-/// Mean and variance at a point, of the objective without noise.
+/// Mean and variance at a point, of what is modelled, without noise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Belief {
     pub(super) mean: f64,

@@ -7,7 +7,7 @@ use super::cholesky::Cholesky;
 ///
 /// ln 2 means: as if the others left half of the deviation. 0, or less, means that they tell nothing.
 /// The kernel is the same throughout, though the value left out had its part in fitting it.
-/// `factor` is that of the covariances, noise included; the values have mean 0 and variance 1
+/// `factor` is that of the covariances, noise included; the values have mean 0 and variance 1, or else this says nothing
 /// (Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, eq. 5.10 to 5.12).
 pub(super) fn gain(factor: &Cholesky, values: &[f64]) -> f64 {
     let count = values.len();

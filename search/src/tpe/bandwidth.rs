@@ -30,7 +30,7 @@ impl Floor {
 /// The bandwidths of observations.
 #[derive(Debug)]
 pub(super) struct Bandwidths {
-    /// That of most of them, and the smallest.
+    /// The smallest: that of all others.
     pub(super) narrowest: f64,
     /// Those that have another, and that.
     pub(super) wider: Vec<(usize, f64)>,

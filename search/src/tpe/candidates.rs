@@ -2,6 +2,7 @@
 
 use super::bandwidth::Floor;
 use super::kernel::Kernel;
+use super::near::MANY;
 use super::parzen::{NO_CHOICE, Parzen};
 use super::split::Split;
 use super::thinned;
@@ -44,10 +45,7 @@ pub(super) struct Observed {
     pub(super) weights: Vec<f64>,
 }
 
-/// Of so many observations on several axes all floats lie in one piece of memory of at least [`PIECE`].
-const MANY: usize = 64;
-
-/// Floats: 256 kB. glibc hands what is free at the end of its memory back to the kernel as soon as it is more than 128 kB, or
+/// Of many observations on several axes all floats lie in one piece of memory of at least so many: 256 kB. glibc hands what is free at the end of its memory back to the kernel as soon as it is more than 128 kB, or
 /// than twice the largest piece that was freed (mallopt(3), `M_MMAP_THRESHOLD`). Without such a piece what one suggestion
 /// needs goes back after each one, and to have it anew takes up to half of the time of the next. What is not written to is
 /// never there.
@@ -214,6 +212,12 @@ impl<'a> Densities<'a> {
         let mut scores = vec![0.0; count.unwrap_or(0)];
         self.good.add_ln_density(places, 1.0, &mut scores);
         self.bad.add_ln_density(places, -1.0, &mut scores);
+        // Neither has a density there: the sign of what is no number is not the same on all machines.
+        for score in &mut scores {
+            if score.is_nan() {
+                *score = f64::NEG_INFINITY;
+            }
+        }
         scores
     }
 }
@@ -386,5 +390,39 @@ mod tests {
         let xs = of("x");
         assert_eq!(xs.places, [3.0 / 20.0, 12.0 / 20.0, 0.5]);
         assert_eq!(xs.weights, thinned::weights_by_rank(&[1, 0]));
+    }
+
+    #[test]
+    fn where_neither_density_is_anything_a_candidate_is_the_last() {
+        // Some cells are so short that their ends are one float.
+        let low = 1_000_000_000_000_000;
+        let domain = Domain::Int {
+            low,
+            high: low + 999,
+            step: 1,
+            log: true,
+        };
+        let space = SpaceBuilder::default()
+            .parameter("n", domain)
+            .build()
+            .unwrap();
+        let groups = Group::all(&space);
+        let finished: Vec<FinishedTrial> = (0..20)
+            .map(|number| FinishedTrial {
+                number,
+                point: Point::new(vec![ParamValue::Int(low + 50 * i64::from(number))]),
+                end: TrialEnd::completed(vec![f64::from(number)]),
+            })
+            .collect();
+        let history = History {
+            finished: &finished,
+            running: &[],
+        };
+        let densities = Densities::of(&groups[0], &Split::of(&history, 20), Floor::Half);
+        let cells: Vec<f64> = (0..1_000).map(f64::from).collect();
+        let scores = densities.scores(&cells);
+        assert!(scores.iter().all(|score| !score.is_nan()));
+        assert!(scores.contains(&f64::NEG_INFINITY));
+        assert!(scores.iter().any(|score| score.is_finite()));
     }
 }

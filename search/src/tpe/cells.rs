@@ -105,13 +105,13 @@ impl<'a> Cells<'a> {
 
     /// What the logarithm of what a kernel gives to a cell is not above.
     pub(super) fn most(&self) -> f64 {
-        /// In longer lattices rounding has a say in how long a cell is.
-        const LONGEST: u64 = 1 << 32;
-        if self.lattice.size() > LONGEST {
-            return 0.0;
-        }
+        /// Where cells are shorter, rounding has a say in how long they are.
+        const SHORTEST: f64 = 1e-10;
         // No cell is longer than the first.
         let (low, high) = self.lattice.ends(0.0);
+        if high - low < SHORTEST {
+            return 0.0;
+        }
         libm::log((high - low) / (self.narrowest * ROOT_OF_TWO_PI)).min(0.0)
     }
 

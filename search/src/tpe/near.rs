@@ -2,6 +2,9 @@
 
 use super::bandwidth::Bandwidths;
 
+/// Of more kernels than these it is worth knowing which are where.
+pub(super) const MANY: usize = 64;
+
 /// Into how many parts the range is divided to find kernels.
 const BINS: usize = 32;
 
@@ -10,7 +13,7 @@ const WORD: usize = u64::BITS as usize;
 
 /// Where the kernels lie on one axis, as sets of them.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct KernelIndex {
     /// How many words a set takes.
     words: usize,
     /// For each bin, then for the end: the kernels whose means lie in the bins before it.
@@ -21,11 +24,11 @@ pub(super) struct Places {
     narrowest: f64,
 }
 
-impl Places {
+impl KernelIndex {
     /// Of normal kernels by their means, from 0 to 1, and of the prior after them, which is near everywhere.
     pub(super) fn of(means: &[f64], bandwidths: &Bandwidths) -> Self {
         let words = (means.len() + 1).div_ceil(WORD);
-        let mut places = Self {
+        let mut index = Self {
             words,
             before: vec![0; (BINS + 1) * words],
             wide: vec![0; words],
@@ -33,20 +36,20 @@ impl Places {
         };
         for (word, means) in means.chunks(WORD).enumerate() {
             for (bit, mean) in means.iter().enumerate() {
-                places.before[(bin(*mean) + 1) * words + word] |= 1 << bit;
+                index.before[(bin(*mean) + 1) * words + word] |= 1 << bit;
             }
         }
         for end in 1..=BINS {
-            let (before, here) = places.before[(end - 1) * words..].split_at_mut(words);
+            let (before, here) = index.before[(end - 1) * words..].split_at_mut(words);
             for (here, before) in here.iter_mut().zip(before) {
                 *here |= *before;
             }
         }
         let wider = bandwidths.wider.iter().map(|(k, _)| *k);
         for k in wider.chain([means.len()]) {
-            places.wide[k / WORD] |= 1 << (k % WORD);
+            index.wide[k / WORD] |= 1 << (k % WORD);
         }
-        places
+        index
     }
 
     /// Leaves in `set` the kernels that may be within so many bandwidths of a candidate between these ends.
@@ -106,14 +109,14 @@ impl Near {
     /// between the ends there.
     pub(super) fn begin_near<'a>(
         &mut self,
-        axes: impl Iterator<Item = (&'a Places, (f64, f64))>,
+        axes: impl Iterator<Item = (&'a KernelIndex, (f64, f64))>,
         bandwidths: f64,
     ) {
         self.set.clear();
         self.set.resize(self.count / WORD, u64::MAX);
         self.set.push((1 << (self.count % WORD)) - 1);
-        for (places, ends) in axes {
-            places.keep(ends, bandwidths, &mut self.set);
+        for (index, ends) in axes {
+            index.keep(ends, bandwidths, &mut self.set);
         }
         self.kernels.clear();
         for (word, mut set) in self.set.iter().copied().enumerate() {
@@ -175,11 +178,11 @@ mod tests {
                 narrowest: 0.01,
                 wider: vec![(wide, 0.5)],
             };
-            let places = Places::of(&means, &bandwidths);
+            let index = KernelIndex::of(&means, &bandwidths);
             let mut near = Near::of(count + 1);
             for (low, high) in [(0.0, 0.0), (0.3, 0.3), (0.25, 0.4), (0.0, 1.0), (1.0, 1.0)] {
                 let reach = stream.unit_f64() * 20.0;
-                near.begin_near([(&places, (low, high))].into_iter(), reach);
+                near.begin_near([(&index, (low, high))].into_iter(), reach);
                 let found: Vec<usize> = near.kernels.iter().map(|k| *k as usize).collect();
                 let away = |k: usize| (low - means[k]).max(means[k] - high).max(0.0);
                 for k in 0..count {

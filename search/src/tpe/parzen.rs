@@ -8,7 +8,7 @@ use super::candidates::Observed;
 use super::cells::{Cells, Given};
 use super::kernel::Kernel;
 use super::ln_sum::{self, ln_sum};
-use super::near::{Near, Places};
+use super::near::{KernelIndex, MANY, Near};
 use crate::axis::Axis;
 use crate::normal::{self, ROOT_OF_TWO_PI};
 use crate::stream::Stream;
@@ -16,7 +16,7 @@ use crate::stream::Stream;
 /// A mixture of product kernels over the axes of one group of parameters.
 ///
 /// With `n` observations `x_1 .. x_n`, in any order, and the prior as kernel `n + 1` (of many
-/// observations a part, [`thinned`]):
+/// observations a part, [`thinned`](super::thinned)):
 ///
 /// ```text
 /// density(x) = sum over k of w_k * product over axes of K_k(x)
@@ -26,7 +26,7 @@ use crate::stream::Stream;
 ///   1 for all, else a ramp from 1/n to 1 over the n - 25 oldest, then 25 ones; of others by rank
 ///   ([`thinned::weights_by_rank`](super::thinned::weights_by_rank));
 /// - line: a normal around the observation, cut to the range and renormalized, with the bandwidths of
-///   [`bandwidth::wide`]; the prior has mean 1/2 and bandwidth 1 (of the range);
+///   [`wide`](super::bandwidth::wide); the prior has mean 1/2 and bandwidth 1 (of the range);
 /// - lattice: the probability that the same kernel, on the widened range, gives to the cell;
 /// - choices, C of them: 1 + 1/(n+1) on the observed one and 1/(n+1) on each other, normalized; the
 ///   prior is even.
@@ -40,7 +40,7 @@ pub(super) struct Parzen<'a> {
     /// What columns have of each kernel ([`Row`]).
     floats: Vec<f64>,
     /// Where the kernels lie on some of the axes, where they are many.
-    places: Vec<(usize, Places)>,
+    indexes: Vec<(usize, KernelIndex)>,
     /// The weights of the kernels; their sum is 1.
     weights: Vec<f64>,
     /// What choices give to the logarithm of every kernel, and to that of the prior.
@@ -74,10 +74,7 @@ enum Column<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Row(usize);
 
-/// From so many kernels on it is worth knowing which are where.
-const MANY: usize = 64;
-
-/// On how many axes: after them few are left.
+/// On how many axes it is known which kernels are where, if they are many: after them few are left.
 const AXES: usize = 6;
 
 /// What the prior has in place of a choice.
@@ -90,15 +87,15 @@ impl<'a> Parzen<'a> {
         let (mut ln_seen, mut ln_prior) = (0.0, 0.0);
         let most = if observed.taken.len() > MANY { AXES } else { 0 };
         let mut floats = observed.places;
-        let mut places = Vec::new();
+        let mut indexes = Vec::new();
         let mut columns = Vec::with_capacity(axes.len());
         for (at, axis) in axes.iter().enumerate() {
             let row = Row(at * observed.weights.len());
             let own = &floats[row.0..][..observed.taken.len()];
             let mut bandwidths = |means: &[f64]| {
                 let bandwidths = Bandwidths::of(means, &observed.taken, floor);
-                if places.len() < most {
-                    places.push((at, Places::of(means, &bandwidths)));
+                if indexes.len() < most {
+                    indexes.push((at, KernelIndex::of(means, &bandwidths)));
                 }
                 bandwidths
             };
@@ -131,7 +128,7 @@ impl<'a> Parzen<'a> {
         Self {
             columns,
             floats,
-            places,
+            indexes,
             weights: observed.weights,
             ln_seen,
             ln_prior,
@@ -146,10 +143,15 @@ impl<'a> Parzen<'a> {
 
     /// The logarithm of what of kernel `k` does not depend on `x`: its weight, and what makes it a density.
     fn ln_base(&self, k: usize) -> f64 {
-        // A line gives at most 80 and a little more than 1/3 at least: the product is a float for the hundred
-        // axes that a space may have, so that one logarithm is enough.
+        // One logarithm is mostly enough: a line gives at most 80, and a little more than 1/3 at least.
+        const LARGE: f64 = 1e150;
+        let mut ln_factor = 0.0;
         let mut factor = self.weights[k];
         for column in &self.columns {
+            if factor > LARGE {
+                ln_factor += libm::log(factor);
+                factor = 1.0;
+            }
             match column {
                 Column::Line { mean, scale } => {
                     let per_width = self.row(*scale)[k] * SQRT_2;
@@ -162,7 +164,8 @@ impl<'a> Parzen<'a> {
             }
         }
         let is_prior = k + 1 == self.weights.len();
-        libm::log(factor)
+        ln_factor
+            + libm::log(factor)
             + if is_prior {
                 self.ln_prior
             } else {
@@ -291,8 +294,8 @@ impl<'a> Parzen<'a> {
             let least = known + ln_sum::NEGLIGIBLE;
             // On one axis alone a kernel loses half the square of how many bandwidths it is away.
             let bandwidths = (2.0 * (most - least)).max(0.0).sqrt();
-            let known = self.places.iter();
-            let axes = known.map(|(at, known)| (known, views[*at].ends(c, places[*at])));
+            let indexes = self.indexes.iter();
+            let axes = indexes.map(|(at, index)| (index, views[*at].ends(c, places[*at])));
             near.begin_near(axes, bandwidths);
             if many {
                 // A cheap look at all axes first: after it few kernels are left.
@@ -375,7 +378,7 @@ fn add_scales(floats: &mut Vec<f64>, count: usize, bandwidths: &Bandwidths) -> R
 mod tests {
     use super::*;
     use crate::domain::Domain;
-    use crate::tpe::bandwidth;
+    use crate::tpe::{bandwidth, thinned};
 
     /// Draws from an estimator on one axis and checks how many fall into each of some parts, whose
     /// probabilities the density gives, against the 99.9 % quantile of the chi-square distribution.
@@ -430,26 +433,33 @@ mod tests {
         );
     }
 
-    fn mixed_axes() -> [Axis; 5] {
+    /// Nine, seven of which are ordered: more than are looked up.
+    fn mixed_axes() -> [Axis; 9] {
         let int = |high, log| Domain::Int {
             low: 1,
             high,
             step: 1,
             log,
         };
+        let line = || Domain::Float {
+            low: 0.0,
+            high: 1.0,
+            step: None,
+            log: false,
+        };
+        let choices = |count| Domain::Categorical {
+            choices: (0..count).map(crate::Choice::Int).collect(),
+        };
         let domains = [
-            Domain::Float {
-                low: 0.0,
-                high: 1.0,
-                step: None,
-                log: false,
-            },
+            choices(2),
+            line(),
             int(40, false),
             int(90, true),
             int(50_000, false),
-            Domain::Categorical {
-                choices: (0..3).map(crate::Choice::Int).collect(),
-            },
+            line(),
+            line(),
+            choices(3),
+            line(),
         ];
         domains.map(|domain| Axis::of(&domain).unwrap())
     }
@@ -563,6 +573,65 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn where_rounding_says_how_long_cells_are_no_kernel_is_left_out_for_it() {
+        let domain = Domain::Int {
+            low: 1_000_000_000_000_000,
+            high: 1_000_000_000_000_999,
+            step: 1,
+            log: true,
+        };
+        let axes = [Axis::of(&domain).unwrap()];
+        let mut stream = Stream::for_study(5, "short");
+        let columns = places(&axes, 300, &mut stream);
+        let observed = || Observed::all(&axes, &columns);
+        let candidates: Vec<f64> = (0..24).map(|k| f64::from(k) * 40.0).collect();
+        let mut sums = vec![0.0; 24];
+        Parzen::of(&axes, observed(), Floor::Magic).add_ln_density(&candidates, 1.0, &mut sums);
+        let mut finite = 0;
+        for (sum, candidate) in sums.iter().zip(&candidates) {
+            let expected = by_definition(&axes, &observed(), &[*candidate]);
+            finite += u32::from(expected.is_finite());
+            assert!(
+                *sum == expected || (sum - expected).abs() < 1e-11 * expected.abs().max(1.0),
+                "{candidate}: {sum} is not {expected}"
+            );
+        }
+        assert!(finite > 0);
+    }
+
+    #[test]
+    fn two_hundred_lines_where_all_trials_are_the_same_have_a_finite_density() {
+        let domain = Domain::Float {
+            low: 0.0,
+            high: 1.0,
+            step: None,
+            log: false,
+        };
+        let axes: Vec<Axis> = (0..200).map(|_| Axis::of(&domain).unwrap()).collect();
+        let columns = vec![vec![0.0; 150]; 200];
+        let mut sums = [0.0];
+        let estimator = Parzen::of(&axes, Observed::all(&axes, &columns), Floor::Magic);
+        estimator.add_ln_density(&[0.0; 200], 1.0, &mut sums);
+        // All but the prior: of half of a normal of 1/100 twice the height, to the 200th.
+        let kernel = Kernel {
+            mean: 0.0,
+            width: 0.01,
+        };
+        let each = -libm::log(kernel.width * ROOT_OF_TWO_PI * kernel.mass());
+        let weights = thinned::weights(150, &(0..150).collect::<Vec<_>>());
+        let expected = 200.0 * each + libm::log(1.0 - weights[150]);
+        assert!(
+            expected > 800.0,
+            "the product of so many is no float: {expected}"
+        );
+        assert!(
+            (sums[0] - expected).abs() < 1e-9 * expected,
+            "{} is not {expected}",
+            sums[0]
+        );
     }
 
     #[test]

@@ -169,15 +169,24 @@ mod tests {
     use super::*;
     use crate::{FinishedTrial, Stream};
 
-    fn split(ends: Vec<TrialEnd>) -> (Vec<u32>, Vec<u32>, Vec<usize>, bool) {
+    type Found = (Vec<u32>, Vec<u32>, Vec<usize>, bool);
+
+    fn finished(ends: Vec<TrialEnd>) -> Vec<FinishedTrial> {
         let trial = |(number, end)| FinishedTrial {
             number,
             point: Point::new(Vec::new()),
             end,
         };
-        let finished: Vec<FinishedTrial> = (0..).zip(ends).map(trial).collect();
+        (0..).zip(ends).map(trial).collect()
+    }
+
+    fn split(ends: Vec<TrialEnd>) -> Found {
+        split_of(&finished(ends))
+    }
+
+    fn split_of(finished: &[FinishedTrial]) -> Found {
         let history = History {
-            finished: &finished,
+            finished,
             running: &[],
         };
         let split = Split::of(&history, u32::MAX);
@@ -198,8 +207,18 @@ mod tests {
             let best = &order[..(3 * count).div_ceil(20).min(MOST_GOOD)];
             let mut good = best.to_vec();
             good.sort_unstable();
-            let ends = costs.iter().map(|cost| TrialEnd::completed(vec![*cost]));
-            let (found, bad, ranks, several) = split(ends.collect());
+            let ends: Vec<TrialEnd> = costs
+                .iter()
+                .map(|cost| TrialEnd::completed(vec![*cost]))
+                .collect();
+            let (found, bad, ranks, several) = split(ends.clone());
+            // However they are listed.
+            let mut listed = finished(ends);
+            listed.sort_by_key(|trial| trial.number.wrapping_mul(0x9e37_79b9));
+            assert_eq!(
+                split_of(&listed),
+                (found.clone(), bad.clone(), ranks.clone(), several)
+            );
             assert!(!several);
             let better =
                 |number: &usize| best.iter().filter(|b| costs[**b] < costs[*number]).count();
