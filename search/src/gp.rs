@@ -50,8 +50,8 @@ const RANDOM_DRAWS: usize = 100;
 /// - Infeasible trials say nothing of the cost. Where there are any, a second process is fitted to by how much each trial is
 ///   infeasible (`gp/observations.rs` has the form), and the expected improvement is multiplied by the
 ///   probability of being feasible (Schonlau, Welch and Jones, "Global versus local search in constrained optimization of computer
-///   models", 1998; Gardner et al., "Bayesian optimization with inequality constraints", ICML 2014). While no trial
-///   has a cost, that probability alone is searched for.
+///   models", 1998; Gardner et al., "Bayesian optimization with inequality constraints", ICML 2014). While fewer than
+///   five trials have a cost, that probability alone is searched for.
 /// - The logarithm of the expected improvement on the best cost is searched from 600 candidates;
 ///   the five best are improved by its gradient and, where values are separate, one parameter at a
 ///   time. Every point looked at is rounded to the values of its parameters and keeps conditions
