@@ -36,7 +36,7 @@ const RANDOM_DRAWS: usize = 100;
 /// where it expects most improvement (Jones, Schonlau and Welch, "Efficient global optimization of
 /// expensive black-box functions", 1998). For smooth objectives, few parameters and small budgets;
 /// a suggestion takes some 20 to 50 ms, with a hundred parameters 150, however many trials there
-/// are; twice that where some are infeasible.
+/// are; up to twice that where some are infeasible.
 ///
 /// - While fewer than 10 trials have finished (failed ones not counted), points are those of a
 ///   scrambled Sobol sequence.
