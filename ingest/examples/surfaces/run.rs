@@ -24,6 +24,8 @@ pub(crate) fn run(folder: &Path, words: &[String]) -> Result<(), Box<dyn Error>>
     let (from, to): (u64, u64) = (from.parse()?, to.parse()?);
     let trials: u32 = option(words, "--trials", "100")?.parse()?;
     let mut files: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
+    // Results may lie beside the surfaces, as compare.py has it.
+    files.retain(|file| file.path().extension().is_some_and(|end| end == "json"));
     files.sort_by_key(std::fs::DirEntry::file_name);
     for file in files {
         let surface: Surface = serde_json::from_slice(&fs::read(file.path())?)?;

@@ -52,7 +52,7 @@ const LEAST_VARIANCE: f64 = 1e-12;
 #[derive(Debug)]
 pub(super) struct Acquisition<'a> {
     pub(super) encoding: &'a Encoding<'a>,
-    /// On what the cost is to be improved; nothing where no cost is known.
+    /// On what the cost is to be improved; nothing while what is feasible is all to go by.
     pub(super) improvement: Option<Below<'a>>,
     /// Below which what tells of the violation is feasible; nothing where all trials are.
     pub(super) feasible: Option<Below<'a>>,

@@ -29,7 +29,7 @@ const FEW: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Model<'a> {
     encoding: Encoding<'a>,
-    /// Nothing where no trial has a cost.
+    /// Nothing where no trial has a cost. [`Self::costs`] says when they are gone by.
     costs: Option<Surface>,
     /// And where the edge of what is feasible lies; nothing where no trial is infeasible.
     violations: Option<(Surface, f64)>,

@@ -45,7 +45,9 @@ pub(super) struct Observed {
     pub(super) weights: Vec<f64>,
 }
 
-/// Of many observations on several axes all floats lie in one piece of memory of at least so many: 256 kB. glibc hands what is free at the end of its memory back to the kernel as soon as it is more than 128 kB, or
+/// Of many observations on several axes all floats lie in one piece of memory of at least so many: 256 kB.
+///
+/// glibc hands what is free at the end of its memory back to the kernel as soon as it is more than 128 kB, or
 /// than twice the largest piece that was freed (mallopt(3), `M_MMAP_THRESHOLD`). Without such a piece what one suggestion
 /// needs goes back after each one, and to have it anew takes up to half of the time of the next. What is not written to is
 /// never there.
