@@ -52,6 +52,7 @@ mod run;
 mod schema;
 mod scope;
 mod search;
+mod stop;
 mod validation;
 mod warm;
 mod windows;

@@ -13,7 +13,7 @@ pub mod unable;
 mod windows;
 
 pub use copied::{COPY_BATCH, Copied, CopiedBatch, Derivation, Derived, MAX_AHEAD, Run};
-pub use rules::{Admission, StopRules};
+pub use rules::{Admission, Aim, MAX_FRONT, StopRules};
 pub use windows::WindowLedger;
 
 use crate::state::{Direction, StopReason, TaskKind, TaskState, UnitKind};
@@ -21,6 +21,7 @@ use rules::Score;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ops::Range;
+use trialmill_search::pareto::Front;
 
 /// Most trials in one unit.
 pub const MAX_UNIT_TRIALS: u32 = 10_000;
@@ -151,8 +152,14 @@ pub struct Ledger {
     pub best: Option<Best>,
     /// When it ends itself.
     pub rules: StopRules,
-    /// Trials that have ended since the best one, in the order in which they were recorded.
+    /// Trials that have ended since the best one, in the order in which they were recorded; where
+    /// several objectives have patience, since the last one that joined the front.
     pub since_best: u32,
+    /// The front of several objectives that have patience, with costs. Read under the lock of the row
+    /// alone, for whoever is to record.
+    pub front: Front,
+    /// Whether a trial reached the targets of several objectives.
+    pub reached: bool,
     /// Trials that were taken over from another task.
     pub copied: Copied,
     /// Its searches, in the order of their numbers; empty for a task that is one search. Then
@@ -180,16 +187,24 @@ pub struct Best {
 }
 
 /// What a recorded trial adds to the counters.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Tally {
-    /// Completed and feasible, with its first value.
-    Value(f64),
+    /// Completed and feasible, with its values, one per objective.
+    Values(Vec<f64>),
     /// Completed, but may not win.
     Infeasible,
     /// Pruned.
     Pruned,
     /// Failed.
     Failed,
+}
+
+impl Tally {
+    /// Completed and feasible, with the value of its one objective.
+    #[must_use]
+    pub fn value(value: f64) -> Self {
+        Self::Values(vec![value])
+    }
 }
 
 /// A unit to insert: queued and due at once.
@@ -348,6 +363,8 @@ impl Ledger {
             best: None,
             rules: plan.rules,
             since_best: 0,
+            front: Front::default(),
+            reached: false,
             copied: Copied::default(),
             windows: plan.windows.into_iter().map(WindowLedger::new).collect(),
             assessed: plan.assessed,
@@ -440,7 +457,7 @@ impl Ledger {
     #[must_use]
     pub fn admission(&self) -> Admission {
         let rules = match self.stop_requested {
-            None => self.rules,
+            None => self.rules.clone(),
             // It ends already: what has ended by now is recorded.
             Some(_) => StopRules::default(),
         };
@@ -452,7 +469,10 @@ impl Ledger {
         );
         Admission {
             rules,
-            score: self.score(),
+            score: Score {
+                front: self.front.clone(),
+                ..self.score()
+            },
             met: by_rule && self.parallelism == Some(1),
         }
     }
@@ -468,8 +488,8 @@ impl Ledger {
         live_slots: u32,
     ) -> Effects {
         let mut effects = Effects::default();
-        for &(number, tally) in trials {
-            self.count(number, tally);
+        for (number, tally) in trials {
+            self.count(*number, tally);
         }
         if !trials.is_empty() {
             let numbers = runs(trials.iter().map(|(number, _)| *number));
@@ -635,17 +655,21 @@ impl Ledger {
         effects
     }
 
-    fn count(&mut self, number: u32, tally: Tally) {
+    fn count(&mut self, number: u32, tally: &Tally) {
         if number >= self.best_from() {
-            let mut score = self.score();
-            score.take(number, tally);
+            let mut score = Score {
+                front: std::mem::take(&mut self.front),
+                ..self.score()
+            };
+            score.take(&self.rules, number, tally);
             (self.best, self.since_best) = (score.best, score.since_best);
+            (self.front, self.reached) = (score.front, score.reached);
         }
         if let Some(window) = self.window_mut(number) {
             window.ended += 1;
         }
         match tally {
-            Tally::Value(_) => self.completed += 1,
+            Tally::Values(_) => self.completed += 1,
             Tally::Infeasible => {
                 self.completed += 1;
                 self.infeasible += 1;
@@ -655,18 +679,26 @@ impl Ledger {
         }
     }
 
+    /// What the rules are about, but for the front.
     fn score(&self) -> Score {
         Score {
             direction: self.direction,
             best: self.best,
+            front: Front::default(),
+            reached: self.reached,
             since_best: self.since_best,
         }
     }
 
+    /// The rule of its own that is met, the target first.
+    #[must_use]
+    pub fn met_rule(&self) -> Option<StopReason> {
+        self.score().met(&self.rules)
+    }
+
     /// Asks the task to end when a rule of its own is met, unless it ends already.
     fn obey_rules(&mut self, effects: &mut Effects) {
-        let met = self.rules.met(self.direction, self.best, self.since_best);
-        if let (Some(reason), None) = (met, self.stop_requested) {
+        if let (Some(reason), None) = (self.met_rule(), self.stop_requested) {
             self.stop_requested = Some(reason);
             self.say(effects, Event::Stopping { reason });
             effects.withdraws = true;
@@ -877,7 +909,7 @@ mod tests {
             let mut most = 0;
             while let Some(unit) = open.pop_front() {
                 let trials: Vec<_> = (unit.first..unit.first + unit.count)
-                    .map(|number| (number, Tally::Value(1.0)))
+                    .map(|number| (number, Tally::value(1.0)))
                     .collect();
                 open.extend(ledger.recorded(&trials, &closed(None), 100).units);
                 let allowed = most_unseen(ledger.ended()).min(parallelism.unwrap_or(256));
@@ -928,7 +960,7 @@ mod tests {
                 count: 6,
                 crashes,
             };
-            let trials = [0, 1, 2, 3].map(|number| (number, Tally::Value(1.0)));
+            let trials = [0, 1, 2, 3].map(|number| (number, Tally::value(1.0)));
             let effects = ledger.recorded(&trials, &closed(Some(rest)), 1);
             let units: Vec<_> = effects.units.iter().map(|u| (u.first, u.crashes)).collect();
             assert_eq!(units, [(4, inherited)]);
@@ -947,7 +979,7 @@ mod tests {
             (effects.units[0].kind, effects.units[0].count),
             (UnitKind::Run, 1)
         );
-        ledger.recorded(&[(0, Tally::Value(1.0))], &closed(None), 4);
+        ledger.recorded(&[(0, Tally::value(1.0))], &closed(None), 4);
         assert_eq!(ledger.state, TaskState::Completed);
     }
 
@@ -962,7 +994,7 @@ mod tests {
             next += unit.count;
             sizes.push(unit.count);
             let trials: Vec<_> = (0..unit.count)
-                .map(|i| (unit.first + i, Tally::Value(1.0)))
+                .map(|i| (unit.first + i, Tally::value(1.0)))
                 .collect();
             open.extend(ledger.recorded(&trials, &closed(None), 4).units);
             assert!(open.len() <= 4);
@@ -1006,7 +1038,7 @@ mod tests {
             1,
         );
         assert_eq!(effects.units[0].count, 6);
-        let trials: Vec<_> = (0..6).map(|n| (n, Tally::Value(f64::from(n)))).collect();
+        let trials: Vec<_> = (0..6).map(|n| (n, Tally::value(f64::from(n)))).collect();
         ledger.recorded(&trials, &closed(None), 1);
         assert_eq!(ledger.stop_reason, Some(StopReason::SpaceExhausted));
         assert_eq!(ledger.best.unwrap().number, 5);
@@ -1015,17 +1047,21 @@ mod tests {
     #[test]
     fn ties_go_to_the_lowest_number_whatever_the_order_of_arrival() {
         let (mut ledger, _) = submitted(10, Some(2));
-        ledger.recorded(&[(7, Tally::Value(0.5))], &[], 2);
-        ledger.recorded(&[(3, Tally::Value(0.5))], &[], 2);
-        ledger.recorded(&[(5, Tally::Value(0.5))], &[], 2);
+        ledger.recorded(&[(7, Tally::value(0.5))], &[], 2);
+        ledger.recorded(&[(3, Tally::value(0.5))], &[], 2);
+        ledger.recorded(&[(5, Tally::value(0.5))], &[], 2);
         assert_eq!(ledger.best.unwrap().number, 3);
     }
 
     #[test]
     fn a_rule_ends_the_task_with_the_trial_that_meets_it_and_admits_none_after_it() {
-        let value = |(number, value)| (number, Tally::Value(value));
+        let value = |(number, value)| (number, Tally::value(value));
         let trials = [(0, 9.0), (1, 4.0), (2, 3.0), (3, 3.0), (4, 5.0), (5, 1.0)].map(value);
-        let rules = |target, patience| StopRules { target, patience };
+        let rules = |target, patience| StopRules {
+            target,
+            patience,
+            aims: Vec::new(),
+        };
         for (rules, admitted, reason) in [
             (rules(Some(3.0), None), 3, Some(StopReason::TargetReached)),
             (rules(None, Some(2)), 5, Some(StopReason::NoImprovement)),
@@ -1037,13 +1073,13 @@ mod tests {
             (rules(Some(0.5), Some(3)), 6, None),
         ] {
             let plan = Plan {
-                rules,
+                rules: rules.clone(),
                 ..plan(10, Some(2))
             };
             let (mut ledger, effects) = Ledger::submitted(plan, 1);
             let open = effects.units.len();
             let mut admission = ledger.admission();
-            assert_eq!(admission.admit(trials), admitted, "{rules:?}");
+            assert_eq!(admission.admit(trials.clone()), admitted, "{rules:?}");
             assert_eq!(admission.is_met(), reason.is_some());
             let mut effects = ledger.recorded(&trials[..admitted], &closed(None), 1);
             assert_eq!(ledger.stop_requested, reason, "{rules:?}");
@@ -1059,8 +1095,8 @@ mod tests {
     #[test]
     fn patience_begins_with_the_first_best_trial_and_counts_every_end() {
         let rules = StopRules {
-            target: None,
             patience: Some(3),
+            ..StopRules::default()
         };
         let plan = Plan {
             rules,
@@ -1071,7 +1107,7 @@ mod tests {
             (0, Tally::Failed),
             (1, Tally::Infeasible),
             (2, Tally::Failed),
-            (3, Tally::Value(1.0)),
+            (3, Tally::value(1.0)),
             (4, Tally::Failed),
             (5, Tally::Pruned),
         ];
@@ -1081,10 +1117,103 @@ mod tests {
         assert_eq!(ledger.stop_requested, Some(StopReason::NoImprovement));
     }
 
+    /// Rules of two objectives, the first to be maximized and the second to be minimized.
+    fn of_two(targets: [Option<f64>; 2], patience: Option<u32>) -> StopRules {
+        let directions = [Direction::Maximize, Direction::Minimize];
+        let aims = directions.into_iter().zip(targets);
+        StopRules {
+            patience,
+            aims: aims
+                .map(|(direction, target)| Aim { direction, target })
+                .collect(),
+            ..StopRules::default()
+        }
+    }
+
+    fn of_two_plan(rules: StopRules) -> Plan {
+        Plan {
+            direction: Direction::Maximize,
+            rules,
+            ..plan(5_000, Some(2))
+        }
+    }
+
+    #[test]
+    fn targets_of_several_objectives_are_reached_by_one_trial_or_not_at_all() {
+        let values = [[2.0, 9.0], [0.5, 0.1], [1.0, 0.5], [1.5, 0.2]];
+        let trials: Vec<_> = (0..)
+            .zip(values)
+            .map(|(number, values)| (number, Tally::Values(values.to_vec())))
+            .collect();
+        for (targets, reached) in [
+            ([Some(1.0), Some(0.5)], Some(2)),
+            ([Some(1.2), Some(0.5)], Some(3)),
+            ([Some(2.0), None], Some(0)),
+            ([None, Some(0.1)], Some(1)),
+            ([Some(2.0), Some(0.1)], None),
+        ] {
+            let (mut ledger, _) = Ledger::submitted(of_two_plan(of_two(targets, None)), 1);
+            let mut admission = ledger.admission();
+            let admitted = admission.admit(trials.clone());
+            assert_eq!(admitted, reached.map_or(4, |at| at + 1), "{targets:?}");
+            ledger.recorded(&trials[..admitted], &[], 1);
+            let reason = reached.map(|_| StopReason::TargetReached);
+            assert_eq!((ledger.stop_requested, ledger.met_rule()), (reason, reason));
+            assert_eq!(ledger.front, Front::default(), "nobody asked for patience");
+        }
+        let mut derivation = Derivation::begin(of_two_plan(of_two([Some(1.0), Some(0.5)], None)));
+        derivation.copy(&trials);
+        let reached = derivation.finish(4).ledger;
+        assert_eq!(reached.stop_reason, Some(StopReason::TargetReached));
+    }
+
+    #[test]
+    fn patience_of_several_objectives_counts_from_the_last_trial_that_joined_the_front() {
+        let (mut ledger, _) = Ledger::submitted(of_two_plan(of_two([None; 2], Some(3))), 1);
+        let mut tell = |number, tally| {
+            ledger.recorded(&[(number, tally)], &[], 1);
+            (ledger.since_best, ledger.stop_requested.is_some())
+        };
+        let values = |first, second| Tally::Values(vec![first, second]);
+        assert_eq!(tell(0, Tally::Failed), (0, false), "nothing to wait for");
+        assert_eq!(tell(1, values(1.0, 1.0)), (0, false));
+        assert_eq!(tell(2, values(1.0, 1.0)), (1, false), "no new values");
+        assert_eq!(tell(3, values(0.5, 0.5)), (0, false), "a trade-off");
+        assert_eq!(tell(4, values(0.9, 1.0)), (1, false), "trial 1 is better");
+        assert_eq!(tell(5, Tally::Infeasible), (2, false));
+        assert_eq!(tell(6, values(2.0, 0.5)), (0, false), "better than both");
+        assert_eq!(tell(7, values(1.0, 1.0)), (1, false));
+        assert_eq!(tell(8, Tally::Pruned), (2, false));
+        assert_eq!(tell(9, values(1.9, 0.5)), (3, true));
+        assert_eq!(ledger.stop_requested, Some(StopReason::NoImprovement));
+        assert_eq!(ledger.front.members().len(), 1);
+    }
+
+    #[test]
+    fn a_front_beyond_its_limit_prolongs_a_search_and_is_no_longer() {
+        let (mut ledger, _) = Ledger::submitted(of_two_plan(of_two([None; 2], Some(2))), 1);
+        let most = u32::try_from(MAX_FRONT).unwrap();
+        let along = |number: u32| vec![f64::from(number), f64::from(number)];
+        let mut tell = |number, values| {
+            ledger.recorded(&[(number, Tally::Values(values))], &[], 1);
+            (ledger.since_best, ledger.front.members().len())
+        };
+        for number in 0..most {
+            assert_eq!(tell(number, along(number)), (0, number as usize + 1));
+        }
+        assert_eq!(tell(most, along(most)), (0, MAX_FRONT));
+        assert_eq!(tell(most + 1, along(most)), (0, MAX_FRONT), "forgotten");
+        assert_eq!(tell(most + 2, along(7)), (1, MAX_FRONT), "remembered");
+        assert_eq!(tell(most + 3, vec![1e9, -1.0]), (0, 1), "best of all");
+        assert_eq!(tell(most + 4, along(7)), (1, 1));
+        assert_eq!(tell(most + 5, along(8)), (2, 1));
+        assert_eq!(ledger.stop_requested, Some(StopReason::NoImprovement));
+    }
+
     #[test]
     fn the_gaps_between_copied_trials_are_handed_out_in_order_and_nothing_else() {
         let mut derivation = Derivation::begin(plan(20, Some(2)));
-        let copied = [2, 3, 4, 9, 18, 19].map(|number| (number, Tally::Value(1.0)));
+        let copied = [2, 3, 4, 9, 18, 19].map(|number| (number, Tally::value(1.0)));
         let batch = derivation.copy(&copied);
         assert_eq!((batch.seq, batch.units), (2, vec![0, 0, 0, 1, 2, 2]));
         let Derived {
@@ -1100,7 +1229,7 @@ mod tests {
             assert!(unit.number >= 3);
             handed.extend(unit.first..unit.first + unit.count);
             let trials: Vec<_> = (unit.first..unit.first + unit.count)
-                .map(|number| (number, Tally::Value(2.0)))
+                .map(|number| (number, Tally::value(2.0)))
                 .collect();
             open.extend(ledger.recorded(&trials, &closed(None), 1).units);
             assert!(open.len() <= 2);
@@ -1114,7 +1243,7 @@ mod tests {
 
     #[test]
     fn a_task_of_copied_trials_alone_has_ended_and_so_has_one_whose_target_they_reach() {
-        let copied = [0, 1, 2].map(|number| (number, Tally::Value(f64::from(number))));
+        let copied = [0, 1, 2].map(|number| (number, Tally::value(f64::from(number))));
         let derived = |n_trials, rules| {
             let plan = Plan {
                 rules,
@@ -1128,7 +1257,7 @@ mod tests {
         assert_eq!(whole.ledger.stop_reason, Some(StopReason::NTrials));
         let target = StopRules {
             target: Some(0.5),
-            patience: None,
+            ..StopRules::default()
         };
         let reached = derived(50, target);
         assert_eq!(reached.ledger.stop_reason, Some(StopReason::TargetReached));
@@ -1141,7 +1270,7 @@ mod tests {
     #[test]
     fn runs_that_were_not_read_are_never_handed_out() {
         let mut derivation = Derivation::begin(plan(10, Some(1)));
-        derivation.copy(&[4, 6].map(|number| (number, Tally::Value(1.0))));
+        derivation.copy(&[4, 6].map(|number| (number, Tally::value(1.0))));
         let mut ledger = derivation.finish(0).ledger;
         assert_eq!((ledger.next_number, ledger.open_units), (5, 1));
         ledger.open_units = 0;
@@ -1166,7 +1295,7 @@ mod tests {
     #[test]
     fn a_search_that_has_ended_is_assessed_before_its_task_ends() {
         let (mut ledger, _) = assessed(2);
-        let trials = [0, 1].map(|number| (number, Tally::Value(1.0)));
+        let trials = [0, 1].map(|number| (number, Tally::value(1.0)));
         let effects = ledger.recorded(&trials, &closed(None), 1);
         let unit = effects.units[0];
         assert_eq!(
@@ -1190,7 +1319,7 @@ mod tests {
     #[test]
     fn a_search_that_was_ended_early_is_assessed_too_and_opens_no_trial_again() {
         let (mut ledger, _) = assessed(9);
-        ledger.recorded(&[(0, Tally::Value(1.0))], &[], 1);
+        ledger.recorded(&[(0, Tally::value(1.0))], &[], 1);
         ledger.stop(StopReason::Timeout, 0).unwrap();
         let rest = Rest {
             first: 1,
@@ -1217,7 +1346,7 @@ mod tests {
         failed.recorded(&[(0, Tally::Failed)], &closed(None), 1);
         assert_eq!(failed.state, TaskState::Failed);
         let (mut late, _) = assessed(1);
-        late.recorded(&[(0, Tally::Value(1.0))], &closed(None), 1);
+        late.recorded(&[(0, Tally::value(1.0))], &closed(None), 1);
         late.stop(StopReason::Cancelled, 1).unwrap();
         assert_eq!((late.state, late.searched), (TaskState::Cancelled, None));
         assert_eq!(late.stop_requested, Some(StopReason::Cancelled));
@@ -1254,7 +1383,7 @@ mod tests {
                     .map(|number| {
                         assert!(!std::mem::replace(&mut seen[number as usize], true));
                         // The earlier the window, the better its values: they are not the best.
-                        (number, Tally::Value(f64::from(number)))
+                        (number, Tally::value(f64::from(number)))
                     })
                     .collect();
                 let closed = [Closed {
@@ -1304,7 +1433,7 @@ mod tests {
                     assert!(ledger.open_units <= allowed, "{parallelism:?} {adaptive}");
                     assert_eq!((unit.kind, unit.count), (UnitKind::Trials, 1));
                     handed.push(unit.first);
-                    let trial = [(unit.first, Tally::Value(1.0))];
+                    let trial = [(unit.first, Tally::value(1.0))];
                     open.extend(ledger.recorded(&trial, &closed(None), 4).units);
                 }
                 assert!(handed.into_iter().eq(0..1_000), "in order, each once");
@@ -1324,7 +1453,7 @@ mod tests {
     #[test]
     fn a_task_that_clients_run_hands_out_the_gaps_between_copied_trials_one_by_one() {
         let mut derivation = Derivation::begin(at_client(10, Some(2)));
-        derivation.copy(&[1, 2, 5, 9].map(|number| (number, Tally::Value(1.0))));
+        derivation.copy(&[1, 2, 5, 9].map(|number| (number, Tally::value(1.0))));
         let Derived {
             mut ledger,
             effects,
@@ -1335,7 +1464,7 @@ mod tests {
         while let Some(unit) = open.pop_front() {
             assert_eq!(unit.count, 1);
             handed.push(unit.first);
-            let trial = [(unit.first, Tally::Value(2.0))];
+            let trial = [(unit.first, Tally::value(2.0))];
             open.extend(ledger.recorded(&trial, &closed(None), 1).units);
         }
         assert_eq!(handed, [0, 3, 4, 6, 7, 8]);
@@ -1393,7 +1522,7 @@ mod tests {
     #[test]
     fn a_copied_trial_is_never_free_nor_is_what_lies_beyond_runs_that_were_not_read() {
         let mut derivation = Derivation::begin(at_client(12, Some(1)));
-        derivation.copy(&[2, 3, 6, 10, 11].map(|number| (number, Tally::Value(1.0))));
+        derivation.copy(&[2, 3, 6, 10, 11].map(|number| (number, Tally::value(1.0))));
         let mut ledger = derivation.finish(1).ledger;
         assert_eq!((ledger.next_number, ledger.copied.ahead.len()), (1, 3));
         let all = |ledger: &Ledger| {
@@ -1439,7 +1568,7 @@ mod tests {
         ledger.stop(StopReason::Cancelled, 1).unwrap();
         assert_eq!(none(&ledger), refused(TaskState::Cancelled));
         let (mut searched, _) = assessed(1);
-        searched.recorded(&[(0, Tally::Value(1.0))], &closed(None), 1);
+        searched.recorded(&[(0, Tally::value(1.0))], &closed(None), 1);
         assert!(!searched.state.is_terminal());
         assert_eq!(none(&searched), refused(searched.state));
     }

@@ -369,6 +369,9 @@ impl TaskSpec {
         let has_several = self.objectives.len() > 1
             || function.is_some_and(|function| function.metrics().len() > 1);
         let is_auto = self.method == Method::Auto;
+        if !self.stop.aims.is_empty() {
+            return AIMS_FORM_VERSION;
+        }
         if self.objectives.iter().any(|one| !one.weights.is_empty()) {
             return WEIGHTED_FORM_VERSION;
         }
@@ -515,7 +518,10 @@ pub struct UnreadableSpec(pub String);
 /// Newest version of a search's stored form that this build reads and writes. Version 1 had no
 /// conditions, constraints and pairs, and wrote a result constraint in three parts; it is read as
 /// well.
-pub const FORM_VERSION: u32 = WEIGHTED_FORM_VERSION;
+pub const FORM_VERSION: u32 = AIMS_FORM_VERSION;
+/// The version of a task with several objectives and rules by which it ends itself. An older build would
+/// record beyond them.
+const AIMS_FORM_VERSION: u32 = 9;
 /// The version of a task with a weighted sum of metrics, of which an older build has no value.
 const WEIGHTED_FORM_VERSION: u32 = 8;
 /// The version of a task whose trials are run by clients, that prunes, or that begins with trials of earlier
@@ -737,7 +743,7 @@ impl From<&TaskSpec> for SpecForm {
             result_constraints: spec.result_constraints.clone(),
             backtest: spec.backtest.clone(),
             pairs: spec.pairs.clone(),
-            stop: spec.stop,
+            stop: spec.stop.clone(),
             copies: spec.copies,
             validation: spec.validation.clone(),
             scope: spec.scope,
@@ -854,6 +860,7 @@ impl TryFrom<SpecForm> for TaskSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Aim;
     use crate::state::Direction;
     use trialmill_search::pruner::{Asha, Patient};
 
@@ -942,6 +949,7 @@ mod tests {
             stop: StopRules {
                 target: Some(0.1 + 0.2),
                 patience: Some(7),
+                aims: Vec::new(),
             },
             ..example()
         };
@@ -980,6 +988,17 @@ mod tests {
             strategy_name: "moving_average".to_owned(),
             objectives: vec![target("max_drawdown"), target("volatility")],
             ..example()
+        };
+        let aim = |target| Aim {
+            direction: Direction::Minimize,
+            target,
+        };
+        let aimed = TaskSpec {
+            stop: StopRules {
+                aims: vec![aim(Some(0.1 + 0.2)), aim(None)],
+                ..StopRules::default()
+            },
+            ..several.clone()
         };
         let mut picked = TaskSpec {
             validation: Some(held_out()),
@@ -1042,6 +1061,7 @@ mod tests {
             (at_client, 7),
             (pruned, 7),
             (warm, 7),
+            (aimed, 9),
         ] {
             let form = spec.to_json();
             assert_eq!(form["version"], version);
@@ -1062,10 +1082,10 @@ mod tests {
     #[test]
     fn a_form_of_another_version_is_refused_by_name() {
         let mut form = example().to_json();
-        form["version"] = 9.into();
+        form["version"] = 10.into();
         let refused = TaskSpec::from_json(&form).unwrap_err().to_string();
         assert!(
-            refused.contains("form version 9, this build reads 1 to 8"),
+            refused.contains("form version 10, this build reads 1 to 9"),
             "{refused}"
         );
     }

@@ -12,6 +12,7 @@ use trialmill_common::draft::{
     request_schema, symbols, task_request_schema,
 };
 use trialmill_common::fault::Fault;
+use trialmill_common::protocol::{Aim, StopRules};
 use trialmill_common::spec::{MAX_SEED, RunSpec, Target, TaskSpec, Weight};
 use trialmill_common::state::{Direction, OriginHow, Priority, TaskKind};
 use trialmill_common::validation::Validation;
@@ -1078,8 +1079,7 @@ fn what_several_objectives_exclude_is_told_at_once() {
             ("/objective_config/direction", "contradicting_direction"),
             ("/objective_config/direction", "contradicting_direction"),
             ("/optimization_method/name", "one_objective_only"),
-            ("/stop/patience", "one_objective_only"),
-            ("/stop/target", "one_objective_only"),
+            ("/stop/target", "wrong_type"),
         ])
     );
     let gp = found
@@ -1110,6 +1110,62 @@ fn what_several_objectives_exclude_is_told_at_once() {
         found
             .iter()
             .any(|fault| fault.detail.contains("did you mean volatility?"))
+    );
+}
+
+#[test]
+fn each_of_several_objectives_may_have_a_target_and_their_front_patience() {
+    let mut body = on_front(json!(["sharpe_ratio", "max_drawdown"]));
+    let stop = |body: &Value| accept(body).spec.stop;
+    let aims = |targets: [Option<f64>; 2]| {
+        let directions = [Direction::Maximize, Direction::Minimize].into_iter();
+        let aim = |(direction, target)| Aim { direction, target };
+        directions.zip(targets).map(aim).collect::<Vec<_>>()
+    };
+    for (given, targets, patience) in [
+        (json!({"target": [1.5, 0.2]}), [Some(1.5), Some(0.2)], None),
+        (
+            json!({"target": [null, 0.2], "patience": 7}),
+            [None, Some(0.2)],
+            Some(7),
+        ),
+        (json!({"patience": 7}), [None, None], Some(7)),
+    ] {
+        body["stop"] = given;
+        let rules = stop(&body);
+        assert_eq!((rules.target, rules.patience), (None, patience));
+        assert_eq!(rules.aims, aims(targets));
+        let form = TaskSpec::from_json(&accept(&body).spec.to_json()).unwrap();
+        assert_eq!(form.stop, rules);
+    }
+    for nothing in [json!({}), json!(null), json!({"target": null})] {
+        body["stop"] = nothing;
+        assert_eq!(stop(&body), StopRules::default());
+    }
+    for (target, pointer, code) in [
+        (json!(1.5), "/stop/target", "wrong_type"),
+        (json!("1.5"), "/stop/target", "wrong_type"),
+        (json!([1.5]), "/stop/target", "wrong_length"),
+        (json!([1.5, 2, 3]), "/stop/target", "wrong_length"),
+        (json!([]), "/stop/target", "wrong_length"),
+        (json!([null, null]), "/stop/target", "empty"),
+        (json!([1.5, "0.2"]), "/stop/target/1", "wrong_type"),
+    ] {
+        body["stop"] = json!({"target": target});
+        assert_eq!(told(&faults(&body)), expected(&[(pointer, code)]), "{body}");
+    }
+    body["stop"] = json!({"target": 1.5});
+    assert_eq!(
+        faults(&body)[0].detail,
+        "target is one number, and there are 2 objectives; give a list with one entry for each, null for \
+         those without a target"
+    );
+    body["objective_config"]["objective_metric"] = json!("sharpe_ratio");
+    assert_eq!(stop(&body).target, Some(1.5));
+    body["stop"] = json!({"target": [1.5]});
+    assert_eq!(
+        told(&faults(&body)),
+        expected(&[("/stop/target", "wrong_type")])
     );
 }
 

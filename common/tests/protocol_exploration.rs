@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use trialmill_common::protocol::board::{Board, Flush, LeaseToken, Unit, UnitEnd, Written};
-use trialmill_common::protocol::{ASSESS_STEPS, Control, Ledger, Plan, StopRules, Tally};
+use trialmill_common::protocol::{ASSESS_STEPS, Aim, Control, Ledger, Plan, StopRules, Tally};
 use trialmill_common::state::{Direction, StopReason, TaskState, UnitKind, UnitState};
 
 /// What a worker slot knows.
@@ -55,13 +55,28 @@ enum Move {
     Timeout,
 }
 
+/// Rules of two objectives, the second to be maximized.
+fn of_two(first: Direction, targets: [Option<f64>; 2], patience: Option<u32>) -> StopRules {
+    let aims = [first, Direction::Maximize].into_iter().zip(targets);
+    StopRules {
+        patience,
+        aims: aims
+            .map(|(direction, target)| Aim { direction, target })
+            .collect(),
+        ..StopRules::default()
+    }
+}
+
 /// A history-free objective: the outcome is a function of the number alone.
 fn outcome(number: u32) -> Tally {
     match number % 5 {
         1 => Tally::Failed,
         2 => Tally::Infeasible,
         4 => Tally::Pruned,
-        _ => Tally::Value(f64::from((number * 7 + 3) % 11)),
+        _ => Tally::Values(vec![
+            f64::from((number * 7 + 3) % 11),
+            f64::from(number % 13),
+        ]),
     }
 }
 
@@ -364,7 +379,14 @@ impl World {
             .hash(&mut h);
         // What the rules look at, and where the copied trials stand.
         if !l.rules.is_empty() {
-            (l.best.map(|best| best.number), l.since_best).hash(&mut h);
+            let front = l.front.members().iter().map(|member| member.number);
+            (
+                l.best.map(|best| best.number),
+                l.since_best,
+                l.reached,
+                front.collect::<Vec<u32>>(),
+            )
+                .hash(&mut h);
         }
         l.copied.passed_units.hash(&mut h);
         for (number, unit) in &self.board.units {
@@ -537,13 +559,22 @@ fn a_task_of_two_windows_is_right_in_every_reachable_state() {
 
 #[test]
 fn a_task_that_ends_itself_is_right_in_every_reachable_state() {
-    // The values of trials 0, 3 and 5 are 3, 2 and 5; smaller is better.
-    for (target, patience, reason) in [
-        (Some(3.0), None, StopReason::TargetReached),
-        (None, Some(1), StopReason::NoImprovement),
+    // The values of trials 0, 3 and 5 are 3, 2 and 5; smaller is better. Their second values are 0, 3
+    // and 5; more is better.
+    let one = |target, patience| StopRules {
+        target,
+        patience,
+        aims: Vec::new(),
+    };
+    let two = |targets, patience| of_two(Direction::Minimize, targets, patience);
+    for (rules, reason) in [
+        (one(Some(3.0), None), StopReason::TargetReached),
+        (one(None, Some(1)), StopReason::NoImprovement),
+        (two([Some(2.0), Some(3.0)], None), StopReason::TargetReached),
+        (two([None; 2], Some(1)), StopReason::NoImprovement),
     ] {
         let plan = Plan {
-            rules: StopRules { target, patience },
+            rules,
             ..plan(4, Some(2), false)
         };
         let board = Board::derive(plan, &[], 2);
@@ -564,7 +595,7 @@ fn a_sequential_task_that_ends_itself_records_the_same_trials_however_it_is_flus
         let mut chance = Chance(walk);
         let rules = StopRules {
             target: Some(2.0),
-            patience: None,
+            ..StopRules::default()
         };
         let plan = Plan {
             rules,
@@ -621,7 +652,14 @@ fn a_million_random_steps_break_no_invariant() {
             0 => StopRules {
                 target: [None, Some(9.0), Some(10.0)][chance.below(3)],
                 patience: [None, Some(1), Some(7)][chance.below(3)],
+                aims: Vec::new(),
             },
+            1 => {
+                let mut target = || [None, Some(9.0), Some(7.0)][chance.below(3)];
+                let targets = [target(), target()];
+                let patience = [None, Some(1), Some(7)][chance.below(3)];
+                of_two(Direction::Maximize, targets, patience)
+            }
             _ => StopRules::default(),
         };
         // A task of windows has no rules and takes over no trials.

@@ -10,6 +10,7 @@
 //! [`trialmill_common::protocol::Ledger`].
 
 mod error;
+mod front;
 mod keep;
 pub mod keys;
 mod migrate;

@@ -103,16 +103,24 @@ impl TrialColumns {
 
     /// What the row adds to the counters of its task.
     pub fn tally(&self) -> Tally {
-        tally(self.end, self.infeasible.is_some(), self.value)
+        let more = self.more_values.as_deref();
+        tally(self.end, self.infeasible.is_some(), self.value, more)
     }
 }
 
 /// What a row adds to the counters of its task.
-pub(crate) fn tally(end: TrialEnd, infeasible: bool, value: Option<f64>) -> Tally {
+pub(crate) fn tally(
+    end: TrialEnd,
+    infeasible: bool,
+    value: Option<f64>,
+    more: Option<&[u8]>,
+) -> Tally {
     match (end, infeasible, value) {
         (TrialEnd::Pruned, ..) => Tally::Pruned,
         (TrialEnd::Failed, ..) => Tally::Failed,
-        (TrialEnd::Completed, false, Some(value)) => Tally::Value(value),
+        (TrialEnd::Completed, false, Some(value)) => {
+            Tally::Values(unpack_values(Some(value), more))
+        }
         (TrialEnd::Completed, ..) => Tally::Infeasible,
     }
 }

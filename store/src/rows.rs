@@ -140,7 +140,7 @@ impl NewTask {
             planned: self.planned,
             parallelism: self.parallelism,
             adaptive: self.adaptive,
-            rules: self.rules,
+            rules: self.rules.clone(),
             windows: self.windows.clone(),
             assessed: self.assessed,
             by_client: self.by_client,

@@ -185,10 +185,7 @@ fn refusal(task: &TaskRow, how: OriginHow) -> Option<String> {
 /// The rule of its own by which a task ended.
 fn own_rule(task: &TaskRow) -> Option<StopReason> {
     // Not the stop reason: a cancel outranks a rule that was met before it.
-    let ledger = &task.ledger;
-    ledger
-        .rules
-        .met(ledger.direction, ledger.best, ledger.since_best)
+    task.ledger.met_rule()
 }
 
 /// Warnings that are about the origin alone, or are told anew.
@@ -259,7 +256,7 @@ fn new_task(
             warnings.push(warning(RULES_DROPPED, "/stop", detail));
         }
         search.copies = how.copies();
-        rules = search.stop;
+        rules = search.stop.clone();
         warnings.extend(warnings_of(origin, search, planned, how));
         resolved["reproducible"] = is_reproducible(origin, search, how).into();
         resolved["trials_planned"] = planned.into();

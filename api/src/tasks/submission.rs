@@ -330,7 +330,7 @@ fn new_task(accepted: Accepted, body: Value, workers: &[WorkerRow]) -> NewTask {
     resolved[TARGET] = std::env::consts::ARCH.into();
     let by_client = spec.as_search().is_some_and(TaskSpec::runs_at_client);
     let warnings = with_worker_warning(warnings, spec.strategy_name(), workers);
-    let rules = spec.as_search().map(|search| search.stop);
+    let rules = spec.as_search().map(|search| search.stop.clone());
     let windows = spec
         .as_search()
         .map_or_else(Vec::new, TaskSpec::window_trials);

@@ -184,18 +184,46 @@ async fn an_extended_front_begins_with_the_copied_trials_and_all_of_their_values
     assert_eq!(new["trials"]["read"], 30);
     let status = service.get(&format!("{longer}/status")).await.body;
     assert_eq!(status["best_values"], new["items"][0]["objectives"]);
-    let refused = service
-        .submit(&{
-            let mut body = schaffer(5);
-            body["stop"] = json!({"patience": 3});
-            body
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_search_ends_when_its_front_stands_still_and_is_extended_without_that_rule() {
+    let service = Service::start().await;
+    let mut body = schaffer(60);
+    body["stop"] = json!({"patience": 4, "target": [null, -1.0]});
+    body["parallelism"] = json!(1);
+    let path = service.accepted(&body).await;
+    let mut holder = Holder::claim(&service.store, &path).await;
+    let the_same = |_, _| {
+        Outcome::Completed(Evaluation {
+            values: vec![1.0, 2.0],
+            ..Evaluation::default()
         })
-        .await;
-    refused.problem(422, "invalid_request");
+    };
+    holder.hand_in(20, the_same, false).await;
+    let task = service.get(&path).await.body;
+    assert_eq!(task["stop_reason"], "no_improvement", "{task}");
     assert_eq!(
-        refused.faults(),
-        [("/stop/patience".to_owned(), "one_objective_only".to_owned())]
+        (&task["completed_trials"], &task["status"]),
+        (&json!(5), &json!("completed"))
     );
+    assert_eq!(task["request"]["stop"], body["stop"]);
+    let retry = service
+        .ask("", "POST", &format!("{path}/retry"), &json!({}))
+        .await;
+    let detail = retry.problem(409, "conflict")["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("ended by its own rule (no_improvement)"),
+        "{detail}"
+    );
+    let more = json!({"n_trials": 61});
+    let longer = service
+        .ask("", "POST", &format!("{path}/extend"), &more)
+        .await;
+    assert_eq!(longer.status, 201, "{}", longer.text);
+    let warnings = longer.body["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|w| w["code"] == "stop_rules_dropped"));
     service.stop().await;
 }
 

@@ -329,14 +329,18 @@ fn property(name: &str) -> Value {
         "stop" => json!({
             "type": ["object", "null"], "additionalProperties": false,
             "properties": {
-                "target": {"type": ["number", "null"],
-                    "description": "ends with the first trial that is at least as good"},
+                "target": {"type": ["number", "array", "null"], "items": {"type": ["number", "null"]},
+                    "maxItems": MAX_OBJECTIVES,
+                    "description": "ends with the first trial that is at least as good; with several \
+                                    objectives a list with a number for each, or null for those that have \
+                                    none, and one trial has to reach all of them"},
                 "patience": {"type": ["integer", "null"], "minimum": 1, "maximum": MAX_TRIALS,
                     "description": "ends when so many trials in a row, however they ended, were no \
-                                    better than the best one"},
+                                    better than the best one; with several objectives, when none of \
+                                    them joined the Pareto front"},
             },
             "default": {"target": null, "patience": null},
-            "description": "of a search with one objective: when the search ends before all trials have; stop_reason says why. With \
+            "description": "when the search ends before all trials have; stop_reason says why. With \
                             more than one trial at a time, which trials are recorded by then depends \
                             on timing",
         }),

@@ -7,7 +7,7 @@ use super::{
     Accepted, DEFAULT_TRIAL, DEFAULT_TRIAL_TIMEOUT, DEFAULT_TRIALS, MAX_PARALLELISM,
     MAX_TASK_NAME_CHARS, MAX_TIMEOUT, MAX_TRIAL_TIMEOUT, Subject, Surroundings, Unplanned, aims,
     book, market, pairing, parameters, points, pruner, read_labels, read_priority, read_time,
-    scope, subject, validation, warm, warn_of_no_worker,
+    scope, stop, subject, validation, warm, warn_of_no_worker,
 };
 use crate::fault::Fault;
 use crate::objective::CLIENT;
@@ -177,12 +177,9 @@ pub(super) fn check(
     let parallelism = parallelism.whole(1, MAX_PARALLELISM.into(), found);
     let result_constraints = aims::result_constraints(&result_constraints, subject, found);
     let scope = scope::read(request, subject, found);
-    let stop = read_stop(request, found);
+    let stop = stop::read(request, &aims, found);
     if let Some(sampler) = &sampler {
         sampler.fit(aims.count, found);
-    }
-    if aims.count > 1 {
-        no_rules(request, &stop, found);
     }
     let first = aims.targets.as_ref().and_then(|targets| targets.first());
     let before = found.count();
@@ -530,47 +527,5 @@ fn fit(
         let node = request.field(scope::SCOPE, findings);
         let what = format!("the scope per_symbol with {}", validation.method.method());
         node.not_built(&what, "the scope portfolio, or cross_validation", findings);
-    }
-}
-
-/// Faults for rules of a search with several objectives: there is no best value that they could watch.
-fn no_rules(request: &Request<'_>, stop: &StopRules, findings: &mut Findings) {
-    let rules = [
-        ("target", stop.target.is_some()),
-        ("patience", stop.patience.is_some()),
-    ];
-    let node = request.field("stop", findings);
-    let Some(fields) = node.value.and_then(Value::as_object) else {
-        return;
-    };
-    let object = Object {
-        pointer: node.pointer.clone(),
-        fields,
-    };
-    for (name, _) in rules.into_iter().filter(|(_, is_given)| *is_given) {
-        let detail = format!(
-            "{name} watches the best value of one objective, and with several there is a front and no best \
-             value; leave it out, and bound the search by n_trials or timeout"
-        );
-        findings.fault(object.field(name).fault("one_objective_only", detail));
-    }
-}
-
-/// Reads `stop`: when the search ends itself.
-fn read_stop(request: &Request<'_>, findings: &mut Findings) -> StopRules {
-    let node = request.field("stop", findings);
-    let Some(stop) = node
-        .value
-        .and_then(|_| node.object(&["target", "patience"], findings))
-    else {
-        return StopRules::default();
-    };
-    let patience = stop
-        .field("patience")
-        .whole(1, MAX_TRIALS.into(), findings)
-        .map(|whole| u32::try_from(whole).expect("its range was checked"));
-    StopRules {
-        target: stop.field("target").number(findings),
-        patience,
     }
 }

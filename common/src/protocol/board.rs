@@ -9,6 +9,7 @@ use super::{
 };
 use crate::state::{StopReason, UnitKind, UnitState};
 use std::collections::BTreeMap;
+use trialmill_search::pareto::dominates;
 
 /// The right to write a unit's results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -218,7 +219,7 @@ impl Board {
             ledger: derived.ledger,
             started: false,
             units: BTreeMap::new(),
-            trials: copied.iter().copied().collect(),
+            trials: copied.iter().cloned().collect(),
             events: Vec::new(),
             live_slots,
         };
@@ -318,7 +319,7 @@ impl Board {
             .map(|flush| match self.answer(flush) {
                 Answer::Write(_) => {
                     let first = flush.recorded_before + self.units[&flush.lease.unit].first;
-                    Answer::Write(admission.admit((first..).zip(flush.trials.iter().copied())))
+                    Answer::Write(admission.admit((first..).zip(flush.trials.iter().cloned())))
                 }
                 answer => answer,
             })
@@ -343,7 +344,7 @@ impl Board {
             });
         }
         for (number, tally) in &rows {
-            let twice = self.trials.insert(*number, *tally);
+            let twice = self.trials.insert(*number, tally.clone());
             assert!(twice.is_none(), "trial {number} recorded twice");
         }
         let mut effects = self.ledger.recorded(&rows, &closed, self.live_slots);
@@ -396,7 +397,7 @@ impl Board {
         let unit = unit.expect("its flush may be written");
         let first = unit.first + unit.recorded;
         let trials = &flush.trials[..admitted];
-        rows.extend((first..).zip(trials.iter().copied()));
+        rows.extend((first..).zip(trials.iter().cloned()));
         unit.recorded += length(trials) + flush.steps;
         unit.expired = false;
         if admitted > 0 || flush.steps > 0 {
@@ -557,6 +558,28 @@ impl Board {
         Ok(())
     }
 
+    /// What may be wrong with what the rules know of several objectives.
+    fn aims(&self) -> [(bool, &'static str); 2] {
+        let (ledger, rules) = (&self.ledger, &self.ledger.rules);
+        let values = self.trials.values().filter_map(|tally| match tally {
+            Tally::Values(values) => Some(values.as_slice()),
+            _ => None,
+        });
+        let reached = values.clone().any(|values| rules.reached(values));
+        let costs: Vec<Vec<f64>> = values.map(|values| rules.costs(values)).collect();
+        let keeps = !rules.aims.is_empty() && rules.patience.is_some();
+        let is_on_front = |own: &&Vec<f64>| keeps && !costs.iter().any(|one| dominates(one, own));
+        let is_member = |own: &Vec<f64>| ledger.front.has(own);
+        let front: Vec<&Vec<f64>> = costs.iter().filter(is_on_front).collect();
+        let mut members = ledger.front.members().iter();
+        let is_front = front.iter().all(|own| is_member(own))
+            && members.all(|member| front.contains(&&member.costs));
+        [
+            (reached != ledger.reached, "the targets"),
+            (!is_front, "the front"),
+        ]
+    }
+
     /// What is wrong with the rows, in words: what `verify` asks of a database.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
@@ -583,7 +606,7 @@ impl Board {
             );
         }
         let tallied = |f: fn(&Tally) -> bool| self.trials.values().filter(|t| f(t)).count();
-        let completed = tallied(|t| matches!(t, Tally::Value(_) | Tally::Infeasible));
+        let completed = tallied(|t| matches!(t, Tally::Values(_) | Tally::Infeasible));
         say(
             completed != ledger.completed as usize,
             format!("completed rows {completed}"),
@@ -602,7 +625,8 @@ impl Board {
         );
         let mut best: Option<(u32, f64)> = None;
         for (number, tally) in &self.trials {
-            if let Tally::Value(value) = tally
+            if let Tally::Values(values) = tally
+                && let Some(value) = values.first()
                 && *number >= ledger.best_from()
                 && best.is_none_or(|(_, b)| ledger.direction.better(*value, b))
             {
@@ -613,6 +637,9 @@ impl Board {
             best != ledger.best.map(|b| (b.number, b.value)),
             format!("best row is {best:?}"),
         );
+        for (wrong, what) in self.aims() {
+            say(wrong, what.to_owned());
+        }
         let mut owners: BTreeMap<u32, usize> = BTreeMap::new();
         // Copied trials of units that lie ahead.
         let mut beyond = 0;
@@ -684,9 +711,7 @@ impl Board {
             assessing != usize::from(ledger.searched.is_some()),
             format!("{assessing} open assessments, {:?}", ledger.searched),
         );
-        let met = ledger
-            .rules
-            .met(ledger.direction, ledger.best, ledger.since_best);
+        let met = ledger.met_rule();
         say(
             met.is_some() && ledger.stop_requested.is_none() && ledger.searched.is_none(),
             format!("{met:?} and nobody stopped it"),

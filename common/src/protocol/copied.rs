@@ -109,7 +109,7 @@ impl Derivation {
     /// were copied before; each below the planned number.
     pub fn copy(&mut self, trials: &[(u32, Tally)]) -> CopiedBatch {
         let mut units = Vec::with_capacity(trials.len());
-        for &(number, tally) in trials {
+        for &(number, ref tally) in trials {
             match self.runs.back_mut() {
                 Some(run) if run.first + run.count == number => run.count += 1,
                 _ => self.runs.push_back(Run {

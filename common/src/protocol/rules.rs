@@ -3,93 +3,159 @@
 use super::{Best, Tally};
 use crate::state::{Direction, StopReason};
 use serde::{Deserialize, Serialize};
+use trialmill_search::pareto::Front;
+
+/// Most trials of a front that patience remembers: what a flush reads and writes stays below 70 kB. A
+/// front beyond it forgets whoever comes last, so that trials which are no better may still count as
+/// better, and the search goes on longer; it never ends earlier.
+pub const MAX_FRONT: usize = 1_000;
 
 /// When a search ends before all of its trials have: `stop` of a request.
 ///
 /// ```
-/// use trialmill_common::protocol::{Best, StopRules};
-/// use trialmill_common::state::{Direction, StopReason};
+/// use trialmill_common::protocol::{Aim, StopRules};
+/// use trialmill_common::state::Direction;
 ///
-/// let rules = StopRules { target: Some(2.0), patience: Some(50) };
-/// let best = |value| Some(Best { number: 7, value });
-/// let met = |best, since_best| rules.met(Direction::Maximize, best, since_best);
-/// assert_eq!(met(best(1.9), 49), None);
-/// assert_eq!(met(best(2.0), 0), Some(StopReason::TargetReached));
-/// assert_eq!(met(best(1.9), 50), Some(StopReason::NoImprovement));
-/// assert_eq!(met(None, 0), None, "patience begins with the first best trial");
+/// let one = StopRules { target: Some(2.0), patience: Some(50), aims: Vec::new() };
+/// assert!(!one.is_empty());
+/// let aim = |direction, target| Aim { direction, target };
+/// let several = StopRules {
+///     aims: vec![aim(Direction::Maximize, Some(1.5)), aim(Direction::Minimize, None)],
+///     ..StopRules::default()
+/// };
+/// assert!(several.reached(&[1.6, 0.9]) && !several.reached(&[1.4, 0.1]));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StopRules {
-    /// The best value is at least this (at most, where smaller is better).
+    /// The best value is at least this (at most, where smaller is better). Of one objective; those of
+    /// several are in [`Self::aims`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<f64>,
     /// So many trials have ended since the best one, none of them better; at least 1. However they
-    /// ended: failed, pruned and infeasible trials count too.
+    /// ended: failed, pruned and infeasible trials count too. Of several objectives: since the last
+    /// one that joined the Pareto front.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patience: Option<u32>,
+    /// Several objectives, in order; empty for one, and where there is no rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aims: Vec<Aim>,
+}
+
+/// One of several objectives, as the rules see it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Aim {
+    /// Which way is better.
+    pub direction: Direction,
+    /// What its value has to be at least (at most, where smaller is better), together with those of
+    /// the others, in one trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<f64>,
 }
 
 impl StopRules {
     /// Whether there is no rule.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.target.is_none() && self.patience.is_none()
+        self.patience.is_none() && !self.has_target()
     }
 
-    /// The rule that is met, the target first. Without a best trial none is.
+    fn has_target(&self) -> bool {
+        self.target.is_some() || self.aims.iter().any(|aim| aim.target.is_some())
+    }
+
+    /// Whether a feasible trial with these values, one per objective, reaches every target of several
+    /// objectives. Not without one.
     #[must_use]
-    pub fn met(
-        &self,
-        direction: Direction,
-        best: Option<Best>,
-        since_best: u32,
-    ) -> Option<StopReason> {
-        let best = best?;
-        let reached = |target| !direction.better(target, best.value);
-        if self.target.is_some_and(reached) {
-            return Some(StopReason::TargetReached);
-        }
-        let exhausted = |patience| since_best >= patience;
-        self.patience
-            .is_some_and(exhausted)
-            .then_some(StopReason::NoImprovement)
+    pub fn reached(&self, values: &[f64]) -> bool {
+        let falls_short = |(aim, value): (&Aim, &f64)| {
+            let beyond = |target| aim.direction.better(target, *value);
+            aim.target.is_some_and(beyond)
+        };
+        let is_aimed = self.aims.iter().any(|aim| aim.target.is_some());
+        is_aimed && !self.aims.iter().zip(values).any(falls_short)
+    }
+
+    /// The costs of a trial with these values, one per objective.
+    pub(super) fn costs(&self, values: &[f64]) -> Vec<f64> {
+        let pairs = self.aims.iter().zip(values);
+        pairs
+            .map(|(aim, value)| aim.direction.cost(*value))
+            .collect()
     }
 }
 
-/// The best trial and how many have ended since: what rules are about.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What rules are about: the best trial, and how many have ended since there was a better one.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Score {
     pub(super) direction: Direction,
     pub(super) best: Option<Best>,
+    pub(super) front: Front,
+    pub(super) reached: bool,
     pub(super) since_best: u32,
 }
 
 impl Score {
-    /// Takes in one ended trial. A tie is no improvement; the lowest number has it.
-    pub(super) fn take(&mut self, number: u32, tally: Tally) {
-        let Tally::Value(value) = tally else {
+    /// Takes in one ended trial.
+    pub(super) fn take(&mut self, rules: &StopRules, number: u32, tally: &Tally) {
+        let Tally::Values(values) = tally else {
             self.since_best += u32::from(self.best.is_some());
             return;
         };
+        self.reached |= rules.reached(values);
+        let leads = self.lead(number, values.first().copied().unwrap_or(f64::NAN));
+        let improves = if rules.aims.is_empty() || rules.patience.is_none() {
+            leads
+        } else {
+            self.join(number, &rules.costs(values))
+        };
+        self.since_best = if improves { 0 } else { self.since_best + 1 };
+    }
+
+    /// Whether a trial has a better first value than all before. A tie is no improvement; the lowest
+    /// number has it.
+    fn lead(&mut self, number: u32, value: f64) -> bool {
         match self.best {
             Some(best) if !self.direction.better(value, best.value) => {
-                self.since_best += 1;
                 if value == best.value && number < best.number {
                     self.best = Some(Best { number, value });
                 }
+                false
             }
             _ => {
                 self.best = Some(Best { number, value });
-                self.since_best = 0;
+                true
             }
         }
+    }
+
+    /// Whether a trial joins the front. One with the costs of a member does not.
+    fn join(&mut self, number: u32, costs: &[f64]) -> bool {
+        let joins = self.front.add_new(number, costs);
+        if self.front.members().len() > MAX_FRONT {
+            self.front.remove(number);
+        }
+        joins
+    }
+
+    /// The rule that is met, the target first. Without a best trial none is.
+    pub(super) fn met(&self, rules: &StopRules) -> Option<StopReason> {
+        let best = self.best?;
+        let reached = |target| !self.direction.better(target, best.value);
+        if self.reached || rules.target.is_some_and(reached) {
+            return Some(StopReason::TargetReached);
+        }
+        let exhausted = |patience| self.since_best >= patience;
+        rules
+            .patience
+            .is_some_and(exhausted)
+            .then_some(StopReason::NoImprovement)
     }
 }
 
 /// How many trials of a flush are recorded: all of them, or those up to the one with which the task
 /// ends itself. What came after it in the same flush is left out, so that a sequential search
 /// records the same trials however its results are gathered into flushes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Admission {
     pub(super) rules: StopRules,
     pub(super) score: Score,
@@ -106,13 +172,8 @@ impl Admission {
             }
             admitted += 1;
             if !self.rules.is_empty() {
-                self.score.take(number, tally);
-                let Score {
-                    direction,
-                    best,
-                    since_best,
-                } = self.score;
-                self.met = self.rules.met(direction, best, since_best).is_some();
+                self.score.take(&self.rules, number, &tally);
+                self.met = self.score.met(&self.rules).is_some();
             }
         }
         admitted

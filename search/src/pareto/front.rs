@@ -33,6 +33,23 @@ pub struct Front {
 }
 
 impl Front {
+    /// The front of these trials, of which none dominates another one: what [`Self::members`] gave of
+    /// a front. That is not checked again.
+    ///
+    /// ```
+    /// use trialmill_search::pareto::Front;
+    ///
+    /// let mut front = Front::default();
+    /// front.add(3, &[2.0, 1.0]);
+    /// front.add(1, &[1.0, 2.0]);
+    /// assert_eq!(Front::of(front.members().to_vec()), front);
+    /// ```
+    #[must_use]
+    pub fn of(mut members: Vec<Member>) -> Self {
+        members.sort_unstable_by_key(|member| member.number);
+        Self { members }
+    }
+
     /// Takes a trial in, unless a member dominates it or has its number, and drops the
     /// members that it dominates. Whether it was taken. As many comparisons as there are members.
     pub fn add(&mut self, number: u32, costs: &[f64]) -> bool {
@@ -68,6 +85,20 @@ impl Front {
     /// ```
     pub fn add_new(&mut self, number: u32, costs: &[f64]) -> bool {
         !self.has(costs) && self.add(number, costs)
+    }
+
+    /// Drops the member of that number, if there is one.
+    ///
+    /// ```
+    /// use trialmill_search::pareto::Front;
+    ///
+    /// let mut front = Front::default();
+    /// front.add(3, &[2.0, 2.0]);
+    /// front.remove(3);
+    /// assert!(front.members().is_empty());
+    /// ```
+    pub fn remove(&mut self, number: u32) {
+        self.members.retain(|member| member.number != number);
     }
 
     /// Whether a member has these costs.

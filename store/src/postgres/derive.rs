@@ -91,7 +91,7 @@ async fn batch(
         .collect();
     let statement = tx
         .prepare_cached(
-            "select number, outcome, infeasible is not null, value from trials
+            "select number, outcome, infeasible is not null, value, more_values from trials
              where task_id = $1 and number > $2 and outcome = any($3)
              order by number limit $4",
         )
@@ -104,7 +104,7 @@ async fn batch(
         .await?;
     rows.iter()
         .map(|row| {
-            let tally = crate::pack::tally(named(row, 1)?, row.get(2), row.get(3));
+            let tally = crate::pack::tally(named(row, 1)?, row.get(2), row.get(3), row.get(4));
             Ok((count(row, 0), tally))
         })
         .collect()

@@ -2,6 +2,7 @@
 
 use super::task::{self, int};
 use super::{PgError, derive, keys};
+use crate::front;
 use crate::keys::submitted;
 use crate::pack::{pinned_text, snapshot_id};
 use crate::rows::{Idempotency, MadeBefore, NewTask, Submitted, TaskRow};
@@ -171,10 +172,10 @@ async fn insert_task(
                 resolved, warnings, seed, priority, not_before, timeout_seconds, snapshot_id,
                 engine, submitted_by, state, parallelism, direction, n_trials, planned,
                 next_number, next_unit, open_units, seq, adaptive, stop_target, stop_patience,
-                origin_task, origin_how, windows, assessed, by_client)
+                origin_task, origin_how, windows, assessed, by_client, stop_aims)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
                 $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33,
-                $34)",
+                $34, $35)",
         )
         .await?;
     let seed = i64::try_from(new.seed).expect("seeds are below 2^53");
@@ -215,6 +216,7 @@ async fn insert_task(
             &i32::try_from(ledger.windows.len()).expect("windows are few"),
             &ledger.assessed,
             &ledger.by_client,
+            &front::aims(&ledger.rules).map(Json),
         ],
     )
     .await?;

@@ -2,6 +2,7 @@
 
 use super::PgError;
 use crate::error::StoreError;
+use crate::front;
 use crate::rows::{Origin, Priority, TaskError, TaskRow};
 use deadpool_postgres::{GenericClient, Object, Transaction};
 use std::collections::VecDeque;
@@ -9,9 +10,10 @@ use std::str::FromStr;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use trialmill_common::protocol::{
-    Best, Copied, Effects, Ledger, MAX_AHEAD, Run, StopRules, WindowLedger, unit_kind,
+    Aim, Best, Copied, Effects, Ledger, MAX_AHEAD, Run, StopRules, WindowLedger, unit_kind,
 };
 use trialmill_common::state::{TaskId, TaskState};
+use trialmill_search::pareto::Front;
 
 /// A column of type `integer` for a number of ours; all of them are bounded far below its range.
 pub(super) fn int(number: u32) -> i32 {
@@ -57,8 +59,8 @@ const LEDGER: &str = "t.state, t.stop_requested, t.stop_reason, t.parallelism, t
     t.n_trials, t.planned, t.next_number, t.next_unit, t.open_units, t.completed, t.pruned,
     t.failed, t.infeasible, t.best_number, t.best_value, t.seq, t.kind, t.adaptive, t.gave_up,
     t.stop_target, t.stop_patience, t.since_best, t.copied_trials, t.copied_units, t.passed_units,
-    t.passed_trials, t.assessed, t.searched, t.by_client";
-const LEDGER_COLUMNS: usize = 30;
+    t.passed_trials, t.assessed, t.searched, t.by_client, t.stop_aims, t.targets_reached";
+const LEDGER_COLUMNS: usize = 32;
 
 fn ledger(row: &Row) -> Result<Ledger, PgError> {
     let best = match (row.get::<_, Option<i32>>(14), row.get::<_, Option<f64>>(15)) {
@@ -91,8 +93,11 @@ fn ledger(row: &Row) -> Result<Ledger, PgError> {
         rules: StopRules {
             target: row.get(20),
             patience: row.get::<_, Option<i32>>(21).map(|_| count(row, 21)),
+            aims: aims(row, 30)?,
         },
         since_best: count(row, 22),
+        front: Front::default(),
+        reached: row.get(31),
         copied: Copied {
             trials: count(row, 23),
             units: count(row, 24),
@@ -107,6 +112,19 @@ fn ledger(row: &Row) -> Result<Ledger, PgError> {
     })
 }
 
+/// What the rules know of several objectives.
+fn aims(row: &Row, column: usize) -> Result<Vec<Aim>, PgError> {
+    let Some(Json(aims)) = row.get::<_, Option<Json<serde_json::Value>>>(column) else {
+        return Ok(Vec::new());
+    };
+    serde_json::from_value(aims).map_err(|e| {
+        PgError::Store(StoreError::Unreadable {
+            what: "column stop_aims".to_owned(),
+            why: e.to_string(),
+        })
+    })
+}
+
 /// A task whose row is locked until the transaction ends.
 pub(super) struct Locked {
     pub id: TaskId,
@@ -118,13 +136,16 @@ pub(super) struct Locked {
     was: TaskState,
     /// The windows as they are stored.
     windows: Vec<WindowLedger>,
+    /// The front as it is stored.
+    front: Front,
     seq: i64,
 }
 
 /// Locks the row of a task, last in the lock order.
 pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Locked>, PgError> {
     let query = format!(
-        "select {LEDGER}, t.started_at is not null, t.pool, t.not_before, t.windows from tasks t
+        "select {LEDGER}, t.started_at is not null, t.pool, t.not_before, t.windows, t.front
+         from tasks t
          where t.id = $1 for no key update"
     );
     let statement = tx.prepare_cached(&query).await?;
@@ -138,6 +159,9 @@ pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Lock
     if count(&row, LEDGER_COLUMNS + 3) > 0 {
         ledger.windows = windows(tx, id).await?;
     }
+    if let Some(packed) = row.get::<_, Option<&[u8]>>(LEDGER_COLUMNS + 4) {
+        ledger.front = front::unpack(packed, ledger.rules.aims.len());
+    }
     Ok(Some(Locked {
         id,
         started: row.get(LEDGER_COLUMNS),
@@ -145,6 +169,7 @@ pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Lock
         not_before: row.get(LEDGER_COLUMNS + 2),
         was: ledger.state,
         windows: ledger.windows.clone(),
+        front: ledger.front.clone(),
         seq: ledger.seq,
         ledger,
     }))
@@ -268,7 +293,8 @@ impl Locked {
                     active_seconds = active_seconds + case when $17 then 0
                         else coalesce(extract(epoch from now() - active_since), 0) end,
                     active_since = case when $17 then coalesce(active_since, now()) end,
-                    since_best = $19, passed_units = $20, passed_trials = $21, searched = $22
+                    since_best = $19, passed_units = $20, passed_trials = $21, searched = $22,
+                    targets_reached = $23
                  where id = $1",
             )
             .await?;
@@ -298,9 +324,17 @@ impl Locked {
                 &int(l.copied.passed_units),
                 &int(l.copied.passed_trials),
                 &l.searched.map(|r| r.name()),
+                &l.reached,
             ],
         )
         .await?;
+        if l.front != self.front {
+            let statement = tx
+                .prepare_cached("update tasks set front = $2 where id = $1")
+                .await?;
+            tx.execute(&statement, &[&self.id.0, &front::pack(&l.front)])
+                .await?;
+        }
         if ends {
             self.end(tx).await?;
         }

@@ -62,7 +62,7 @@ pub(super) fn begin(
 /// The next trials to copy, in the order of their numbers.
 fn batch(tx: &Tx, origin: Origin, after: i64) -> Result<Vec<(u32, Tally)>, StoreError> {
     let mut statement = tx.connection.prepare_cached(
-        "select number, outcome, infeasible is not null as unfit, value from trials
+        "select number, outcome, infeasible is not null as unfit, value, more_values from trials
          where task_id = ?1 and number > ?2 order by number",
     )?;
     let mut rows = statement.query(params![origin.task.to_string(), after])?;
@@ -72,7 +72,9 @@ fn batch(tx: &Tx, origin: Origin, after: i64) -> Result<Vec<(u32, Tally)>, Store
     {
         let end = named(row, "outcome")?;
         if origin.how.copies_end(end) {
-            let tally = crate::pack::tally(end, row.get("unfit")?, row.get("value")?);
+            let more: Option<Vec<u8>> = row.get("more_values")?;
+            let (unfit, value) = (row.get("unfit")?, row.get("value")?);
+            let tally = crate::pack::tally(end, unfit, value, more.as_deref());
             trials.push((row.get("number")?, tally));
         }
     }

@@ -1,8 +1,9 @@
 //! The task row: its ledger, submission, and what users ask of a task.
 
-use super::columns::{json, maybe_named, micros, named, seconds, to_json};
+use super::columns::{json, maybe_json, maybe_named, micros, named, seconds, to_json};
 use super::{Tx, derive, keys, read, tidy, workers};
 use crate::error::StoreError;
+use crate::front;
 use crate::keep::KEY_AGE;
 use crate::keys::submitted;
 use crate::pack::{pinned_text, snapshot_id};
@@ -14,6 +15,7 @@ use trialmill_common::protocol::{
     Best, Copied, Effects, Ledger, MAX_AHEAD, NotAllowed, Run, StopRules, WindowLedger, unit_kind,
 };
 use trialmill_common::state::{StopReason, TaskId, TaskState};
+use trialmill_search::pareto::Front;
 
 /// What the protocol reads and writes of a task row.
 pub(super) struct Head {
@@ -24,6 +26,8 @@ pub(super) struct Head {
     was: TaskState,
     /// The windows as they are stored.
     windows: Vec<WindowLedger>,
+    /// The front as it is stored.
+    front: Front,
     started_at: Option<i64>,
     active_seconds: f64,
     active_since: Option<i64>,
@@ -46,8 +50,12 @@ pub(super) fn head(tx: &Tx, id: TaskId) -> Result<Option<Head>, StoreError> {
     if row.get::<_, u32>("windows")? > 0 {
         ledger.windows = windows(tx, id)?;
     }
+    if let Some(packed) = row.get::<_, Option<Vec<u8>>>("front")? {
+        ledger.front = front::unpack(&packed, ledger.rules.aims.len());
+    }
     let started_at: Option<i64> = row.get("started_at")?;
     Ok(Some(Head {
+        front: ledger.front.clone(),
         windows: ledger.windows.clone(),
         pool: row.get("pool")?,
         started: started_at.is_some(),
@@ -156,8 +164,11 @@ pub(super) fn ledger(row: &Row) -> Result<Ledger, StoreError> {
         rules: StopRules {
             target: row.get("stop_target")?,
             patience: row.get("stop_patience")?,
+            aims: maybe_json(row, "stop_aims")?.unwrap_or_default(),
         },
         since_best: row.get("since_best")?,
+        front: Front::default(),
+        reached: row.get("targets_reached")?,
         copied: Copied {
             trials: row.get("copied_trials")?,
             units: row.get("copied_units")?,
@@ -203,7 +214,7 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
                 completed_at = coalesce(completed_at, :completed_at),
                 error = coalesce(error, :error), since_best = :since_best,
                 passed_units = :passed_units, passed_trials = :passed_trials,
-                searched = :searched
+                searched = :searched, targets_reached = :targets_reached
              where id = :id",
         )?
         .execute(named_params! {
@@ -230,6 +241,7 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
             ":passed_units": ledger.copied.passed_units,
             ":passed_trials": ledger.copied.passed_trials,
             ":searched": ledger.searched.map(StopReason::name),
+            ":targets_reached": ledger.reached,
             ":id": id.to_string(),
         })?;
     if ended {
@@ -239,6 +251,11 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
         tx.connection
             .prepare_cached("delete from enqueued_trials where task_id = ?1")?
             .execute([id.to_string()])?;
+    }
+    if ledger.front != head.front {
+        tx.connection
+            .prepare_cached("update tasks set front = ?2 where id = ?1")?
+            .execute(params![id.to_string(), front::pack(&ledger.front)])?;
     }
     save_windows(tx, id, &head.windows, &ledger.windows)?;
     let due = head.not_before.unwrap_or(tx.now).max(tx.now);
@@ -410,12 +427,12 @@ fn insert(
                 resolved, warnings, seed, priority, not_before, timeout_seconds, snapshot_id,
                 engine, submitted_by, state, parallelism, direction, n_trials, planned,
                 next_number, next_unit, open_units, seq, adaptive, created_at, stop_target,
-                stop_patience, origin_task, origin_how, windows, assessed, by_client)
+                stop_patience, stop_aims, origin_task, origin_how, windows, assessed, by_client)
              values (:id, :kind, :name, :strategy, :stock_codes, :pool, :request, :spec,
                 :resolved, :warnings, :seed, :priority, :not_before, :timeout_seconds,
                 :snapshot_id, :engine, :submitted_by, :state, :parallelism, :direction,
                 :n_trials, :planned, :next_number, :next_unit, :open_units, :seq, :adaptive,
-                :created_at, :stop_target, :stop_patience, :origin_task, :origin_how,
+                :created_at, :stop_target, :stop_patience, :stop_aims, :origin_task, :origin_how,
                 :windows, :assessed, :by_client)",
         )?
         .execute(named_params! {
@@ -449,6 +466,7 @@ fn insert(
             ":created_at": tx.now,
             ":stop_target": ledger.rules.target,
             ":stop_patience": ledger.rules.patience,
+            ":stop_aims": front::aims(&ledger.rules).map(|aims| to_json(&aims)),
             ":origin_task": task.origin.map(|origin| origin.task.to_string()),
             ":origin_how": task.origin.map(|origin| origin.how.name()),
             ":windows": u32::try_from(ledger.windows.len()).expect("windows are few"),

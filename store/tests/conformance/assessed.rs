@@ -145,7 +145,7 @@ pub async fn windows_are_searched_side_by_side_each_with_its_own_history(databas
             trials: of_unit
                 .clone()
                 .map(|number| {
-                    let value = Tally::Value(f64::from(number));
+                    let value = Tally::value(f64::from(number));
                     let mut ended = trial(number, value);
                     ended.window = Some(window);
                     ended

@@ -29,7 +29,7 @@ async fn cancelled(given: &Given) -> TaskId {
         let claim = given.claim(id, unit).await;
         let tally = |i| match i {
             1 => Tally::Failed,
-            i => Tally::Value(f64::from(claim.first + i)),
+            i => Tally::value(f64::from(claim.first + i)),
         };
         let trials = (0..count).map(|i| trial(claim.first + i, tally(i)));
         let flushed = UnitFlush {
@@ -144,7 +144,7 @@ pub async fn an_extension_keeps_every_ended_trial_and_adds_the_rest(database: Ar
     flushed.trials[3] = trial(3, Tally::Failed);
     flushed.trials[4] = trial(4, Tally::Infeasible);
     flushed.trials[5] = trial(5, Tally::Pruned);
-    flushed.trials[6] = trial(6, Tally::Value(0.5));
+    flushed.trials[6] = trial(6, Tally::value(0.5));
     given.record(flushed).await;
     let id = given
         .submit(made(origin, OriginHow::Extend, 25, Some(1)))

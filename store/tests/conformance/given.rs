@@ -185,7 +185,11 @@ pub fn trial(number: u32, tally: Tally) -> EndedTrial {
         stats: Some(vec![1, 2, 3]),
     };
     let outcome = match tally {
-        Tally::Value(value) => Outcome::Completed(evaluation(vec![value, 0.5], None)),
+        Tally::Values(mut values) => {
+            // Of a task with one objective the second means nothing.
+            values.resize(values.len().max(2), 0.5);
+            Outcome::Completed(evaluation(values, None))
+        }
         Tally::Infeasible => Outcome::Completed(evaluation(vec![], Some("no trades"))),
         Tally::Pruned => Outcome::Pruned(evaluation(vec![0.25], None)),
         Tally::Failed => Outcome::Failed(failure()),
@@ -217,7 +221,7 @@ pub fn flush(claim: &Claim, count: u32, end: UnitEnd) -> UnitFlush {
         lease: claim.lease,
         recorded_before: claim.recorded,
         trials: trials
-            .map(|number| trial(number, Tally::Value(1.0)))
+            .map(|number| trial(number, Tally::value(1.0)))
             .collect(),
         steps: 0,
         end,

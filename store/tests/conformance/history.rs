@@ -40,7 +40,7 @@ pub async fn history_holds_every_trial_once_and_goes_on_after_an_event(database:
     given.record(flush(&foreign, 3, UnitEnd::Keep)).await;
     let (early, late) = (given.claim(id, 0).await, given.claim(id, 1).await);
     let tallies = [
-        Tally::Value(0.1),
+        Tally::value(0.1),
         Tally::Infeasible,
         Tally::Pruned,
         Tally::Failed,

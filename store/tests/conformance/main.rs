@@ -182,6 +182,7 @@ conformance! {
         a_sequential_task_records_nothing_beyond_its_target_however_it_is_flushed,
         patience_that_runs_out_withdraws_what_waits_and_stops_what_runs,
         a_cancel_outranks_a_rule_and_a_rule_ends_a_paused_task,
+        several_objectives_end_their_task_as_one_does,
         holders_ask_what_to_do_between_two_renewals;
     planted:
         every_rule_finds_its_violation;

@@ -144,7 +144,7 @@ pub async fn an_ended_trial_reads_back_as_it_ended(database: Arc<Database>) {
     let id = given.submit(task(4, Some(1))).await;
     let claim = given.claim(id, 0).await;
     let tallies = [
-        Tally::Value(0.1),
+        Tally::value(0.1),
         Tally::Infeasible,
         Tally::Pruned,
         Tally::Failed,
@@ -202,7 +202,7 @@ pub async fn trials_and_events_are_read_on_from_where_the_reader_stopped(databas
         if number % 3 == 0 {
             Tally::Failed
         } else {
-            Tally::Value(1.0)
+            Tally::value(1.0)
         }
     };
     let trials = (0..9).map(|number| trial(number, tally(number))).collect();

@@ -31,7 +31,7 @@ async fn ended(given: &Given) -> TaskId {
     given.record(flush(&claim, 1, UnitEnd::Keep)).await;
     let rest = UnitFlush {
         recorded_before: 1,
-        trials: (1..4).map(|n| trial(n, Tally::Value(1.0))).collect(),
+        trials: (1..4).map(|n| trial(n, Tally::value(1.0))).collect(),
         ..flush(&claim, 0, UnitEnd::Close)
     };
     given.record(rest).await;

@@ -4,10 +4,10 @@ use crate::database::Database;
 use crate::given::{Given, flush, task, trial};
 use std::sync::Arc;
 use trialmill_common::protocol::board::{UnitEnd, Written};
-use trialmill_common::protocol::{Control, Event, StopRules, Tally};
-use trialmill_common::state::{StopReason, TaskId, TaskState};
+use trialmill_common::protocol::{Aim, Control, Event, StopRules, Tally};
+use trialmill_common::state::{Direction, OriginHow, StopReason, TaskId, TaskState};
 use trialmill_store::UnitFlush;
-use trialmill_store::rows::{Claim, NewTask};
+use trialmill_store::rows::{Claim, NewTask, Origin};
 use uuid::Uuid;
 
 fn ending(n_trials: u32, parallelism: u32, rules: StopRules) -> NewTask {
@@ -20,6 +20,7 @@ fn ending(n_trials: u32, parallelism: u32, rules: StopRules) -> NewTask {
 const TARGET: StopRules = StopRules {
     target: Some(2.0),
     patience: None,
+    aims: Vec::new(),
 };
 
 /// Trials with these values, following the recorded ones of a claim.
@@ -27,7 +28,7 @@ fn valued(claim: &Claim, values: &[f64], end: UnitEnd) -> UnitFlush {
     let numbered = (claim.first..).zip(values);
     UnitFlush {
         trials: numbered
-            .map(|(number, value)| trial(number, Tally::Value(*value)))
+            .map(|(number, value)| trial(number, Tally::value(*value)))
             .collect(),
         ..flush(claim, 0, end)
     }
@@ -91,8 +92,8 @@ pub async fn patience_that_runs_out_withdraws_what_waits_and_stops_what_runs(
 ) {
     let given = Given::new(database).await;
     let rules = StopRules {
-        target: None,
         patience: Some(3),
+        ..StopRules::default()
     };
     let id = given.submit(ending(80, 4, rules)).await;
     let (first, second) = (given.claim(id, 0).await, given.claim(id, 1).await);
@@ -124,6 +125,69 @@ pub async fn patience_that_runs_out_withdraws_what_waits_and_stops_what_runs(
     assert_eq!(row.ledger.stop_reason, Some(StopReason::NoImprovement));
     assert_eq!(row.ledger.best.unwrap().value.to_bits(), 0.25_f64.to_bits());
     given.verify().await;
+}
+
+pub async fn several_objectives_end_their_task_as_one_does(database: Arc<Database>) {
+    let given = Given::new(database).await;
+    let two = |targets: [Option<f64>; 2], patience| StopRules {
+        patience,
+        aims: [Direction::Minimize, Direction::Maximize]
+            .into_iter()
+            .zip(targets)
+            .map(|(direction, target)| Aim { direction, target })
+            .collect(),
+        ..StopRules::default()
+    };
+    let valued = |claim: &Claim, values: &[[f64; 2]]| UnitFlush {
+        trials: (claim.first..)
+            .zip(values)
+            .map(|(number, values)| trial(number, Tally::Values(values.to_vec())))
+            .collect(),
+        ..flush(claim, 0, UnitEnd::Keep)
+    };
+    // Trial 3 is the second in a row that is new on no front, or the first that reaches both.
+    let values = [[2.0, 2.0], [1.0, 0.5], [3.0, 1.9], [1.0, 0.5], [1.0, 0.0]];
+    let reached = [[2.0, 2.0], [1.0, 0.5], [0.5, 0.9], [0.75, 1.0], [0.1, 0.1]];
+    for (rules, values, reason) in [
+        (
+            two([Some(0.8), Some(1.0)], None),
+            reached,
+            StopReason::TargetReached,
+        ),
+        (two([None; 2], Some(2)), values, StopReason::NoImprovement),
+    ] {
+        for size in [1, 2, 5] {
+            let id = given.submit(ending(50, 1, rules.clone())).await;
+            let mut claim = given.claim(id, 0).await;
+            for chunk in values.chunks(size) {
+                let answer = given.record(valued(&claim, chunk)).await;
+                claim.first += u32::try_from(chunk.len()).unwrap();
+                claim.recorded += u32::try_from(chunk.len()).unwrap();
+                if answer.control == Control::Stop {
+                    given.record(flush(&claim, 0, UnitEnd::Close)).await;
+                    break;
+                }
+            }
+            let row = given.task(id).await;
+            assert_eq!(row.ledger.stop_reason, Some(reason), "{size}");
+            assert_eq!((row.ledger.completed, row.ledger.rules), (4, rules.clone()));
+            given.verify().await;
+            // An extension knows what its origin had, and ends at once.
+            let origin = Origin {
+                task: id,
+                how: OriginHow::Extend,
+            };
+            let extended = NewTask {
+                origin: Some(origin),
+                ..ending(80, 1, rules.clone())
+            };
+            let extended = given.submit(extended).await;
+            let row = given.task(extended).await;
+            assert_eq!(row.ledger.met_rule(), Some(reason));
+            assert_eq!(row.ledger.stop_reason, Some(reason));
+            given.verify().await;
+        }
+    }
 }
 
 pub async fn a_cancel_outranks_a_rule_and_a_rule_ends_a_paused_task(database: Arc<Database>) {

@@ -4,11 +4,12 @@ use crate::database::Database;
 use crate::given::{self, Given, SLOTS, trial};
 use std::sync::Arc;
 use trialmill_common::protocol::board::{Board, Flush, LeaseToken, UnitEnd};
-use trialmill_common::protocol::{Ledger, NotAllowed, StopRules, Tally};
+use trialmill_common::protocol::{Aim, Ledger, NotAllowed, StopRules, Tally};
 use trialmill_common::state::{
     Direction, OriginHow, StopReason, TaskId, TaskState, TrialEnd, UnitKind, UnitState, WorkerId,
 };
 use trialmill_common::trial::{EndedTrial, RunningTrial};
+use trialmill_search::pareto::Front;
 use trialmill_store::UnitFlush;
 use trialmill_store::rows::{ControlOutcome, HeldLease, LeaseOutcome, Origin, TrialRow, UnitRef};
 use uuid::Uuid;
@@ -26,6 +27,12 @@ impl Steps {
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         u32::try_from((z ^ (z >> 31)) % u64::from(bound)).expect("below a u32")
+    }
+
+    /// A feasible trial with two values.
+    fn values(&mut self) -> Tally {
+        let mut value = || f64::from(self.below(9)) - 4.0;
+        Tally::Values(vec![value(), value()])
     }
 
     fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
@@ -94,7 +101,16 @@ impl Walk {
             task.rules = StopRules {
                 target: [None, Some(0.0), Some(-4.0)][steps.below(3) as usize],
                 patience: [None, Some(2), Some(12)][steps.below(3) as usize],
+                aims: Vec::new(),
             };
+            if steps.below(2) == 0 {
+                let mut aim = |direction| Aim {
+                    direction,
+                    target: [None, Some(0.0), Some(3.0)][steps.below(3) as usize],
+                };
+                task.rules.aims = vec![aim(task.direction), aim(Direction::Maximize)];
+                task.rules.target = None;
+            }
         }
         task.assessed = steps.below(2) == 0;
         let third = planned / 3;
@@ -252,7 +268,7 @@ impl Walk {
                 0 => Tally::Failed,
                 1 => Tally::Pruned,
                 2 => Tally::Infeasible,
-                _ => Tally::Value(f64::from(self.steps.below(9)) - 4.0),
+                _ => self.steps.values(),
             })
             .collect();
         let steps = match assesses && !nothing {
@@ -299,7 +315,7 @@ impl Walk {
                     trials: numbers
                         .map(|(number, tally)| EndedTrial {
                             window: self.window_of(number),
-                            ..trial(number, *tally)
+                            ..trial(number, tally.clone())
                         })
                         .collect(),
                     steps: flush.steps,
@@ -420,9 +436,11 @@ impl Walk {
         let said = &self.said;
         assert_eq!(self.board.violations(), Vec::<String>::new(), "{said}");
         let row = self.given.task(self.id).await;
-        // Which copied runs lie ahead is read when units are to be opened only.
+        // Which copied runs lie ahead is read when units are to be opened only, and the front when trials
+        // are to be recorded.
         let mut model = self.board.ledger.clone();
         model.copied.ahead.clear();
+        model.front = Front::default();
         // So is how the windows stand; `verify` compares these with the rows.
         model.windows.clear();
         assert_eq!(row.ledger, model, "{said}");
@@ -445,7 +463,7 @@ impl Walk {
             .trials
             .iter()
             .map(|(number, tally)| match tally {
-                Tally::Value(value) => (*number, TrialEnd::Completed, Some(*value)),
+                Tally::Values(values) => (*number, TrialEnd::Completed, values.first().copied()),
                 Tally::Infeasible => (*number, TrialEnd::Completed, None),
                 Tally::Pruned => (*number, TrialEnd::Pruned, None),
                 Tally::Failed => (*number, TrialEnd::Failed, None),
@@ -490,7 +508,7 @@ fn tally(row: &TrialRow) -> Tally {
         TrialEnd::Pruned => Tally::Pruned,
         TrialEnd::Failed => Tally::Failed,
         TrialEnd::Completed if row.infeasible.is_some() => Tally::Infeasible,
-        TrialEnd::Completed => Tally::Value(row.values[0]),
+        TrialEnd::Completed => Tally::Values(row.values.clone()),
     }
 }
 
@@ -510,7 +528,7 @@ async fn ended(given: &Given, planned: u32, steps: &mut Steps) -> TaskId {
             .map(|_| match steps.below(4) {
                 0 => Tally::Failed,
                 1 => Tally::Infeasible,
-                _ => Tally::Value(f64::from(steps.below(9)) - 4.0),
+                _ => steps.values(),
             })
             .collect();
         if !cancelled {

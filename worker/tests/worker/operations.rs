@@ -3,9 +3,9 @@
 use crate::support::{Mill, float, function, int, new_task, options, with_fixed};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use trialmill_common::protocol::StopRules;
-use trialmill_common::spec::TaskSpec;
-use trialmill_common::state::{OriginHow, StopReason, TaskId, TaskState};
+use trialmill_common::protocol::{Aim, StopRules};
+use trialmill_common::spec::{Target, TaskSpec};
+use trialmill_common::state::{Direction, OriginHow, StopReason, TaskId, TaskState};
 use trialmill_search::Method;
 use trialmill_store::Store;
 use trialmill_store::rows::{NewTask, Origin, Submitted};
@@ -28,7 +28,7 @@ async fn made(mill: &Mill, spec: &TaskSpec, origin: TaskId, how: OriginHow) -> T
         ..spec.clone()
     };
     let task = NewTask {
-        rules: spec.stop,
+        rules: spec.stop.clone(),
         origin: Some(Origin { task: origin, how }),
         ..new_task(&spec, BTreeMap::new(), "default")
     };
@@ -51,7 +51,7 @@ async fn undisturbed(spec: &TaskSpec) -> Results {
 /// A task with the stop rules of its search.
 fn ruled(spec: &TaskSpec) -> NewTask {
     NewTask {
-        rules: spec.stop,
+        rules: spec.stop.clone(),
         ..new_task(spec, BTreeMap::new(), "default")
     }
 }
@@ -146,7 +146,7 @@ async fn a_sequential_search_that_reaches_its_target_is_the_same_however_it_is_f
         let spec = TaskSpec {
             stop: StopRules {
                 target: Some(target),
-                patience: None,
+                ..StopRules::default()
             },
             ..whole
         };
@@ -175,12 +175,85 @@ async fn a_sequential_search_that_reaches_its_target_is_the_same_however_it_is_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sequential_search_with_several_objectives_ends_where_its_front_says() {
+    let objectives = ["f1", "f2"].map(|metric| Target::new(metric, Direction::Minimize));
+    let whole = TaskSpec {
+        method: Method::Tpe,
+        parallelism: Some(1),
+        objectives: objectives.to_vec(),
+        // Steps, so that trials repeat values and the front does not grow for ever.
+        ..function("schaffer", 200, vec![int("x", -5, 5), int("y", -5, 5)])
+    };
+    let all = undisturbed(&whole).await;
+    let values: Vec<[f64; 2]> = all
+        .iter()
+        .map(|trial| [trial.2[0], trial.2[1]].map(f64::from_bits))
+        .collect();
+    let covers = |a: &[f64; 2], b: &[f64; 2]| a[0] <= b[0] && a[1] <= b[1];
+    let joins = |at: usize| {
+        !values[..at]
+            .iter()
+            .any(|before| covers(before, &values[at]))
+    };
+    let patience = 12;
+    let idle = (patience..values.len()).find(|at| !(at - patience + 1..=*at).any(joins));
+    let idle = idle.expect("with so few values the front stands still");
+    let target = [5.0, 5.0];
+    let reached = values.iter().position(|values| covers(values, &target));
+    let aims = |target: [Option<f64>; 2]| {
+        let direction = Direction::Minimize;
+        target.map(|target| Aim { direction, target }).to_vec()
+    };
+    let patience = u32::try_from(patience).unwrap();
+    for (aims, patience, last, reason) in [
+        (
+            aims([None; 2]),
+            Some(patience),
+            idle,
+            StopReason::NoImprovement,
+        ),
+        (
+            aims(target.map(Some)),
+            None,
+            reached.expect("it lies on the front"),
+            StopReason::TargetReached,
+        ),
+    ] {
+        let spec = TaskSpec {
+            stop: StopRules {
+                target: None,
+                patience,
+                aims,
+            },
+            ..whole.clone()
+        };
+        for flush in [1, 200] {
+            let mill = Mill::relaying();
+            let worker = mill
+                .worker(WorkerOptions {
+                    flush: Duration::from_millis(flush),
+                    ..options(2)
+                })
+                .await;
+            let task = ruled(&spec);
+            let id = task.id;
+            mill.store.submit(task, None).await.unwrap();
+            let row = mill.until_ended(id).await;
+            assert_eq!(row.ledger.stop_reason, Some(reason));
+            worker.drain().await;
+            mill.assert_sound(id).await;
+            assert_eq!(mill.results(id).await, all[..=last], "{reason}, {flush} ms");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_search_without_improvement_stops_its_other_trials() {
     let nap = function("sleep", 400, vec![float("x", 1.0, 5.0)]);
     let spec = TaskSpec {
         stop: StopRules {
-            target: None,
             patience: Some(15),
+            ..StopRules::default()
         },
         ..with_fixed(nap, "seconds", 0.01)
     };
