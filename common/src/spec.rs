@@ -638,7 +638,7 @@ impl From<&TrialEnd> for PriorEnd {
             TrialEnd::Infeasible { violation } => {
                 Self::Violation(Some(*violation).filter(|by| by.is_finite()))
             }
-            TrialEnd::Pruned => Self::Pruned,
+            TrialEnd::Pruned(_) => Self::Pruned,
             TrialEnd::Failed => Self::Failed,
         }
     }
@@ -651,7 +651,7 @@ impl From<PriorEnd> for TrialEnd {
             PriorEnd::Violation(by) => Self::Infeasible {
                 violation: by.unwrap_or(f64::INFINITY),
             },
-            PriorEnd::Pruned => Self::Pruned,
+            PriorEnd::Pruned => Self::Pruned(None),
             PriorEnd::Failed => Self::Failed,
         }
     }
@@ -1033,7 +1033,7 @@ mod tests {
             TrialEnd::Infeasible {
                 violation: f64::INFINITY,
             },
-            TrialEnd::Pruned,
+            TrialEnd::Pruned(None),
             TrialEnd::Failed,
         ];
         let point = example().first_points[0].clone();

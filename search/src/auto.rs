@@ -158,7 +158,7 @@ fn is_trusted(model: &Model<'_>) -> bool {
 fn has_several_costs(history: &History<'_>) -> bool {
     let several = |trial: &FinishedTrial| match &trial.end {
         TrialEnd::Completed(costs) => costs.len() > 1,
-        TrialEnd::Infeasible { .. } | TrialEnd::Pruned | TrialEnd::Failed => false,
+        TrialEnd::Infeasible { .. } | TrialEnd::Pruned(_) | TrialEnd::Failed => false,
     };
     history.finished.iter().any(several)
 }
@@ -172,7 +172,7 @@ fn infeasible(history: &History<'_>) -> usize {
 fn without_cost(history: &History<'_>) -> usize {
     let has_none = |trial: &&FinishedTrial| match &trial.end {
         TrialEnd::Completed(costs) => !costs.first().is_some_and(|cost| cost.is_finite()),
-        TrialEnd::Pruned => true,
+        TrialEnd::Pruned(_) => true,
         TrialEnd::Infeasible { .. } | TrialEnd::Failed => false,
     };
     history.finished.iter().filter(has_none).count()

@@ -18,8 +18,8 @@ pub enum TrialEnd {
         /// trials are ranked by it, the smallest first, as Optuna ranks them.
         violation: f64,
     },
-    /// It was stopped early because it was not promising.
-    Pruned,
+    /// It was stopped early because it was not promising. What it reported last, if that is known.
+    Pruned(Option<LastReport>),
     /// It failed and says nothing about its point.
     Failed,
 }
@@ -37,6 +37,15 @@ impl TrialEnd {
     pub fn completed(costs: impl Into<Costs>) -> Self {
         Self::Completed(costs.into())
     }
+}
+
+/// The last report of a pruned trial.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LastReport {
+    /// Its step.
+    pub step: u32,
+    /// The cost so far, of one objective; not a number where there was none.
+    pub cost: f64,
 }
 
 /// The costs of a trial: a slice of them. One alone lies where the trial does, so that a long history of one objective is read

@@ -75,7 +75,7 @@ impl<'a> Observed<'a> {
     /// };
     /// let finished = [
     ///     trial(0, TrialEnd::completed(vec![0.5, -7.0])),
-    ///     trial(1, TrialEnd::Pruned),
+    ///     trial(1, TrialEnd::Pruned(None)),
     ///     trial(2, TrialEnd::Infeasible { violation: 1.0 }),
     /// ];
     /// let history = History { finished: &finished, running: &[] };
@@ -90,7 +90,7 @@ impl<'a> Observed<'a> {
                 point: &trial.point,
                 value: *values.get(objective)?,
             }),
-            TrialEnd::Infeasible { .. } | TrialEnd::Pruned | TrialEnd::Failed => None,
+            TrialEnd::Infeasible { .. } | TrialEnd::Pruned(_) | TrialEnd::Failed => None,
         };
         sorted(history.finished.iter().filter_map(value))
     }

@@ -90,7 +90,7 @@ pub use fault::{PointFault, SpaceFault};
 pub use feasible::{MAX_DRAWS, PROBE_POINTS};
 pub use gp::Gp;
 pub use grid::Grid;
-pub use history::{Costs, FinishedTrial, History, RunningTrial, TrialEnd};
+pub use history::{Costs, FinishedTrial, History, LastReport, RunningTrial, TrialEnd};
 pub use lattice::{MAX_GRID_POINTS, MAX_LISTING_WORK};
 pub use nsga2::Nsga2;
 pub use point::{ParamValue, Point, UnpackError};

@@ -1,27 +1,42 @@
 //! Which of two finished trials is better.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 
 use crate::history::{FinishedTrial, TrialEnd};
 
 /// Where a trial stands among the finished ones: the smaller, the better.
 ///
-/// Completed by cost, then pruned, then infeasible by how much they are so; the earlier of equals first. An
-/// undefined cost is worse than every other.
+/// Completed by cost; then pruned, those that got farther first, and of equally far ones by their last cost,
+/// at the end those of which nothing is known; then infeasible by how much they are so. The earlier of
+/// equals first. An undefined cost is worse than every other.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Standing {
-    class: u8,
+    class: Class,
     cost: f64,
     pub(crate) number: u32,
+}
+
+/// In this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Completed,
+    /// After so many steps.
+    Pruned(Reverse<u32>),
+    PrunedSomewhere,
+    Infeasible,
 }
 
 impl Standing {
     /// `None` for a failed trial, which says nothing.
     pub(crate) fn of(trial: &FinishedTrial) -> Option<Self> {
         let (class, cost) = match &trial.end {
-            TrialEnd::Completed(costs) => (0, costs.first().copied().unwrap_or(f64::NAN)),
-            TrialEnd::Pruned => (1, 0.0),
-            TrialEnd::Infeasible { violation } => (2, *violation),
+            TrialEnd::Completed(costs) => {
+                let cost = costs.first().copied().unwrap_or(f64::NAN);
+                (Class::Completed, cost)
+            }
+            TrialEnd::Pruned(Some(last)) => (Class::Pruned(Reverse(last.step)), last.cost),
+            TrialEnd::Pruned(None) => (Class::PrunedSomewhere, 0.0),
+            TrialEnd::Infeasible { violation } => (Class::Infeasible, *violation),
             TrialEnd::Failed => return None,
         };
         // One NaN and one zero: the signs of both would make an order where none is meant.

@@ -50,8 +50,8 @@ const RANDOM_DRAWS: usize = 100;
 ///
 /// - While fewer than 10 trials have finished (failed ones not counted), points are those of
 ///   [`Random`]. With more workers more trials are drawn so: a trial counts when it has ended.
-/// - Pruned trials rank behind completed ones, the earliest first; infeasible ones last, by how
-///   infeasible they are.
+/// - Pruned trials rank behind completed ones: those that got to a later step first, and those of one step by the
+///   cost there; infeasible ones last, by how infeasible they are.
 /// - Running trials count as bad, so that workers asking at one time spread out.
 /// - Candidates that break a constraint are replaced, up to ten times as many draws in all.
 /// - Of more than 2,000 bad trials the density is made of 2,000: the latest 25, and an even sample of the others, each
@@ -75,7 +75,7 @@ const RANDOM_DRAWS: usize = 100;
 ///   others run, the bandwidths are Optuna's.
 /// - A known point is not given again, and constraints on parameters are kept.
 /// - In a space of several groups the first candidate is made of the best one of each group.
-/// - Pruned trials rank by number alone: a history does not hold their last steps.
+/// - Pruned trials of several objectives rank by number alone. (Optuna refuses to prune them.)
 #[derive(Debug, Clone)]
 pub struct Tpe {
     unseen: Arc<Unseen>,

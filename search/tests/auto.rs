@@ -63,7 +63,7 @@ fn a_history_of_one_kind_of_end_is_searched_on() {
     .unwrap();
     let ends: [fn(u32) -> TrialEnd; 8] = [
         |_| TrialEnd::Failed,
-        |_| TrialEnd::Pruned,
+        |_| TrialEnd::Pruned(None),
         |_| TrialEnd::Infeasible { violation: 1.0 },
         |_| TrialEnd::Infeasible {
             violation: f64::INFINITY,
@@ -229,7 +229,7 @@ fn trials_without_a_cost_are_left_to_tpe_when_they_are_more_than_a_third() {
         })
     };
     let ends: [fn(u32) -> TrialEnd; 2] = [
-        |_| TrialEnd::Pruned,
+        |_| TrialEnd::Pruned(None),
         |_| TrialEnd::completed(vec![f64::NAN]),
     ];
     for end in ends {
@@ -281,7 +281,7 @@ fn infeasible_trials_are_modelled_however_many_they_are_if_they_are_foretold() {
         0..80 => TrialEnd::Infeasible {
             violation: sum(point),
         },
-        80..110 => TrialEnd::Pruned,
+        80..110 => TrialEnd::Pruned(None),
         _ => cost(bowl(&space, point)),
     });
     assert_asks(Method::Tpe, &space, &pruned);

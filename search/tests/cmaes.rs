@@ -272,7 +272,7 @@ fn degenerate_histories_and_spaces_are_borne() {
     ];
     let ends: [fn(u32, &Point) -> TrialEnd; 7] = [
         |_, _| TrialEnd::Failed,
-        |_, _| TrialEnd::Pruned,
+        |_, _| TrialEnd::Pruned(None),
         |_, _| TrialEnd::Infeasible {
             violation: f64::INFINITY,
         },

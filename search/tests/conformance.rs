@@ -149,7 +149,7 @@ fn assert_conforms_with_history(method: Method, space: &Space, seed: u64, object
                 running = again;
                 continue;
             }
-            4 => TrialEnd::Pruned,
+            4 => TrialEnd::Pruned(None),
             5 => TrialEnd::Infeasible { violation: cost },
             6 => TrialEnd::Failed,
             _ => {

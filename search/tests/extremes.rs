@@ -85,7 +85,7 @@ type Ends = fn(u32, usize) -> TrialEnd;
 fn ends() -> Vec<(&'static str, Ends)> {
     vec![
         ("failed", |_, _| TrialEnd::Failed),
-        ("pruned", |_, _| TrialEnd::Pruned),
+        ("pruned", |_, _| TrialEnd::Pruned(None)),
         ("infeasible", |number, _| TrialEnd::Infeasible {
             violation: f64::from(number % 5 + 1),
         }),
@@ -104,7 +104,7 @@ fn ends() -> Vec<(&'static str, Ends)> {
         }),
         ("of every kind", |number, objectives| match number % 4 {
             0 => TrialEnd::Failed,
-            1 => TrialEnd::Pruned,
+            1 => TrialEnd::Pruned(None),
             2 => TrialEnd::Infeasible { violation: 0.5 },
             _ => TrialEnd::completed(vec![f64::from(number); objectives]),
         }),

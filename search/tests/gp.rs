@@ -68,7 +68,7 @@ fn a_history_of_one_kind_of_end_is_searched_on() {
     .unwrap();
     let ends: [fn(u32) -> TrialEnd; 7] = [
         |_| TrialEnd::Failed,
-        |_| TrialEnd::Pruned,
+        |_| TrialEnd::Pruned(None),
         |_| TrialEnd::Infeasible { violation: 1.0 },
         |_| TrialEnd::Infeasible {
             violation: f64::INFINITY,

@@ -200,7 +200,7 @@ fn only_completed_trials_count_and_too_few_are_told_in_a_sentence() {
                 0..12 => TrialEnd::completed(vec![0.0, f64::from(number)]),
                 12..14 => TrialEnd::completed(vec![0.0, f64::INFINITY]),
                 14..20 => TrialEnd::completed(vec![0.0]),
-                20..30 => TrialEnd::Pruned,
+                20..30 => TrialEnd::Pruned(None),
                 30..40 => TrialEnd::Failed,
                 _ => TrialEnd::Infeasible { violation: 1.0 },
             },

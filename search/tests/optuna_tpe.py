@@ -111,6 +111,7 @@ def study_of(trials, dists):
             value={"completed": t.get("value"), "infeasible": -99.0}.get(t["end"]),
             params=t["params"], distributions={p: dists[p] for p in t["params"]},
             constraints=dict(c=t["value"], other=-5.0) if infeasible else dict(c=0.0),
+            intermediate_values=dict(t.get("reports", [])),
         ))
     return study
 
@@ -122,6 +123,21 @@ def split_of(study):
     return _split_trials(study, trials, default_gamma(n))
 
 
+def pruned_history(rng, count):
+    """Few completed trials among pruned ones with reports, some of them of no value, some none at all."""
+    out = []
+    for number in range(count):
+        kind = rng.choices(["completed", "pruned", "infeasible"], [1, 12, 1])[0]
+        trial = dict(number=number, end=kind, params={})
+        if kind == "pruned":
+            steps = range(rng.randrange(4))
+            trial["reports"] = [(s, rng.choice([math.nan, *(round(rng.gauss(0, 1), 1) for _ in range(5))])) for s in steps]
+        else:
+            trial["value"] = round(0.1 + rng.random(), 1)
+        out.append(trial)
+    return out
+
+
 def split_cases():
     dists = {}
     few = lambda ends: [dict(number=i, end=e, params={}, **({"value": v} if v is not None else {}))
@@ -131,9 +147,12 @@ def split_cases():
     cases["all infeasible"] = few([("infeasible", 2.0), ("infeasible", 0.5), ("infeasible", 0.5)] * 7)
     cases["all pruned"] = few([("pruned", None)] * 21)
     cases["infinite costs"] = few([("completed", math.inf), ("completed", -math.inf), ("completed", 0.0)] * 5)
+    for count in (20, 60, 240):
+        cases[f"{count} trials, mostly pruned"] = pruned_history(random.Random(count), count)
     for name, trials in cases.items():
         good, bad = split_of(study_of(trials, dists))
-        ends = [[t["end"], None if "value" not in t else str(t["value"])] for t in trials]
+        last = lambda t: [[t["reports"][-1][0], str(t["reports"][-1][1])]] if t.get("reports") else []
+        ends = [[t["end"], None if "value" not in t else str(t["value"]), *last(t)] for t in trials]
         yield dict(name=name, trials=ends, good=[t.number for t in good], bad=[t.number for t in bad])
 
 

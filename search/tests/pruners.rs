@@ -134,7 +134,7 @@ fn any_end() -> impl Strategy<Value = Option<TrialEnd>> {
         Just(None),
         prop::collection::vec(any_cost(), 0..3).prop_map(|costs| Some(TrialEnd::completed(costs))),
         Just(Some(TrialEnd::Infeasible { violation: 1.0 })),
-        Just(Some(TrialEnd::Pruned)),
+        Just(Some(TrialEnd::Pruned(None))),
         Just(Some(TrialEnd::Failed)),
     ]
 }
@@ -309,7 +309,7 @@ fn a_report_that_reaches_several_rungs_counts_in_the_lowest_when_it_ended_its_tr
         assert!(prunes(end.clone(), 0.6));
         assert!(!prunes(end, 0.5));
     }
-    assert!(!prunes(Some(TrialEnd::Pruned), 0.6));
+    assert!(!prunes(Some(TrialEnd::Pruned(None)), 0.6));
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn the_trial_to_beat_is_the_first_feasible_one_with_the_least_cost() {
     for end in [
         TrialEnd::Infeasible { violation: 1.0 },
         TrialEnd::Failed,
-        TrialEnd::Pruned,
+        TrialEnd::Pruned(None),
         ended(f64::NAN),
         TrialEnd::completed(Vec::new()),
     ] {

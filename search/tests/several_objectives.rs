@@ -25,7 +25,7 @@ fn any_end(number: u32, objectives: usize) -> TrialEnd {
     let mut cost = || stream.below(6) as f64 - 3.0;
     match number % 9 {
         0..5 => TrialEnd::Completed((0..objectives).map(|_| cost()).collect()),
-        5 => TrialEnd::Pruned,
+        5 => TrialEnd::Pruned(None),
         6 | 7 => TrialEnd::Infeasible {
             violation: cost() + 4.0,
         },
@@ -75,7 +75,7 @@ fn degenerate_histories_are_searched_on() {
     .unwrap();
     let ends: [fn(u32) -> TrialEnd; 10] = [
         |_| TrialEnd::Failed,
-        |_| TrialEnd::Pruned,
+        |_| TrialEnd::Pruned(None),
         |_| TrialEnd::Infeasible { violation: 1.0 },
         |_| TrialEnd::Infeasible {
             violation: f64::INFINITY,
@@ -181,7 +181,7 @@ fn the_first_generation_is_drawn_at_random_and_failed_pruned_and_running_trials_
     assert_eq!(asked(&completed(19), 100), drawn);
     let silent = [
         vec![TrialEnd::Failed; 30],
-        vec![TrialEnd::Pruned; 30],
+        vec![TrialEnd::Pruned(None); 30],
         completed(19),
     ]
     .concat();

@@ -66,7 +66,7 @@ fn a_history_of_one_kind_of_end_is_searched_on() {
     .unwrap();
     let ends: [fn(u32) -> TrialEnd; 6] = [
         |_| TrialEnd::Failed,
-        |_| TrialEnd::Pruned,
+        |_| TrialEnd::Pruned(None),
         |_| TrialEnd::Infeasible { violation: 1.0 },
         |_| TrialEnd::Infeasible {
             violation: f64::INFINITY,
@@ -112,7 +112,7 @@ fn the_first_points_are_those_of_random_search_until_ten_trials_have_ended() {
     let done = TrialEnd::completed(vec![1.0]);
     assert_eq!(asked(&finished(9, &done)), drawn);
     assert_ne!(asked(&finished(10, &done)), drawn);
-    assert_ne!(asked(&finished(10, &TrialEnd::Pruned)), drawn);
+    assert_ne!(asked(&finished(10, &TrialEnd::Pruned(None))), drawn);
     assert_eq!(
         asked(&finished(40, &TrialEnd::Failed)),
         drawn,

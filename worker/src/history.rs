@@ -282,7 +282,14 @@ impl TaskHistory {
             let point = point.map_err(|why| HistoryError::Unreadable { number, why })?;
             let number = self.place(number);
             let (infeasible, violation) = (row.infeasible, row.violation);
-            let end = costs::of_record(&self.spec, row.end, infeasible, &row.values, violation);
+            let end = costs::of_record(
+                &self.spec,
+                row.end,
+                infeasible,
+                &row.values,
+                violation,
+                row.reports.as_deref(),
+            );
             Ok(FinishedTrial { number, point, end })
         };
         rows.into_iter().map(unpack).collect()
@@ -422,7 +429,7 @@ impl TaskHistory {
         let finished = FinishedTrial {
             number,
             point: trial.point.clone(),
-            end: costs::of_outcome(&self.spec, &trial.outcome),
+            end: costs::of_outcome(&self.spec, &trial.outcome, trial.reports.as_ref()),
         };
         let reports = trial.reports.as_ref();
         let reports = reports.map(|values| (number, costs::of_reports(&self.spec, values)));
@@ -591,7 +598,7 @@ fn reports_weight(reports: &Reports) -> u64 {
 fn weight(trial: &FinishedTrial) -> u64 {
     let costs = match &trial.end {
         Known::Completed(costs) => 16 + 8 * costs.len(),
-        Known::Infeasible { .. } | Known::Pruned | Known::Failed => 0,
+        Known::Infeasible { .. } | Known::Pruned(_) | Known::Failed => 0,
     };
     (size_of::<FinishedTrial>() + 16 + 16 * trial.point.values().len() + costs) as u64
 }

@@ -99,5 +99,7 @@ fn told(spec: &TaskSpec, row: &HistoryRow) -> Option<Known> {
         row.infeasible,
         &row.values,
         row.violation,
+        // A step of another task need not be the same part of the work.
+        None,
     ))
 }

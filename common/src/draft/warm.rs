@@ -270,7 +270,7 @@ fn latest(mut known: Vec<(Point, TrialEnd)>) -> Vec<(Point, TrialEnd)> {
     let from = known.len().saturating_sub(MAX_PRIOR_TRIALS);
     let cost = |(_, end): &(Point, TrialEnd)| match end {
         TrialEnd::Completed(costs) => costs.first().copied().unwrap_or(f64::INFINITY),
-        TrialEnd::Infeasible { .. } | TrialEnd::Pruned | TrialEnd::Failed => f64::INFINITY,
+        TrialEnd::Infeasible { .. } | TrialEnd::Pruned(_) | TrialEnd::Failed => f64::INFINITY,
     };
     let best = (0..known.len()).min_by(|a, b| cost(&known[*a]).total_cmp(&cost(&known[*b])));
     let mut latest = known.split_off(from);

@@ -4,11 +4,11 @@ use super::{accept, at_client, with_two};
 use trialmill_common::costs::{of_outcome, of_record, of_reports};
 use trialmill_common::judge::judge;
 use trialmill_common::reports::{MAX_REPORTS, pack, unpack};
-use trialmill_common::spec::{MetricNames, ResultConstraint, Target};
+use trialmill_common::spec::{MetricNames, ResultConstraint, Target, TaskSpec};
 use trialmill_common::state::{Direction, TrialEnd};
 use trialmill_common::trial::{Evaluation, Failure, FailureKind, Outcome};
-use trialmill_search::TrialEnd as Known;
 use trialmill_search::pruner::Reports;
+use trialmill_search::{LastReport, TrialEnd as Known};
 
 fn target(metric: &str) -> Target {
     Target::new(metric, Direction::Minimize)
@@ -125,7 +125,8 @@ fn the_first_figure_that_is_not_finite_is_the_error() {
 fn the_end_of_a_trial_is_told_in_costs() {
     let spec = accept(&with_two()).spec;
     let values = [0.5, 3.0];
-    let record = |end, infeasible, violation| of_record(&spec, end, infeasible, &values, violation);
+    let record =
+        |end, infeasible, violation| of_record(&spec, end, infeasible, &values, violation, None);
     let completed = record(TrialEnd::Completed, false, None);
     assert_eq!(completed, Known::completed(vec![0.5, -3.0]));
     let far = record(TrialEnd::Completed, true, Some(2.5));
@@ -134,7 +135,7 @@ fn the_end_of_a_trial_is_told_in_costs() {
         violation: f64::INFINITY,
     };
     assert_eq!(record(TrialEnd::Completed, true, None), infinite);
-    assert_eq!(record(TrialEnd::Pruned, false, None), Known::Pruned);
+    assert_eq!(record(TrialEnd::Pruned, false, None), Known::Pruned(None));
     assert_eq!(record(TrialEnd::Failed, false, None), Known::Failed);
 }
 
@@ -170,11 +171,57 @@ fn a_trial_is_told_the_same_before_it_is_recorded_as_after() {
                 violation: f64::INFINITY,
             },
         ),
-        (Outcome::Pruned(evaluation(None, None)), Known::Pruned),
+        (Outcome::Pruned(evaluation(None, None)), Known::Pruned(None)),
         (Outcome::Failed(failure), Known::Failed),
     ] {
-        assert_eq!(of_outcome(&spec, &outcome), known, "{outcome:?}");
+        assert_eq!(of_outcome(&spec, &outcome, None), known, "{outcome:?}");
     }
+}
+
+#[test]
+fn a_pruned_trial_is_told_with_its_last_report_where_there_is_one_objective() {
+    let reports = |objectives, told: &[(u32, [f64; 2])]| {
+        let mut reports = Reports::new(objectives);
+        for (step, values) in told {
+            reports.push(*step, &values[..objectives]).unwrap();
+        }
+        reports
+    };
+    let two = accept(&with_two()).spec;
+    let one = TaskSpec {
+        objectives: two.objectives[1..].to_vec(),
+        ..two.clone()
+    };
+    let told = [(0, [1.0, 0.5]), (7, [2.5, 0.25])];
+    let of = |spec: &TaskSpec, reports: &Reports| {
+        let record = of_record(
+            spec,
+            TrialEnd::Pruned,
+            false,
+            &[],
+            None,
+            Some(&pack(reports)),
+        );
+        let pruned = Outcome::Pruned(Evaluation::default());
+        assert_eq!(of_outcome(spec, &pruned, Some(reports)), record);
+        record
+    };
+    let last = LastReport {
+        step: 7,
+        cost: -2.5,
+    };
+    assert_eq!(of(&one, &reports(1, &told)), Known::Pruned(Some(last)));
+    assert_eq!(of(&one, &Reports::new(1)), Known::Pruned(None));
+    assert_eq!(of(&two, &reports(2, &told)), Known::Pruned(None));
+    let completed = of_record(
+        &one,
+        TrialEnd::Completed,
+        false,
+        &[3.0],
+        None,
+        Some(&pack(&reports(1, &told))),
+    );
+    assert_eq!(completed, Known::completed(vec![-3.0]));
 }
 
 /// A step and its values.

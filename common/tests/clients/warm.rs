@@ -185,7 +185,7 @@ fn a_task_begins_with_the_trials_of_the_tasks_in_their_order_whatever_their_end(
     let (first, second) = (accept(&at_client()).spec, accept(&wide).spec);
     let ends = [
         cost(0.5),
-        TrialEnd::Pruned,
+        TrialEnd::Pruned(None),
         TrialEnd::Failed,
         TrialEnd::Infeasible { violation: 2.0 },
     ];

@@ -54,7 +54,7 @@ pub(crate) fn run(folder: &Path, words: &[String]) -> Result<(), Box<dyn Error>>
     Ok(())
 }
 
-fn domain(axis: &Axis) -> Domain {
+pub(crate) fn domain(axis: &Axis) -> Domain {
     let high = axis.low + (axis.count - 1) as f64 * axis.step;
     #[expect(clippy::cast_possible_truncation, reason = "whole numbers below 1,000")]
     let whole = |value: f64| value.round() as i64;
@@ -121,7 +121,11 @@ fn search(
 }
 
 /// Where the value of a point stands.
-fn place(surface: &Surface, space: &Space, point: &Point) -> Result<usize, Box<dyn Error>> {
+pub(crate) fn place(
+    surface: &Surface,
+    space: &Space,
+    point: &Point,
+) -> Result<usize, Box<dyn Error>> {
     let mut at = 0;
     for axis in &surface.axes {
         let named = space.named(point).find(|(name, _)| *name == axis.name);

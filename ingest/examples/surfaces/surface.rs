@@ -1,7 +1,7 @@
 //! The twelve surfaces: strategies, shares and spaces, and the value of every point.
 
 use crate::option;
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::fs;
@@ -22,7 +22,12 @@ pub(crate) struct Surface {
     pub(crate) values: Vec<Option<f64>>,
     /// Sharpe ratio in the years after.
     pub(crate) later: Vec<Option<f64>>,
+    /// Sharpe ratio in each of [`SEGMENTS`] stretches of the searched years, from a flat start.
+    pub(crate) segments: Vec<Vec<Option<f64>>>,
 }
+
+/// In how many stretches the searched years are cut.
+pub(crate) const SEGMENTS: u32 = 8;
 
 /// A parameter: `low, low + step, ...`, `count` of them; or choices, by number.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -230,6 +235,9 @@ fn plans() -> Vec<Plan> {
 /// Computes all surfaces into `folder`.
 pub(crate) fn build(folder: &Path, words: &[String]) -> Result<(), Box<dyn Error>> {
     let data = option(words, "--data", "../shared/data")?;
+    let day = |text: &str| text.parse::<NaiveDate>();
+    let (first, last) = (day("2010-01-01")?, day("2016-12-31")?);
+    let after = (day("2017-01-01")?, day("2021-09-30")?);
     fs::create_dir_all(folder)?;
     for (number, (name, strategy, shares, axes)) in plans().into_iter().enumerate() {
         let strategy = find(strategy).ok_or("no such strategy")?;
@@ -239,8 +247,11 @@ pub(crate) fn build(folder: &Path, words: &[String]) -> Result<(), Box<dyn Error
             Ok(Arc::new(read.series.into_iter().next().ok_or("no bars")?))
         };
         let series = shares.iter().map(bars).collect::<Result<Vec<_>, _>>()?;
-        let values = worth(strategy, &series, &axes, ("2010-01-01", "2016-12-31"))?;
-        let later = worth(strategy, &series, &axes, ("2017-01-01", "2021-09-30"))?;
+        let values = worth(strategy, &series, &axes, (first, last))?;
+        let later = worth(strategy, &series, &axes, after)?;
+        let segments = stretches(first, last)
+            .map(|days| worth(strategy, &series, &axes, days))
+            .collect::<Result<_, _>>()?;
         let known = values.iter().flatten();
         let best = known.clone().copied().fold(f64::NEG_INFINITY, f64::max);
         println!(
@@ -253,6 +264,7 @@ pub(crate) fn build(folder: &Path, words: &[String]) -> Result<(), Box<dyn Error
             axes,
             values,
             later,
+            segments,
         };
         let path = folder.join(format!("{number:02}.json"));
         fs::write(path, serde_json::to_vec(&surface)?)?;
@@ -260,14 +272,20 @@ pub(crate) fn build(folder: &Path, words: &[String]) -> Result<(), Box<dyn Error
     Ok(())
 }
 
+/// [`SEGMENTS`] stretches of the days from `first` to `last`.
+fn stretches(first: NaiveDate, last: NaiveDate) -> impl Iterator<Item = (NaiveDate, NaiveDate)> {
+    let days = (last - first).num_days() + 1;
+    let begin = move |part: i64| first + TimeDelta::days(days * part / i64::from(SEGMENTS));
+    (0..i64::from(SEGMENTS)).map(move |part| (begin(part), begin(part + 1) - TimeDelta::days(1)))
+}
+
 /// The Sharpe ratio of every point over some days.
 fn worth(
     strategy: &dyn Strategy,
     series: &[Arc<BarSeries>],
     axes: &[Axis],
-    (first, last): (&str, &str),
+    (first, last): (NaiveDate, NaiveDate),
 ) -> Result<Vec<Option<f64>>, Box<dyn Error>> {
-    let (first, last): (NaiveDate, NaiveDate) = (first.parse()?, last.parse()?);
     let prepared = |series: Vec<Arc<BarSeries>>| -> Result<Backtest, Box<dyn Error>> {
         let data = if strategy.info().legs == 2 {
             let name = |at: usize| series[at].symbol().to_owned();

@@ -61,7 +61,7 @@ impl<'a> Observations<'a> {
             .filter_map(|trial| {
                 let cost = match &trial.end {
                     TrialEnd::Completed(costs) => costs.first().copied().filter(|c| c.is_finite()),
-                    TrialEnd::Pruned => None,
+                    TrialEnd::Pruned(_) => None,
                     TrialEnd::Infeasible { .. } | TrialEnd::Failed => return None,
                 };
                 Some((cost, trial.number, &trial.point))
@@ -119,7 +119,7 @@ impl<'a> Observations<'a> {
                     costs.first().map_or(f64::INFINITY, |cost| finite_or(*cost)),
                 ),
                 TrialEnd::Infeasible { violation } => (&mut infeasible, finite_or(*violation)),
-                TrialEnd::Pruned | TrialEnd::Failed => continue,
+                TrialEnd::Pruned(_) | TrialEnd::Failed => continue,
             };
             list.push((rank, trial.number, &trial.point));
         }
@@ -269,7 +269,7 @@ mod tests {
     fn values_are_standardized_and_those_without_a_cost_are_as_bad_as_the_worst() {
         let ends = [
             cost(3.0),
-            TrialEnd::Pruned,
+            TrialEnd::Pruned(None),
             cost(1.0),
             TrialEnd::Failed,
             TrialEnd::Infeasible { violation: 1.0 },
@@ -310,7 +310,7 @@ mod tests {
             cost(3.0),
             infeasible(2.0),
             infeasible(f64::INFINITY),
-            TrialEnd::Pruned,
+            TrialEnd::Pruned(None),
             cost(1.0),
             infeasible(1e-9),
             TrialEnd::Failed,
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn where_nothing_is_infeasible_nothing_is_said_of_it() {
         assert_eq!(violations(&[], 100), None);
-        let others = [cost(1.0), TrialEnd::Pruned, TrialEnd::Failed];
+        let others = [cost(1.0), TrialEnd::Pruned(None), TrialEnd::Failed];
         assert_eq!(violations(&others, 100), None);
     }
 
@@ -431,7 +431,7 @@ mod tests {
     fn without_a_cost_there_is_nothing_to_learn() {
         assert_eq!(observed(&[], 100).0, [0; 0]);
         assert_eq!(
-            observed(&[TrialEnd::Pruned, TrialEnd::Failed], 100).0,
+            observed(&[TrialEnd::Pruned(None), TrialEnd::Failed], 100).0,
             [0; 0]
         );
         assert_eq!(observed(&[TrialEnd::completed(Vec::new())], 100).0, [0; 0]);

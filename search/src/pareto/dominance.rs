@@ -39,7 +39,7 @@ impl<'a> Merit<'a> {
         match end {
             TrialEnd::Completed(costs) => Some(Self::Feasible(costs)),
             TrialEnd::Infeasible { violation } => Some(Self::Infeasible(*violation)),
-            TrialEnd::Pruned | TrialEnd::Failed => None,
+            TrialEnd::Pruned(_) | TrialEnd::Failed => None,
         }
     }
 

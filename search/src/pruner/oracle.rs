@@ -116,7 +116,7 @@ fn studies_are_pruned_as_by_optuna() {
                 *end = Some(match name {
                     "completed" => TrialEnd::completed(vec![float(&event[2])]),
                     "infeasible" => TrialEnd::Infeasible { violation: 1.0 },
-                    "pruned" => TrialEnd::Pruned,
+                    "pruned" => TrialEnd::Pruned(None),
                     _ => TrialEnd::Failed,
                 });
                 continue;

@@ -24,7 +24,7 @@ impl Rival<'_> {
     }
 
     pub(super) fn is_pruned(&self) -> bool {
-        matches!(self.end, Some(TrialEnd::Pruned))
+        matches!(self.end, Some(TrialEnd::Pruned(_)))
     }
 }
 

@@ -12,7 +12,8 @@ use super::split::Split;
 use crate::axis::Axis;
 use crate::optuna::{self, domain};
 use crate::{
-    Choice, Domain, FinishedTrial, History, ParamValue, Point, RunningTrial, Space, TrialEnd,
+    Choice, Domain, FinishedTrial, History, LastReport, ParamValue, Point, RunningTrial, Space,
+    TrialEnd,
 };
 
 fn cases(title: &str) -> Vec<Value> {
@@ -113,21 +114,21 @@ fn densities_are_those_of_optuna() {
     }
 }
 
-/// Trials from (end, value) pairs in the order of their numbers, in the history's two lists, backwards:
+/// How a trial ended, its value, and what it reported last.
+type End = (String, Option<f64>, Option<LastReport>);
+
+/// Trials from their ends in the order of their numbers, in the history's two lists, backwards:
 /// their order must not matter.
-fn history(
-    ends: &[(String, Option<f64>)],
-    points: &[Point],
-) -> (Vec<FinishedTrial>, Vec<RunningTrial>) {
+fn history(ends: &[End], points: &[Point]) -> (Vec<FinishedTrial>, Vec<RunningTrial>) {
     let (mut finished, mut running) = (Vec::new(), Vec::new());
-    for (at, ((end, value), point)) in ends.iter().zip(points).enumerate().rev() {
+    for (at, ((end, value, last), point)) in ends.iter().zip(points).enumerate().rev() {
         let (number, point) = (u32::try_from(at).unwrap(), point.clone());
         let end = match end.as_str() {
             "completed" => TrialEnd::completed(vec![value.unwrap()]),
             "infeasible" => TrialEnd::Infeasible {
                 violation: value.unwrap(),
             },
-            "pruned" => TrialEnd::Pruned,
+            "pruned" => TrialEnd::Pruned(*last),
             "failed" => TrialEnd::Failed,
             _ => {
                 running.push(RunningTrial { number, point });
@@ -142,13 +143,21 @@ fn history(
 #[test]
 fn good_and_bad_trials_are_those_of_optuna() {
     for case in cases("split") {
-        let ends: Vec<(String, Option<f64>)> = case["trials"]
+        let float = |value: &Value| value.as_str().map(|value| value.parse().unwrap());
+        let ends: Vec<End> = case["trials"]
             .as_array()
             .unwrap()
             .iter()
             .map(|trial| {
-                let value = trial[1].as_str().map(|value| value.parse().unwrap());
-                (trial[0].as_str().unwrap().to_owned(), value)
+                let last = float(&trial[2][1]).map(|cost| LastReport {
+                    step: trial[2][0].as_u64().unwrap().try_into().unwrap(),
+                    cost,
+                });
+                (
+                    trial[0].as_str().unwrap().to_owned(),
+                    float(&trial[1]),
+                    last,
+                )
             })
             .collect();
         let points = vec![Point::new(Vec::new()); ends.len()];
@@ -183,12 +192,13 @@ fn scores_are_those_of_optuna() {
             Point::new(space.parameters().iter().map(value).collect())
         };
         let trials = case["trials"].as_array().unwrap();
-        let ends: Vec<(String, Option<f64>)> = trials
+        let ends: Vec<End> = trials
             .iter()
             .map(|trial| {
                 (
                     trial["end"].as_str().unwrap().to_owned(),
                     trial["value"].as_f64(),
+                    None,
                 )
             })
             .collect();

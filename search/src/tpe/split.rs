@@ -240,7 +240,7 @@ mod tests {
         };
         let (good, _, ranks, _) = split((0..40).map(|_| undefined()).collect());
         assert_eq!((good, ranks), ((0..6).collect(), vec![0; 6]));
-        let (_, _, ranks, _) = split((0..40).map(|_| TrialEnd::Pruned).collect());
+        let (_, _, ranks, _) = split((0..40).map(|_| TrialEnd::Pruned(None)).collect());
         assert_eq!(ranks, [0; 6]);
         let mut ends: Vec<TrialEnd> = (0..40).map(|_| undefined()).collect();
         ends[30] = TrialEnd::Infeasible { violation: 2.0 };

@@ -103,7 +103,7 @@ pub fn any_end(number: u32) -> TrialEnd {
     let value = Stream::for_study(u64::from(number), "ends").unit_f64();
     match number % 9 {
         0..5 => TrialEnd::completed(vec![value]),
-        5 | 6 => TrialEnd::Pruned,
+        5 | 6 => TrialEnd::Pruned(None),
         7 => TrialEnd::Infeasible { violation: value },
         _ => TrialEnd::Failed,
     }

@@ -80,7 +80,7 @@ pub(super) fn search(
             finished.push(FinishedTrial {
                 number: place,
                 point: point.clone(),
-                end: costs::of_outcome(spec, &outcome),
+                end: costs::of_outcome(spec, &outcome, None),
             });
         }
         trials.push(EndedTrial {

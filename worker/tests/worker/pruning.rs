@@ -15,7 +15,9 @@ use trialmill_common::trial::Outcome;
 use trialmill_search::pruner::{
     Asha, Median, Pruner, PrunerConfig, Reports, Rival, Wilcoxon, step_order,
 };
-use trialmill_search::{FinishedTrial, History, Method, ParamValue, Point, Study, TrialEnd};
+use trialmill_search::{
+    FinishedTrial, History, LastReport, Method, ParamValue, Point, Study, TrialEnd,
+};
 use trialmill_store::Store;
 use trialmill_store::rows::TrialRow;
 use trialmill_worker::bars::PinnedData;
@@ -123,14 +125,17 @@ fn assert_pruned(spec: &TaskSpec, bars: &[BarSeries], trials: &[TrialRow]) -> us
             row.number
         );
         let end = match (stopped, whole, &row.infeasible) {
-            (true, ..) => TrialEnd::Pruned,
+            (true, ..) => TrialEnd::Pruned(Some(LastReport {
+                step: own.last_step().unwrap(),
+                cost: *own.costs(0).unwrap().last().unwrap(),
+            })),
             (false, Some(whole), None) => TrialEnd::completed(vec![-whole]),
             (false, _, _) => TrialEnd::Infeasible {
                 violation: row.violation.unwrap_or(f64::INFINITY),
             },
         };
         match &end {
-            TrialEnd::Pruned => {
+            TrialEnd::Pruned(_) => {
                 assert_eq!(row.end, Ended::Pruned);
                 let last = told.last().copied().filter(|value| value.is_finite());
                 assert_eq!(row.values, last.into_iter().collect::<Vec<_>>());

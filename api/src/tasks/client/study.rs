@@ -257,7 +257,14 @@ impl ClientStudy {
         Ok(FinishedTrial {
             number: self.place(row.number),
             point,
-            end: costs::of_record(&self.spec, end, infeasible, &row.values, row.violation),
+            end: costs::of_record(
+                &self.spec,
+                end,
+                infeasible,
+                &row.values,
+                row.violation,
+                row.reports.as_deref(),
+            ),
         })
     }
 
