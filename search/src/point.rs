@@ -79,6 +79,11 @@ impl Point {
         }
     }
 
+    /// The same of equal points, and of nearly all others another one.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
     /// The values in the space's order.
     #[must_use]
     pub fn values(&self) -> &[ParamValue] {

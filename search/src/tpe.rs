@@ -10,6 +10,7 @@ mod parzen;
 mod several;
 mod split;
 mod thinned;
+mod trials;
 
 #[cfg(test)]
 mod oracle;
@@ -126,8 +127,9 @@ impl Sampler for Tpe {
         let mut proposals =
             promising.chain(Random::points(space, seed, number, "tpe_random").take(RANDOM_DRAWS));
         let most = ROUNDS * (CANDIDATES + 1) + RANDOM_DRAWS;
+        let hashes = &split.hashes;
         self.unseen
-            .first(space, history, number, most, || proposals.next())
+            .first_of(space, history, hashes, number, most, || proposals.next())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::history::History;
+use crate::history::{History, RunningTrial};
 use crate::lattice::{Lattice, code_of, point_of};
 use crate::point::Point;
 use crate::space::Space;
@@ -59,28 +59,53 @@ impl Unseen {
         history: &History<'_>,
         asking: u32,
         draws: usize,
+        draw: impl FnMut() -> Option<Point>,
+    ) -> Option<Point> {
+        let finished = history.finished.iter();
+        let hashes: Vec<u64> = finished.map(|trial| trial.point.hash()).collect();
+        self.first_of(space, history, &hashes, asking, draws, draw)
+    }
+
+    /// The same for who has read the history already: `hashes` are those of the points of its finished trials.
+    pub(crate) fn first_of(
+        &self,
+        space: &Space,
+        history: &History<'_>,
+        hashes: &[u64],
+        asking: u32,
+        draws: usize,
         mut draw: impl FnMut() -> Option<Point>,
     ) -> Option<Point> {
+        let is_finished = |point: &Point| {
+            let hash = point.hash();
+            let mut each = hashes.iter().zip(history.finished);
+            each.any(|(known, trial)| *known == hash && trial.point == *point)
+        };
+        let is_known = |point: &Point| {
+            is_finished(point) || others(history.running, asking).any(|known| known == point)
+        };
         let mut last_allowed = None;
         for _ in 0..draws {
             let Some(point) = draw() else { continue };
             if !space.allows(&point) {
                 continue;
             }
-            if !others(history, asking).any(|known| *known == point) {
+            if !is_known(&point) {
                 return Some(point);
             }
             last_allowed = Some(point);
         }
         let Some(lattice) = &self.lattice else {
-            let unknown = |point: &Point| others(history, asking).all(|known| known != point);
+            let unknown = |point: &Point| !is_known(point);
             return space
                 .probed_points(asking)
                 .find(unknown)
                 .or(last_allowed)
                 .or_else(|| space.probed_points(asking).next());
         };
-        let known: BTreeSet<u64> = others(history, asking)
+        let finished = history.finished.iter().map(|trial| &trial.point);
+        let known: BTreeSet<u64> = finished
+            .chain(others(history.running, asking))
             .map(|point| code_of(space, point))
             .collect();
         let mut left = lattice.codes().iter().filter(|code| !known.contains(code));
@@ -88,10 +113,8 @@ impl Unseen {
     }
 }
 
-/// The points of all trials but the one that asks.
-fn others<'a>(history: &History<'a>, asking: u32) -> impl Iterator<Item = &'a Point> {
-    let running = history.running.iter();
-    let running = running.filter(move |trial| trial.number != asking);
-    let finished = history.finished.iter().map(|trial| &trial.point);
-    finished.chain(running.map(|trial| &trial.point))
+/// The points of running trials but for the one that asks.
+fn others(running: &[RunningTrial], asking: u32) -> impl Iterator<Item = &Point> {
+    let others = running.iter().filter(move |trial| trial.number != asking);
+    others.map(|trial| &trial.point)
 }

@@ -6,11 +6,11 @@ use super::near::MANY;
 use super::parzen::{NO_CHOICE, Parzen};
 use super::split::Split;
 use super::thinned;
+use super::trials::Trials;
 use crate::axis::Axis;
 use crate::point::{ParamValue, Point};
 use crate::space::Space;
 use crate::stream::Stream;
-use std::borrow::Cow;
 
 /// Candidates compared per suggestion.
 pub(super) const CANDIDATES: usize = 24;
@@ -149,17 +149,18 @@ impl Group {
     }
 
     /// The places of the points that have this group's parameters; the weights are those of their age.
-    fn observed(&self, points: &[(u32, &Point)]) -> Observed {
-        let present = if self.always {
-            Cow::Borrowed(points)
-        } else {
-            let present = points.iter().filter(|(_, point)| self.is_in(point));
-            Cow::Owned(present.copied().collect())
+    fn observed(&self, trials: &Trials<'_>) -> Observed {
+        let is_in = |at: &usize| self.is_in(trials.point(*at));
+        let present: Option<Vec<usize>> =
+            (!self.always).then(|| (0..trials.len()).filter(is_in).collect());
+        let count = present.as_ref().map_or(trials.len(), Vec::len);
+        let taken = thinned::taken(count);
+        let of = |k: &usize| {
+            let at = present.as_ref().map_or(*k, |present| present[*k]);
+            trials.point(at).values()
         };
-        let taken = thinned::taken(present.len());
-        let of = |k: &usize| present[*k].1.values();
         let points: Vec<&[ParamValue]> = taken.iter().map(of).collect();
-        Observed::of(&self.axes, present.len(), taken, |at, places| {
+        Observed::of(&self.axes, count, taken, |at, places| {
             self.axes[at].add_places(&points, self.positions[at], places);
         })
     }
@@ -171,8 +172,8 @@ impl Group {
             return observed;
         }
         // They are few: all are taken, in their order.
-        let each = split.good.iter().zip(&split.ranks);
-        let present = each.filter(|((_, point), _)| self.always || self.is_in(point));
+        let each = split.ranks.iter().enumerate();
+        let present = each.filter(|(at, _)| self.always || self.is_in(split.good.point(*at)));
         let ranks: Vec<usize> = present.map(|(_, rank)| *rank).collect();
         Observed {
             weights: thinned::weights_by_rank(&ranks),

@@ -174,7 +174,7 @@ fn good_and_bad_trials_are_those_of_optuna() {
                 .iter()
                 .map(|n| n.as_u64().unwrap())
                 .collect();
-            let got: Vec<u64> = set.iter().map(|(number, _)| u64::from(*number)).collect();
+            let got: Vec<u64> = set.numbers().map(u64::from).collect();
             assert_eq!(got, expected, "{}: {field}", case["name"]);
         }
     }

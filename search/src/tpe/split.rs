@@ -1,8 +1,8 @@
 //! Which trials count as good.
 
 use super::several;
+use super::trials::Trials;
 use crate::history::{History, TrialEnd};
-use crate::point::Point;
 use crate::standing::Standing;
 
 /// The most trials in the good set.
@@ -12,20 +12,23 @@ const MOST_GOOD: usize = 25;
 const GOOD_PERCENT: usize = 15;
 
 /// The trials before, divided into good and bad, each in the order of their numbers.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) struct Split<'a> {
     /// The best 15 % of the finished trials, rounded up, at most 25.
-    pub(super) good: Vec<(u32, &'a Point)>,
+    pub(super) good: Trials<'a>,
     /// How many of the good ones are better than each, which equals share; empty where none is said to be, as on
     /// a front.
     pub(super) ranks: Vec<usize>,
     /// The other finished trials and all that are running: a worker keeps away from where others
     /// are already looking ("constant liar").
-    pub(super) bad: Vec<(u32, &'a Point)>,
+    pub(super) bad: Trials<'a>,
     /// How many finished trials say something: all but the failed ones.
     pub(super) informative: usize,
     /// Whether trials have more than one cost.
     pub(super) several: bool,
+    /// Of every finished trial, in the order of the history, the hash of its point: for
+    /// [`Unseen::first_of`](crate::Unseen::first_of), so that a long history is read once.
+    pub(super) hashes: Vec<u64>,
 }
 
 impl<'a> Split<'a> {
@@ -39,20 +42,22 @@ impl<'a> Split<'a> {
     ///
     /// A long history is read once: each trial is weighed against the best so far as it comes.
     pub(super) fn with(percent: usize, history: &History<'a>, asking: u32) -> Self {
-        let mut known: Vec<(u32, &Point)> = Vec::with_capacity(history.finished.len());
+        let mut bad = Trials::with_capacity(*history, history.finished.len());
+        let mut hashes = Vec::with_capacity(history.finished.len());
         let mut best = Best::default();
         let mut objectives = 0;
-        for trial in history.finished {
+        for (place, trial) in (0..).zip(history.finished) {
+            hashes.push(trial.point.hash());
             let Some(standing) = Standing::of(trial) else {
                 continue;
             };
-            known.push((trial.number, &trial.point));
+            bad.push(place, trial.number);
             best.offer(standing);
             if let TrialEnd::Completed(costs) = &trial.end {
                 objectives = objectives.max(costs.len());
             }
         }
-        let informative = known.len();
+        let informative = bad.len();
         let count = (informative * percent).div_ceil(100).min(MOST_GOOD);
         let several = objectives > 1;
         if several {
@@ -64,44 +69,25 @@ impl<'a> Split<'a> {
                 }
             }
         }
-        // Next to nothing where they are in order already, as they mostly are.
-        known.sort_by_key(|(number, _)| *number);
+        bad.sort();
         let best = best.first(count);
         let numbers = best.numbers();
-        let good = taken_out(&mut known, &numbers);
+        let good = bad.take_out(&numbers);
         let ranks = if several {
             Vec::new()
         } else {
             best.ranks(&numbers)
         };
-        let running = history.running.iter();
-        let running = running.filter(|trial| trial.number != asking);
-        known.extend(running.map(|trial| (trial.number, &trial.point)));
-        if !history.running.is_empty() {
-            known.sort_by_key(|(number, _)| *number);
-        }
+        bad.add_running(asking);
         Self {
             good,
             ranks,
-            bad: known,
+            bad,
             informative,
             several,
+            hashes,
         }
     }
-}
-
-/// Takes the trials with these numbers out of `known`; both are ascending.
-fn taken_out<'a>(known: &mut Vec<(u32, &'a Point)>, numbers: &[u32]) -> Vec<(u32, &'a Point)> {
-    let at = |number: &u32| known.partition_point(|(other, _)| other < number);
-    let places: Vec<usize> = numbers.iter().map(at).collect();
-    let taken = places.iter().map(|place| known[*place]).collect();
-    // What lies between two of them moves up by as many as were taken before it.
-    for (before, place) in places.iter().enumerate() {
-        let end = places.get(before + 1).copied().unwrap_or(known.len());
-        known.copy_within(place + 1..end, place - before);
-    }
-    known.truncate(known.len() - places.len());
-    taken
 }
 
 /// The [`MOST_GOOD`] best of the trials offered.
@@ -167,7 +153,7 @@ impl First {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FinishedTrial, Stream};
+    use crate::{FinishedTrial, Point, Stream};
 
     type Found = (Vec<u32>, Vec<u32>, Vec<usize>, bool);
 
@@ -190,7 +176,7 @@ mod tests {
             running: &[],
         };
         let split = Split::of(&history, u32::MAX);
-        let numbers = |set: &[(u32, &Point)]| set.iter().map(|(number, _)| *number).collect();
+        let numbers = |set: &Trials<'_>| set.numbers().collect();
         let (good, bad) = (numbers(&split.good), numbers(&split.bad));
         (good, bad, split.ranks, split.several)
     }
