@@ -155,8 +155,8 @@ pub struct Ledger {
     /// Trials that have ended since the best one, in the order in which they were recorded; where
     /// several objectives have patience, since the last one that joined the front.
     pub since_best: u32,
-    /// The front of several objectives that have patience, with costs. Read under the lock of the row
-    /// alone, for whoever is to record.
+    /// The front of several objectives that have patience, with costs, until the task has ended. A store reads it
+    /// when trials are to be recorded only.
     pub front: Front,
     /// Whether a trial reached the targets of several objectives.
     pub reached: bool,
@@ -554,6 +554,7 @@ impl Ledger {
             return Ok(effects);
         }
         self.state = TaskState::Failed;
+        self.front = Front::default();
         self.gave_up = true;
         let (state, stop_reason) = (self.state, None);
         self.say(&mut effects, Event::Ended { state, stop_reason });
@@ -837,6 +838,8 @@ impl Ledger {
             self.state = TaskState::Completed;
             self.stop_reason = Some(reason);
         }
+        // Nobody asks for it any more.
+        self.front = Front::default();
         let (state, stop_reason) = (self.state, self.stop_reason);
         self.say(effects, Event::Ended { state, stop_reason });
     }

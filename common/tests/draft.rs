@@ -1154,6 +1154,14 @@ fn each_of_several_objectives_may_have_a_target_and_their_front_patience() {
         body["stop"] = json!({"target": target});
         assert_eq!(told(&faults(&body)), expected(&[(pointer, code)]), "{body}");
     }
+    // The windows of a walk-forward have no rules, those of several objectives neither.
+    body["stop"] = json!({"target": [1.5, null]});
+    body["validation"] = json!({"method": "walk_forward", "train": "2y", "test": "1y"});
+    assert_eq!(
+        told(&faults(&body)),
+        expected(&[("/stop", "not_with_walk_forward")])
+    );
+    body["validation"] = json!({"method": "none"});
     body["stop"] = json!({"target": 1.5});
     assert_eq!(
         faults(&body)[0].detail,

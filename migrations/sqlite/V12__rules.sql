@@ -4,7 +4,7 @@
 
 -- of several objectives with rules: the direction of each, and the target that it has; null: other tasks
 alter table tasks add column stop_aims text;
--- the Pareto front of those with patience: for each member its number (four bytes) and its costs (eight bytes each)
-alter table tasks add column front blob;
 -- whether one trial reached all targets of several objectives
 alter table tasks add column targets_reached integer not null default false;
+-- the Pareto front of those with patience until they end: for each member its number (four bytes) and its costs (eight bytes each)
+alter table tasks add column front blob;

@@ -42,8 +42,8 @@ const DRAWS: usize = 200;
 /// - `lambda` is 4 + floor(3 ln d), for d parameters with more than one value. The first
 ///   distribution has its mean in the middle and a deviation of a sixth of each range (of its
 ///   logarithm where the domain says so).
-/// - Within a generation, completed trials rank by cost, then pruned ones, then infeasible ones by how
-///   infeasible they are; the earlier of equals first.
+/// - Within a generation, completed trials rank by cost, then pruned ones, those that got to a later step first and those of
+///   one step by the cost there, then infeasible ones by how infeasible they are; the earlier of equals first.
 /// - A run ends when no parameter without steps deviates by more than 1e-5 of its range, when its best trial
 ///   is 10 + 30 d / lambda generations old, or when its covariances degenerate. Then another one starts
 ///   anywhere, with twice the population (IPOP: Auger and Hansen, "A restart CMA evolution strategy with

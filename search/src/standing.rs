@@ -71,3 +71,59 @@ impl Standing {
             .then(self.cost.total_cmp(&other.cost))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Point;
+    use crate::history::LastReport;
+
+    #[test]
+    fn pruned_trials_stand_between_completed_and_infeasible_ones_the_farthest_first() {
+        let pruned = |step, cost| TrialEnd::Pruned(Some(LastReport { step, cost }));
+        let best_first = [
+            TrialEnd::completed(vec![-1.0]),
+            TrialEnd::completed(vec![1e308]),
+            TrialEnd::completed(vec![f64::NAN]),
+            pruned(u32::MAX, 9.0),
+            pruned(3, f64::NEG_INFINITY),
+            pruned(3, -1.0),
+            pruned(3, 2.0),
+            pruned(3, -f64::NAN),
+            pruned(0, -5.0),
+            TrialEnd::Pruned(None),
+            TrialEnd::Infeasible { violation: 0.1 },
+            TrialEnd::Infeasible {
+                violation: f64::INFINITY,
+            },
+        ];
+        // Their numbers would say the opposite.
+        let standings: Vec<Standing> = (0..)
+            .zip(&best_first)
+            .map(|(at, end)| FinishedTrial {
+                number: 100 - at,
+                point: Point::new(Vec::new()),
+                end: end.clone(),
+            })
+            .filter_map(|trial| Standing::of(&trial))
+            .collect();
+        assert_eq!(standings.len(), best_first.len());
+        for (at, standing) in standings.iter().enumerate() {
+            for worse in &standings[at + 1..] {
+                assert!(
+                    standing.compare_outcome(worse).is_lt(),
+                    "{standing:?}, {worse:?}"
+                );
+            }
+        }
+        let same = [
+            standings[7],
+            Standing {
+                number: 1,
+                ..standings[7]
+            },
+        ];
+        assert!(same[0].compare_outcome(&same[1]).is_eq());
+        assert!(same[0].compare(&same[1]).is_gt(), "the earlier of equals");
+    }
+}

@@ -4,8 +4,8 @@ mod support;
 
 use support::domains::{float, int};
 use trialmill_search::{
-    Choice, Domain, FinishedTrial, History, Method, ParamValue, Point, RunningTrial, Space,
-    SpaceBuilder, Study, TrialEnd,
+    Choice, Domain, FinishedTrial, History, LastReport, Method, ParamValue, Point, RunningTrial,
+    Space, SpaceBuilder, Study, TrialEnd,
 };
 
 fn floats(count: usize) -> Space {
@@ -270,9 +270,14 @@ fn degenerate_histories_and_spaces_are_borne() {
         floats(100),
         conditional,
     ];
-    let ends: [fn(u32, &Point) -> TrialEnd; 7] = [
+    let ends: [fn(u32, &Point) -> TrialEnd; 8] = [
         |_, _| TrialEnd::Failed,
         |_, _| TrialEnd::Pruned(None),
+        |number, _| {
+            let cost = if number % 3 == 0 { f64::NAN } else { 1.0 };
+            let step = number % 4;
+            TrialEnd::Pruned(Some(LastReport { step, cost }))
+        },
         |_, _| TrialEnd::Infeasible {
             violation: f64::INFINITY,
         },

@@ -2,7 +2,7 @@
 //! nothing.
 
 use trialmill_search::{
-    Choice, Domain, FinishedTrial, History, MAX_CHOICES, MAX_PARAMETERS, Method, Point,
+    Choice, Domain, FinishedTrial, History, LastReport, MAX_CHOICES, MAX_PARAMETERS, Method, Point,
     RunningTrial, Space, Study, TrialEnd,
 };
 
@@ -86,6 +86,11 @@ fn ends() -> Vec<(&'static str, Ends)> {
     vec![
         ("failed", |_, _| TrialEnd::Failed),
         ("pruned", |_, _| TrialEnd::Pruned(None)),
+        ("pruned after reports", |number, _| {
+            let cost = [f64::NAN, 1e308, -1e308, f64::INFINITY, 0.0][number as usize % 5];
+            let step = [0, u32::MAX, 7][number as usize % 3];
+            TrialEnd::Pruned(Some(LastReport { step, cost }))
+        }),
         ("infeasible", |number, _| TrialEnd::Infeasible {
             violation: f64::from(number % 5 + 1),
         }),
@@ -181,8 +186,8 @@ fn every_sampler_gives_an_allowed_point_at_the_limits_of_spaces_and_histories() 
             }
         }
     }
-    // 7 spaces, 8 ways to end, after 0, 14 and 30 trials.
-    let one = 7 * 8 * 3;
+    // 7 spaces, 9 ways to end, after 0, 14 and 30 trials.
+    let one = 7 * 9 * 3;
     let expected = [
         ("auto", 2 * one),
         ("cmaes", one),

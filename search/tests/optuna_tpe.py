@@ -123,15 +123,16 @@ def split_of(study):
     return _split_trials(study, trials, default_gamma(n))
 
 
-def pruned_history(rng, count):
-    """Few completed trials among pruned ones with reports, some of them of no value, some none at all."""
+def pruned_history(rng, count, far):
+    """Hardly a completed trial among pruned ones: `far` of them got to step 3, the others to an earlier one or to none; every third
+    last report has no value."""
     out = []
     for number in range(count):
-        kind = rng.choices(["completed", "pruned", "infeasible"], [1, 12, 1])[0]
+        kind = "completed" if number == 7 else "infeasible" if number % 11 == 5 else "pruned"
         trial = dict(number=number, end=kind, params={})
         if kind == "pruned":
-            steps = range(rng.randrange(4))
-            trial["reports"] = [(s, rng.choice([math.nan, *(round(rng.gauss(0, 1), 1) for _ in range(5))])) for s in steps]
+            steps = range(4 if number % (count // far) == 1 else rng.randrange(4))
+            trial["reports"] = [(s, math.nan if rng.randrange(3) == 0 else round(rng.gauss(0, 1), 1)) for s in steps]
         else:
             trial["value"] = round(0.1 + rng.random(), 1)
         out.append(trial)
@@ -147,8 +148,12 @@ def split_cases():
     cases["all infeasible"] = few([("infeasible", 2.0), ("infeasible", 0.5), ("infeasible", 0.5)] * 7)
     cases["all pruned"] = few([("pruned", None)] * 21)
     cases["infinite costs"] = few([("completed", math.inf), ("completed", -math.inf), ("completed", 0.0)] * 5)
-    for count in (20, 60, 240):
-        cases[f"{count} trials, mostly pruned"] = pruned_history(random.Random(count), count)
+    for count, far in ((20, 1), (60, 2), (150, 10), (240, 40)):
+        cases[f"{count} trials, mostly pruned"] = pruned_history(random.Random(count), count, far)
+    for trial in (few_reports := pruned_history(random.Random(1), 100, 2)):
+        if trial["number"] % 30 != 1:
+            trial.pop("reports", None)
+    cases["hardly a report"] = few_reports
     for name, trials in cases.items():
         good, bad = split_of(study_of(trials, dists))
         last = lambda t: [[t["reports"][-1][0], str(t["reports"][-1][1])]] if t.get("reports") else []

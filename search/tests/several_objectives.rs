@@ -13,8 +13,8 @@ use support::searched::Searched;
 use support::spaces;
 use trialmill_search::pareto::hypervolume;
 use trialmill_search::{
-    Choice, Domain, FinishedTrial, History, Method, Point, RunningTrial, Space, SpaceBuilder,
-    Stream, Study, TrialEnd,
+    Choice, Domain, FinishedTrial, History, LastReport, Method, Point, RunningTrial, Space,
+    SpaceBuilder, Stream, Study, TrialEnd,
 };
 
 const LEARNERS: [Method; 2] = [Method::Tpe, Method::Nsga2];
@@ -25,7 +25,10 @@ fn any_end(number: u32, objectives: usize) -> TrialEnd {
     let mut cost = || stream.below(6) as f64 - 3.0;
     match number % 9 {
         0..5 => TrialEnd::Completed((0..objectives).map(|_| cost()).collect()),
-        5 => TrialEnd::Pruned(None),
+        5 => TrialEnd::Pruned((number % 2 == 0).then(|| LastReport {
+            step: number % 3,
+            cost: cost(),
+        })),
         6 | 7 => TrialEnd::Infeasible {
             violation: cost() + 4.0,
         },

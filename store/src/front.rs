@@ -1,5 +1,6 @@
 //! The columns of tasks with several objectives that have rules of their own.
 
+use crate::error::StoreError;
 use trialmill_common::protocol::{Aim, StopRules};
 use trialmill_search::pareto::{Front, Member};
 
@@ -20,7 +21,14 @@ pub(crate) fn pack(front: &Front) -> Vec<u8> {
 }
 
 /// The front that [`pack`] wrote, of members with so many costs.
-pub(crate) fn unpack(packed: &[u8], objectives: usize) -> Front {
+pub(crate) fn unpack(packed: &[u8], objectives: usize) -> Result<Front, StoreError> {
+    let width = 4 + 8 * objectives;
+    if !packed.len().is_multiple_of(width) {
+        return Err(StoreError::Unreadable {
+            what: "column front".to_owned(),
+            why: format!("{} bytes are no members of {width} each", packed.len()),
+        });
+    }
     let member = |packed: &[u8]| {
         let (number, costs) = packed.split_at(4);
         let costs = costs.chunks_exact(8);
@@ -31,12 +39,8 @@ pub(crate) fn unpack(packed: &[u8], objectives: usize) -> Front {
                 .collect(),
         }
     };
-    Front::of(
-        packed
-            .chunks_exact(4 + 8 * objectives)
-            .map(member)
-            .collect(),
-    )
+    let members = packed.chunks_exact(width).map(member);
+    Ok(Front::of(members.collect()))
 }
 
 #[cfg(test)]
@@ -51,7 +55,13 @@ mod tests {
             front.add(number * 31 % 50, &[along, -along, 1.0 / 3.0]);
         }
         assert_eq!(front.members().len(), 50);
-        assert_eq!(unpack(&pack(&front), 3), front);
-        assert_eq!(unpack(&[], 2), Front::default());
+        let packed = pack(&front);
+        assert_eq!(unpack(&packed, 3).unwrap(), front);
+        assert_eq!(unpack(&[], 2).unwrap(), Front::default());
+        let cut = unpack(&packed[1..], 3).unwrap_err().to_string();
+        assert!(
+            cut.contains("1399 bytes are no members of 28 each"),
+            "{cut}"
+        );
     }
 }

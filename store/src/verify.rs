@@ -108,10 +108,12 @@ pub const RULES: &[(&str, &str)] = &[
         "select cast(id as text), 'best is ' || best_value || ', ' || since_best
             || ' trials ended since; target ' || coalesce(cast(stop_target as text), 'none')
             || ', patience ' || coalesce(cast(stop_patience as text), 'none')
+            || case when targets_reached then ', targets reached' else '' end
          from tasks
          where stop_requested is null and searched is null and best_value is not null
             and (since_best >= stop_patience or case when direction = 'maximize'
-                then best_value >= stop_target else best_value <= stop_target end)",
+                then best_value >= stop_target else best_value <= stop_target end
+                or targets_reached)",
     ),
     (
         "trials_belong_to_their_unit",

@@ -4,7 +4,7 @@
 use crate::service::{Answer, Holder, Service, TASKS, announce, id_of, sphere};
 use serde_json::{Value, json};
 use trialmill_common::spec::TaskSpec;
-use trialmill_search::{FinishedTrial, History, TrialEnd};
+use trialmill_search::{FinishedTrial, History, LastReport, TrialEnd};
 use trialmill_store::Store;
 
 fn client(n_trials: u32) -> Value {
@@ -140,6 +140,71 @@ async fn a_search_at_the_client_is_the_one_that_a_worker_would_have_done() {
     replayed.problem(409, "conflict");
     assert_eq!(service.store.verify().await.unwrap(), vec![]);
     other.stop().await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn the_next_point_follows_from_what_pruned_trials_reported_last() {
+    let service = Service::start().await;
+    let path = service
+        .accepted(&with(client(30), "parallelism", json!(1)))
+        .await;
+    let row = service.store.task(id_of(&path)).await.unwrap().unwrap();
+    let spec = TaskSpec::from_json(&row.spec).unwrap();
+    let study = spec.study(0).unwrap();
+    let mut finished: Vec<FinishedTrial> = Vec::new();
+    for number in 0..30 {
+        let trial = asked(&service, &path).await;
+        let history = History {
+            finished: &finished,
+            running: &[],
+        };
+        let point = study.ask(&history, number).unwrap();
+        assert_eq!(trial["params"], json!(spec.named(&point)), "trial {number}");
+        let value = loss(&trial["params"]);
+        // Hardly one completes: which of the others is good is decided by their reports.
+        let end = if number == 4 {
+            told(&service, &path, &trial, json!({"values": value})).await;
+            TrialEnd::completed(vec![value])
+        } else {
+            let step = 3 * (number % 3);
+            for step in [0, step] {
+                let report = json!({"step": step, "values": value});
+                let answer = reported(&service, &path, &trial, report).await;
+                assert_eq!(answer.status, 200, "{}", answer.text);
+            }
+            told(&service, &path, &trial, json!({"state": "pruned"})).await;
+            TrialEnd::Pruned(Some(LastReport { step, cost: value }))
+        };
+        finished.push(FinishedTrial { number, point, end });
+    }
+    assert_eq!(service.store.verify().await.unwrap(), vec![]);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_front_that_clients_search_ends_at_its_targets() {
+    let service = Service::start().await;
+    let mut body = client(30);
+    body["objective_config"] = json!({
+        "objective_metric": ["loss", "accuracy"], "direction": ["minimize", "maximize"],
+    });
+    body["stop"] = json!({"target": [0.5, 0.9], "patience": 20});
+    let path = service.accepted(&body).await;
+    let values = [[0.4, 0.8], [0.6, 0.95], [0.5, 0.9]];
+    for (number, values) in values.iter().enumerate() {
+        let trial = asked(&service, &path).await;
+        let answer = told(&service, &path, &trial, json!({"values": values})).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let control = if number == 2 { "stop" } else { "run" };
+        assert_eq!(answer.body["control"], control);
+    }
+    let task = service.get(&path).await.body;
+    assert_eq!(
+        (&task["status"], &task["stop_reason"]),
+        (&json!("completed"), &json!("target_reached"))
+    );
+    assert_eq!(service.store.verify().await.unwrap(), vec![]);
     service.stop().await;
 }
 

@@ -559,7 +559,7 @@ impl Board {
     }
 
     /// What may be wrong with what the rules know of several objectives.
-    fn aims(&self) -> [(bool, &'static str); 2] {
+    fn faults_of_aims(&self) -> [(bool, &'static str); 2] {
         let (ledger, rules) = (&self.ledger, &self.ledger.rules);
         let values = self.trials.values().filter_map(|tally| match tally {
             Tally::Values(values) => Some(values.as_slice()),
@@ -567,7 +567,8 @@ impl Board {
         });
         let reached = values.clone().any(|values| rules.reached(values));
         let costs: Vec<Vec<f64>> = values.map(|values| rules.costs(values)).collect();
-        let keeps = !rules.aims.is_empty() && rules.patience.is_some();
+        // A task that has ended has no use for its front.
+        let keeps = rules.keep_front() && !ledger.state.is_terminal();
         let is_on_front = |own: &&Vec<f64>| keeps && !costs.iter().any(|one| dominates(one, own));
         let is_member = |own: &Vec<f64>| ledger.front.has(own);
         let front: Vec<&Vec<f64>> = costs.iter().filter(is_on_front).collect();
@@ -637,7 +638,7 @@ impl Board {
             best != ledger.best.map(|b| (b.number, b.value)),
             format!("best row is {best:?}"),
         );
-        for (wrong, what) in self.aims() {
+        for (wrong, what) in self.faults_of_aims() {
             say(wrong, what.to_owned());
         }
         let mut owners: BTreeMap<u32, usize> = BTreeMap::new();

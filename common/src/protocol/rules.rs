@@ -59,6 +59,12 @@ impl StopRules {
         self.patience.is_none() && !self.has_target()
     }
 
+    /// Whether they ask for the front of several objectives.
+    #[must_use]
+    pub fn keep_front(&self) -> bool {
+        self.patience.is_some() && !self.aims.is_empty()
+    }
+
     fn has_target(&self) -> bool {
         self.target.is_some() || self.aims.iter().any(|aim| aim.target.is_some())
     }
@@ -67,12 +73,13 @@ impl StopRules {
     /// objectives. Not without one.
     #[must_use]
     pub fn reached(&self, values: &[f64]) -> bool {
-        let falls_short = |(aim, value): (&Aim, &f64)| {
-            let beyond = |target| aim.direction.better(target, *value);
-            aim.target.is_some_and(beyond)
+        let reaches = |(aim, value): (&Aim, &f64)| {
+            let within = |target| aim.direction.cost(*value) <= aim.direction.cost(target);
+            aim.target.is_none_or(within)
         };
         let is_aimed = self.aims.iter().any(|aim| aim.target.is_some());
-        is_aimed && !self.aims.iter().zip(values).any(falls_short)
+        let is_whole = self.aims.len() == values.len();
+        is_aimed && is_whole && self.aims.iter().zip(values).all(reaches)
     }
 
     /// The costs of a trial with these values, one per objective.
@@ -101,12 +108,14 @@ impl Score {
             self.since_best += u32::from(self.best.is_some());
             return;
         };
-        self.reached |= rules.reached(values);
+        self.reached = self.reached || rules.reached(values);
         let leads = self.lead(number, values.first().copied().unwrap_or(f64::NAN));
-        let improves = if rules.aims.is_empty() || rules.patience.is_none() {
-            leads
+        let improves = if rules.keep_front() {
+            // One with the costs of a member is no better.
+            let costs = rules.costs(values);
+            self.front.add_within(MAX_FRONT, number, &costs)
         } else {
-            self.join(number, &rules.costs(values))
+            leads
         };
         self.since_best = if improves { 0 } else { self.since_best + 1 };
     }
@@ -126,15 +135,6 @@ impl Score {
                 true
             }
         }
-    }
-
-    /// Whether a trial joins the front. One with the costs of a member does not.
-    fn join(&mut self, number: u32, costs: &[f64]) -> bool {
-        let joins = self.front.add_new(number, costs);
-        if self.front.members().len() > MAX_FRONT {
-            self.front.remove(number);
-        }
-        joins
     }
 
     /// The rule that is met, the target first. Without a best trial none is.

@@ -4,7 +4,7 @@
 //! ```text
 //! surfaces build DIR [--data ../shared/data]
 //! surfaces run DIR --sampler NAME [--mode seq|par8] [--seeds 0..20] [--trials 100]
-//! surfaces prune DIR --sampler NAME --pruner NAME [--seeds 20] [--budget 100]
+//! surfaces prune DIR --sampler NAME --pruner NAME [--seeds 0..20] [--budget 100]
 //! ```
 //!
 //! `build` writes a file for each of twelve surfaces: its axes, the Sharpe ratio of every point from 2010 to 2016 (null

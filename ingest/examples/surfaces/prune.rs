@@ -38,7 +38,9 @@ pub(crate) fn prune(folder: &Path, words: &[String]) -> Result<(), Box<dyn Error
         }
     };
     let pruner = Pruner::new(config).map_err(|faults| faults[0].to_string())?;
-    let seeds: u64 = option(words, "--seeds", "20")?.parse()?;
+    let seeds = option(words, "--seeds", "0..20")?;
+    let (from, to) = seeds.split_once("..").ok_or("--seeds is FROM..TO")?;
+    let (from, to): (u64, u64) = (from.parse()?, to.parse()?);
     let budget: f64 = option(words, "--budget", "100")?.parse()?;
     let mut files: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
     files.retain(|file| file.path().extension().is_some_and(|end| end == "json"));
@@ -49,7 +51,7 @@ pub(crate) fn prune(folder: &Path, words: &[String]) -> Result<(), Box<dyn Error
         let space = Space::new(axes.map(|axis| (axis.name.clone(), domain(axis))));
         let space = space.map_err(|faults| faults[0].to_string())?;
         for trial in [Trial::Whole, Trial::Mean] {
-            for seed in 0..seeds {
+            for seed in from..to {
                 let study = Study::new(space.clone(), method, seed);
                 let study = study.map_err(|faults| faults[0].to_string())?;
                 let found = search(&surface, &study, &pruner, trial, budget)?;
@@ -59,6 +61,8 @@ pub(crate) fn prune(folder: &Path, words: &[String]) -> Result<(), Box<dyn Error
                     "sampler": method.name(),
                     "pruner": name,
                     "trial": if trial == Trial::Whole { "whole" } else { "mean" },
+                    "budget": budget,
+                    "spent": found.spent,
                     "trials": found.trials,
                     "completed": found.completed,
                     "better": found.better,
@@ -72,6 +76,8 @@ pub(crate) fn prune(folder: &Path, words: &[String]) -> Result<(), Box<dyn Error
 }
 
 struct Found {
+    /// In whole backtests: what the last trial cost beyond the budget, too.
+    spent: f64,
     trials: u32,
     completed: u32,
     /// How many of a thousand points with a value are better than the best one found.
@@ -113,7 +119,13 @@ fn search(
         let at = place(surface, study.space(), &point)?;
         let mut own = Reports::new(1);
         let mut end = None;
-        for step in 0..if prunes { SEGMENTS - 1 } else { 0 } {
+        let reported = match trial {
+            _ if !prunes => 0,
+            // The last one would tell nothing before the whole is run.
+            Trial::Whole => SEGMENTS - 1,
+            Trial::Mean => SEGMENTS,
+        };
+        for step in 0..reported {
             spent += 1.0 / f64::from(SEGMENTS);
             let cost = mean(surface, &order[..=step as usize], at).unwrap_or(f64::NAN);
             own.push(step, &[cost])
@@ -127,16 +139,15 @@ fn search(
                     end: Some(&rival.end),
                 })
                 .collect();
-            if pruner.should_prune(&own, &rivals, study.seed(), number) {
+            let is_last = step + 1 == SEGMENTS;
+            if !is_last && pruner.should_prune(&own, &rivals, study.seed(), number) {
                 end = Some(TrialEnd::Pruned(Some(LastReport { step, cost })));
                 break;
             }
         }
         let end = end.unwrap_or_else(|| {
-            spent += match trial {
-                Trial::Mean if prunes => 1.0 / f64::from(SEGMENTS),
-                Trial::Mean | Trial::Whole => 1.0,
-            };
+            let is_done = reported == SEGMENTS;
+            spent += if is_done { 0.0 } else { 1.0 };
             match value(at) {
                 Some(cost) => {
                     if best.is_none_or(|(least, _)| cost < least) {
@@ -156,6 +167,7 @@ fn search(
     let ended = |trial: &&FinishedTrial| !matches!(trial.end, TrialEnd::Pruned(_));
     let all: Vec<f64> = (0..surface.values.len()).filter_map(value).collect();
     Ok(Found {
+        spent,
         trials: number,
         completed: u32::try_from(finished.iter().filter(ended).count())?,
         better: best.map(|(least, _)| {

@@ -64,11 +64,7 @@ impl Front {
         }
         self.members
             .retain(|member| !dominates(costs, &member.costs));
-        let place = self
-            .members
-            .partition_point(|member| member.number < number);
-        let costs = costs.to_vec();
-        self.members.insert(place, Member { number, costs });
+        self.insert(number, costs);
         true
     }
 
@@ -84,21 +80,48 @@ impl Front {
     /// assert!(front.has(&[2.0, 2.0]));
     /// ```
     pub fn add_new(&mut self, number: u32, costs: &[f64]) -> bool {
-        !self.has(costs) && self.add(number, costs)
+        self.add_within(usize::MAX, number, costs)
     }
 
-    /// Drops the member of that number, if there is one.
+    /// The same for a front that has no more than `most` members: one that joins a full front and dominates none of its
+    /// members is not kept. Whether it joined, kept or not.
     ///
     /// ```
     /// use trialmill_search::pareto::Front;
     ///
     /// let mut front = Front::default();
-    /// front.add(3, &[2.0, 2.0]);
-    /// front.remove(3);
-    /// assert!(front.members().is_empty());
+    /// assert!(front.add_within(1, 3, &[2.0, 2.0]));
+    /// assert!(front.add_within(1, 4, &[1.0, 3.0]), "not kept");
+    /// assert!(front.add_within(1, 5, &[1.0, 3.0]), "so nobody knows that it is not new");
+    /// assert!(!front.add_within(1, 6, &[2.0, 3.0]));
+    /// assert!(front.add_within(1, 7, &[2.0, 1.0]));
+    /// assert_eq!(front.members()[0].number, 7);
     /// ```
-    pub fn remove(&mut self, number: u32) {
-        self.members.retain(|member| member.number != number);
+    pub fn add_within(&mut self, most: usize, number: u32, costs: &[f64]) -> bool {
+        let mut outdone = false;
+        for member in &self.members {
+            let is_known = member.costs == costs || member.number == number;
+            if is_known || dominates(&member.costs, costs) {
+                return false;
+            }
+            outdone = outdone || dominates(costs, &member.costs);
+        }
+        if outdone {
+            self.members
+                .retain(|member| !dominates(costs, &member.costs));
+        }
+        if self.members.len() < most {
+            self.insert(number, costs);
+        }
+        true
+    }
+
+    fn insert(&mut self, number: u32, costs: &[f64]) {
+        let place = self
+            .members
+            .partition_point(|member| member.number < number);
+        let costs = costs.to_vec();
+        self.members.insert(place, Member { number, costs });
     }
 
     /// Whether a member has these costs.

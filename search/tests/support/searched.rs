@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use trialmill_search::{
-    FinishedTrial, History, Point, RunningTrial, Space, Stream, Study, TrialEnd,
+    FinishedTrial, History, LastReport, Point, RunningTrial, Space, Stream, Study, TrialEnd,
 };
 
 /// Trials that a study asked for itself, each ended as it was said; some still run.
@@ -103,7 +103,11 @@ pub fn any_end(number: u32) -> TrialEnd {
     let value = Stream::for_study(u64::from(number), "ends").unit_f64();
     match number % 9 {
         0..5 => TrialEnd::completed(vec![value]),
-        5 | 6 => TrialEnd::Pruned(None),
+        5 => TrialEnd::Pruned(None),
+        6 => TrialEnd::Pruned(Some(LastReport {
+            step: number % 4,
+            cost: if number % 5 == 0 { f64::NAN } else { value },
+        })),
         7 => TrialEnd::Infeasible { violation: value },
         _ => TrialEnd::Failed,
     }

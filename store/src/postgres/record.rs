@@ -87,6 +87,7 @@ pub(super) async fn record(
             control: Control::Stop,
         });
     };
+    locked.read_front(&tx).await?;
     // What is written is decided first: a trial of this very flush may end the task.
     let before = locked.ledger.stop_requested.is_some();
     let mut admission = locked.ledger.admission();

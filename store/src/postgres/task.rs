@@ -136,7 +136,7 @@ pub(super) struct Locked {
     was: TaskState,
     /// The windows as they are stored.
     windows: Vec<WindowLedger>,
-    /// The front as it is stored.
+    /// The front as it is stored; empty where it was not read.
     front: Front,
     seq: i64,
 }
@@ -144,8 +144,7 @@ pub(super) struct Locked {
 /// Locks the row of a task, last in the lock order.
 pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Locked>, PgError> {
     let query = format!(
-        "select {LEDGER}, t.started_at is not null, t.pool, t.not_before, t.windows, t.front
-         from tasks t
+        "select {LEDGER}, t.started_at is not null, t.pool, t.not_before, t.windows from tasks t
          where t.id = $1 for no key update"
     );
     let statement = tx.prepare_cached(&query).await?;
@@ -159,9 +158,6 @@ pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Lock
     if count(&row, LEDGER_COLUMNS + 3) > 0 {
         ledger.windows = windows(tx, id).await?;
     }
-    if let Some(packed) = row.get::<_, Option<&[u8]>>(LEDGER_COLUMNS + 4) {
-        ledger.front = front::unpack(packed, ledger.rules.aims.len());
-    }
     Ok(Some(Locked {
         id,
         started: row.get(LEDGER_COLUMNS),
@@ -169,7 +165,7 @@ pub(super) async fn lock(tx: &Transaction<'_>, id: TaskId) -> Result<Option<Lock
         not_before: row.get(LEDGER_COLUMNS + 2),
         was: ledger.state,
         windows: ledger.windows.clone(),
-        front: ledger.front.clone(),
+        front: Front::default(),
         seq: ledger.seq,
         ledger,
     }))
@@ -274,6 +270,21 @@ async fn runs_ahead(
 }
 
 impl Locked {
+    /// Reads the front of a task that keeps one, for trials to be recorded.
+    pub async fn read_front(&mut self, tx: &Transaction<'_>) -> Result<(), PgError> {
+        if !self.ledger.rules.keep_front() {
+            return Ok(());
+        }
+        let statement = tx
+            .prepare_cached("select front from tasks where id = $1")
+            .await?;
+        let row = tx.query_one(&statement, &[&self.id.0]).await?;
+        let packed: Option<&[u8]> = row.get(0);
+        self.front = front::unpack(packed.unwrap_or_default(), self.ledger.rules.aims.len())?;
+        self.ledger.front = self.front.clone();
+        Ok(())
+    }
+
     /// Writes the changed ledger with its new units and events.
     pub async fn save(&self, tx: &Transaction<'_>, effects: &Effects) -> Result<(), PgError> {
         insert_units(tx, self.id, effects, self.not_before).await?;
@@ -281,6 +292,7 @@ impl Locked {
         save_windows(tx, self.id, &self.windows, &self.ledger.windows).await?;
         let l = &self.ledger;
         let ends = l.state.is_terminal() && !self.was.is_terminal();
+        let front = (l.front != self.front && !ends).then(|| front::pack(&l.front));
         let statement = tx
             .prepare_cached(
                 "update tasks set state = $2, stop_requested = $3, stop_reason = $4,
@@ -294,7 +306,7 @@ impl Locked {
                         else coalesce(extract(epoch from now() - active_since), 0) end,
                     active_since = case when $17 then coalesce(active_since, now()) end,
                     since_best = $19, passed_units = $20, passed_trials = $21, searched = $22,
-                    targets_reached = $23
+                    targets_reached = $23, front = case when $24 then $25 else front end
                  where id = $1",
             )
             .await?;
@@ -325,16 +337,11 @@ impl Locked {
                 &int(l.copied.passed_trials),
                 &l.searched.map(|r| r.name()),
                 &l.reached,
+                &(ends || front.is_some()),
+                &front,
             ],
         )
         .await?;
-        if l.front != self.front {
-            let statement = tx
-                .prepare_cached("update tasks set front = $2 where id = $1")
-                .await?;
-            tx.execute(&statement, &[&self.id.0, &front::pack(&l.front)])
-                .await?;
-        }
         if ends {
             self.end(tx).await?;
         }

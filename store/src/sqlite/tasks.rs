@@ -26,7 +26,7 @@ pub(super) struct Head {
     was: TaskState,
     /// The windows as they are stored.
     windows: Vec<WindowLedger>,
-    /// The front as it is stored.
+    /// The front as it is stored; empty where it was not read.
     front: Front,
     started_at: Option<i64>,
     active_seconds: f64,
@@ -50,12 +50,9 @@ pub(super) fn head(tx: &Tx, id: TaskId) -> Result<Option<Head>, StoreError> {
     if row.get::<_, u32>("windows")? > 0 {
         ledger.windows = windows(tx, id)?;
     }
-    if let Some(packed) = row.get::<_, Option<Vec<u8>>>("front")? {
-        ledger.front = front::unpack(&packed, ledger.rules.aims.len());
-    }
     let started_at: Option<i64> = row.get("started_at")?;
     Ok(Some(Head {
-        front: ledger.front.clone(),
+        front: Front::default(),
         windows: ledger.windows.clone(),
         pool: row.get("pool")?,
         started: started_at.is_some(),
@@ -66,6 +63,21 @@ pub(super) fn head(tx: &Tx, id: TaskId) -> Result<Option<Head>, StoreError> {
         active_since: row.get("active_since")?,
         not_before: row.get("not_before")?,
     }))
+}
+
+/// Reads the front of a task that keeps one, for trials to be recorded.
+pub(super) fn read_front(tx: &Tx, id: TaskId, head: &mut Head) -> Result<(), StoreError> {
+    if !head.ledger.rules.keep_front() {
+        return Ok(());
+    }
+    let mut statement = tx
+        .connection
+        .prepare_cached("select front from tasks where id = ?1")?;
+    let packed: Option<Vec<u8>> = statement.query_row([id.to_string()], |row| row.get(0))?;
+    let objectives = head.ledger.rules.aims.len();
+    head.front = front::unpack(&packed.unwrap_or_default(), objectives)?;
+    head.ledger.front = head.front.clone();
+    Ok(())
 }
 
 /// The next copied runs that lie ahead. Their units never change.
@@ -252,10 +264,11 @@ pub(super) fn save(tx: &Tx, id: TaskId, head: &Head, effects: &Effects) -> Resul
             .prepare_cached("delete from enqueued_trials where task_id = ?1")?
             .execute([id.to_string()])?;
     }
-    if ledger.front != head.front {
+    if ended || ledger.front != head.front {
+        let packed = (!ended).then(|| front::pack(&ledger.front));
         tx.connection
-            .prepare_cached("update tasks set front = ?2 where id = ?1")?
-            .execute(params![id.to_string(), front::pack(&ledger.front)])?;
+            .prepare_cached("update tasks set front = ?2 where id = ?1 and front is not ?2")?
+            .execute(params![id.to_string(), packed])?;
     }
     save_windows(tx, id, &head.windows, &ledger.windows)?;
     let due = head.not_before.unwrap_or(tx.now).max(tx.now);

@@ -159,6 +159,11 @@ pub async fn every_rule_finds_its_violation(database: Arc<Database>) {
             "update tasks set stop_target = 1.0",
         ),
         (
+            "stop_rules_are_obeyed",
+            false,
+            "update tasks set targets_reached = true",
+        ),
+        (
             "windows_equal_rows",
             false,
             "insert into task_windows
