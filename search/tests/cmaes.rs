@@ -274,7 +274,11 @@ fn degenerate_histories_and_spaces_are_borne() {
         |_, _| TrialEnd::Failed,
         |_, _| TrialEnd::Pruned(None),
         |number, _| {
-            let cost = if number % 3 == 0 { f64::NAN } else { 1.0 };
+            let cost = if number.is_multiple_of(3) {
+                f64::NAN
+            } else {
+                1.0
+            };
             let step = number % 4;
             TrialEnd::Pruned(Some(LastReport { step, cost }))
         },

@@ -25,7 +25,7 @@ fn any_end(number: u32, objectives: usize) -> TrialEnd {
     let mut cost = || stream.below(6) as f64 - 3.0;
     match number % 9 {
         0..5 => TrialEnd::Completed((0..objectives).map(|_| cost()).collect()),
-        5 => TrialEnd::Pruned((number % 2 == 0).then(|| LastReport {
+        5 => TrialEnd::Pruned(number.is_multiple_of(2).then(|| LastReport {
             step: number % 3,
             cost: cost(),
         })),

@@ -106,7 +106,11 @@ pub fn any_end(number: u32) -> TrialEnd {
         5 => TrialEnd::Pruned(None),
         6 => TrialEnd::Pruned(Some(LastReport {
             step: number % 4,
-            cost: if number % 5 == 0 { f64::NAN } else { value },
+            cost: if number.is_multiple_of(5) {
+                f64::NAN
+            } else {
+                value
+            },
         })),
         7 => TrialEnd::Infeasible { violation: value },
         _ => TrialEnd::Failed,
