@@ -4,7 +4,7 @@ python benchmarks/surfaces/pruning.py none.jsonl asha.jsonl [MORE.jsonl ...]
 
 Each file is what `surfaces prune` printed with one pruner, the first one with none. For trials that are one backtest and
 for those that are the mean of segments: the median and the mean over all runs of how many points of a thousand are
-better than the best one found, on how many surfaces that is a win or a loss against no pruner (two-sided
+better than the best one found (all of them where a run found none), on how many surfaces that is a win or a loss against no pruner (two-sided
 Mann-Whitney test at p < 0.05, not corrected), the mean of what that point is worth in the years after, and
 what a run cost (in whole backtests) and tried.
 """
@@ -35,8 +35,10 @@ def main():
             score = [0, 0, 0]
             for surface in surfaces:
                 own, none = ranks(runs, surface), ranks(of[0], surface)
-                p = mannwhitneyu(own, none).pvalue if own != none else 1.0
-                score[1 if not p < 0.05 else 2 if statistics.mean(own) > statistics.mean(none) else 0] += 1
+                test = mannwhitneyu(own, none)
+                # Of all pairs of runs, in how many it is better with the pruner.
+                better = 1 - test.statistic / (len(own) * len(none))
+                score[1 if not test.pvalue < 0.05 else 0 if better > 0.5 else 2] += 1
             later = statistics.mean([run["later"] for run in runs if run["later"] is not None] or [float("nan")])
             spent, trials, completed = (statistics.mean(run[n] for run in runs) for n in ("spent", "trials", "completed"))
             print(

@@ -127,7 +127,7 @@ impl Sampler for Tpe {
         let mut proposals =
             promising.chain(Random::points(space, seed, number, "tpe_random").take(RANDOM_DRAWS));
         let most = ROUNDS * (CANDIDATES + 1) + RANDOM_DRAWS;
-        let hashes = &split.hashes;
+        let hashes = Some(split.hashes.as_slice());
         self.unseen
             .first_of(space, history, hashes, number, most, || proposals.next())
     }

@@ -61,25 +61,28 @@ impl Unseen {
         draws: usize,
         draw: impl FnMut() -> Option<Point>,
     ) -> Option<Point> {
-        let finished = history.finished.iter();
-        let hashes: Vec<u64> = finished.map(|trial| trial.point.hash()).collect();
-        self.first_of(space, history, &hashes, asking, draws, draw)
+        self.first_of(space, history, None, asking, draws, draw)
     }
 
-    /// The same for who has read the history already: `hashes` are those of the points of its finished trials.
+    /// The same for who has read the history already: `hashes` are those of the points of its finished trials, in its order.
     pub(crate) fn first_of(
         &self,
         space: &Space,
         history: &History<'_>,
-        hashes: &[u64],
+        hashes: Option<&[u64]>,
         asking: u32,
         draws: usize,
         mut draw: impl FnMut() -> Option<Point>,
     ) -> Option<Point> {
         let is_finished = |point: &Point| {
             let hash = point.hash();
-            let mut each = hashes.iter().zip(history.finished);
-            each.any(|(known, trial)| *known == hash && trial.point == *point)
+            match hashes {
+                Some(hashes) => {
+                    let mut each = hashes.iter().zip(history.finished);
+                    each.any(|(known, trial)| *known == hash && trial.point == *point)
+                }
+                None => history.finished.iter().any(|trial| trial.point == *point),
+            }
         };
         let is_known = |point: &Point| {
             is_finished(point) || others(history.running, asking).any(|known| known == point)

@@ -179,6 +179,11 @@ pub const RULES: &[(&str, &str)] = &[
          from tasks where state in ('queued', 'running') and open_units = 0",
     ),
     (
+        "ended_keeps_no_front",
+        "select cast(id as text), 'state ' || state || ' with a front of ' || length(front) || ' bytes'
+         from tasks where state in ('completed', 'failed', 'cancelled') and front is not null",
+    ),
+    (
         "ended_has_no_open_unit",
         "select cast(t.id as text), 'state ' || t.state || ' with open unit ' || u.number
          from tasks t join units u on u.task_id = t.id

@@ -10,7 +10,7 @@ pub(super) struct Trials<'a> {
     history: History<'a>,
     /// Running trials have the places after the finished ones.
     places: Vec<u32>,
-    /// The largest number so far; nothing once one came out of order.
+    /// The largest number that was pushed; nothing once one came out of order.
     last: Option<u32>,
 }
 
@@ -61,21 +61,27 @@ impl<'a> Trials<'a> {
     /// Adds the running trials but for trial `asking`.
     pub(super) fn add_running(&mut self, asking: u32) {
         let history = self.history;
-        let is_other = |number: &u32| *number != asking;
-        let running = history.running.iter().map(|trial| trial.number);
-        let Some(first) = running.clone().filter(is_other).min() else {
-            return;
-        };
-        // Before it nothing changes, and is not read again.
-        let sorted = self
-            .places
-            .partition_point(|place| number_at(history, *place) < first);
         let after = u32::try_from(history.finished.len()).expect("trials are numbered by u32");
-        let others = (after..)
-            .zip(running)
-            .filter(|(_, number)| is_other(number));
-        self.places.extend(others.map(|(place, _)| place));
-        self.places[sorted..].sort_by_key(|place| number_at(history, *place));
+        let running = (after..).zip(history.running);
+        let running = running.map(|(place, trial)| (trial.number, place));
+        let mut running: Vec<(u32, u32)> =
+            running.filter(|(number, _)| *number != asking).collect();
+        if running.is_empty() {
+            return;
+        }
+        running.sort_unstable();
+        // Few of them are read to find where the others belong.
+        let mut all = Vec::with_capacity(self.places.len() + running.len());
+        let mut from = 0;
+        for (number, place) in running {
+            let rest = &self.places[from..];
+            let before = rest.partition_point(|place| number_at(history, *place) < number);
+            all.extend_from_slice(&rest[..before]);
+            all.push(place);
+            from += before;
+        }
+        all.extend_from_slice(&self.places[from..]);
+        self.places = all;
     }
 
     /// How many there are.
@@ -149,13 +155,15 @@ mod tests {
             (at(0), at(5)),
             (&raw const running[1].point, &raw const finished[4].point)
         );
-        let none = Trials::with_capacity(
-            History {
-                running: &[],
-                ..history
-            },
-            0,
-        );
-        assert_eq!(none.len(), 0);
+        // Nobody but who asks is running.
+        let alone = History {
+            running: &running[..1],
+            ..history
+        };
+        let mut trials = Trials::with_capacity(alone, 0);
+        trials.add_running(7);
+        assert_eq!(trials.len(), 0);
+        trials.add_running(8);
+        assert_eq!(numbers(&trials), [7]);
     }
 }

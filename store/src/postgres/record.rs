@@ -87,7 +87,9 @@ pub(super) async fn record(
             control: Control::Stop,
         });
     };
-    locked.read_front(&tx).await?;
+    if flushes.iter().any(|flush| !flush.trials.is_empty()) {
+        locked.read_front(&tx).await?;
+    }
     // What is written is decided first: a trial of this very flush may end the task.
     let before = locked.ledger.stop_requested.is_some();
     let mut admission = locked.ledger.admission();

@@ -42,7 +42,9 @@ pub(super) fn record(tx: &Tx, task: TaskId, flushes: &[UnitFlush]) -> Result<Rec
             control: Control::Stop,
         });
     };
-    tasks::read_front(tx, task, &mut head)?;
+    if flushes.iter().any(|flush| !flush.trials.is_empty()) {
+        tasks::read_front(tx, task, &mut head)?;
+    }
     // What is written is decided first: a trial of this very flush may end the task.
     let before = head.ledger.stop_requested.is_some();
     let mut admission = head.ledger.admission();

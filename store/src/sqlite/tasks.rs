@@ -34,11 +34,18 @@ pub(super) struct Head {
     not_before: Option<i64>,
 }
 
+/// The columns of the protocol's part, but for the front: not the request and what was made of it, which may be long.
+const HEAD: &str = "state, stop_requested, stop_reason, parallelism, direction, n_trials, planned,
+    next_number, next_unit, open_units, completed, pruned, failed, infeasible, best_number,
+    best_value, seq, kind, adaptive, gave_up, stop_target, stop_patience, stop_aims, since_best,
+    targets_reached, copied_trials, copied_units, passed_units, passed_trials, assessed, by_client,
+    searched, windows, started_at, pool, active_seconds, active_since, not_before";
+
 /// Reads the protocol's part of a task row.
 pub(super) fn head(tx: &Tx, id: TaskId) -> Result<Option<Head>, StoreError> {
     let mut statement = tx
         .connection
-        .prepare_cached("select * from tasks where id = ?1")?;
+        .prepare_cached(&format!("select {HEAD} from tasks where id = ?1"))?;
     let mut rows = statement.query([id.to_string()])?;
     let Some(row) = rows.next()? else {
         return Ok(None);

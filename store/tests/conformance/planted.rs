@@ -127,6 +127,11 @@ pub async fn every_rule_finds_its_violation(database: Arc<Database>) {
             "update units set state = 'queued', publish_at = {now}",
         ),
         (
+            "ended_keeps_no_front",
+            true,
+            "update tasks set front = {bytes}",
+        ),
+        (
             "ended_announces_no_trial",
             true,
             "insert into running_trials (task_id, number, unit, lease_token, params)
