@@ -576,7 +576,7 @@ fn a_task_that_ends_itself_is_right_in_every_reachable_state() {
             2,
             StopReason::TargetReached,
         ),
-        (two([None; 2], Some(1)), 3, StopReason::NoImprovement),
+        (two([None; 2], Some(1)), 2, StopReason::NoImprovement),
     ] {
         let plan = Plan {
             rules,
