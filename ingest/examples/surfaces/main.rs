@@ -21,6 +21,7 @@ mod run;
 mod surface;
 
 use std::error::Error;
+use std::ops::Range;
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -35,6 +36,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         "run" => run::run(&folder, &rest),
         _ => Err(usage.into()),
     }
+}
+
+/// The seeds that are asked for.
+fn seeds(words: &[String]) -> Result<Range<u64>, Box<dyn Error>> {
+    let seeds = option(words, "--seeds", "0..20")?;
+    let (from, to) = seeds.split_once("..").ok_or("--seeds is FROM..TO")?;
+    Ok(from.parse()?..to.parse()?)
 }
 
 /// The value of an option, or what it is without.

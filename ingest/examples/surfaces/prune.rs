@@ -1,10 +1,9 @@
 //! Searches of the surfaces that stop trials early, at the same cost as searches that do not.
 
-use crate::option;
 use crate::run::{domain, place};
 use crate::surface::{SEGMENTS, Surface};
+use crate::{option, seeds};
 use std::error::Error;
-use std::fs;
 use std::path::Path;
 use trialmill_search::pruner::{
     Asha, Hyperband, Median, Pruner, PrunerConfig, Reports, Rival, Wilcoxon, step_order,
@@ -38,20 +37,14 @@ pub(crate) fn prune(folder: &Path, words: &[String]) -> Result<(), Box<dyn Error
         }
     };
     let pruner = Pruner::new(config).map_err(|faults| faults[0].to_string())?;
-    let seeds = option(words, "--seeds", "0..20")?;
-    let (from, to) = seeds.split_once("..").ok_or("--seeds is FROM..TO")?;
-    let (from, to): (u64, u64) = (from.parse()?, to.parse()?);
+    let seeds = seeds(words)?;
     let budget: f64 = option(words, "--budget", "100")?.parse()?;
-    let mut files: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
-    files.retain(|file| file.path().extension().is_some_and(|end| end == "json"));
-    files.sort_by_key(std::fs::DirEntry::file_name);
-    for file in files {
-        let surface: Surface = serde_json::from_slice(&fs::read(file.path())?)?;
+    for surface in Surface::all(folder)? {
         let axes = surface.axes.iter();
         let space = Space::new(axes.map(|axis| (axis.name.clone(), domain(axis))));
         let space = space.map_err(|faults| faults[0].to_string())?;
         for trial in [Trial::Whole, Trial::Mean] {
-            for seed in from..to {
+            for seed in seeds.clone() {
                 let study = Study::new(space.clone(), method, seed);
                 let study = study.map_err(|faults| faults[0].to_string())?;
                 let found = search(&surface, &study, &pruner, trial, budget)?;

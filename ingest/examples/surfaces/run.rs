@@ -1,10 +1,9 @@
 //! Searches of the surfaces.
 
-use crate::option;
 use crate::surface::{Axis, Kind, Surface};
+use crate::{option, seeds};
 use std::collections::VecDeque;
 use std::error::Error;
-use std::fs;
 use std::path::Path;
 use trialmill_search::{
     Choice, Domain, FinishedTrial, History, Method, Point, RunningTrial, Space, Study, TrialEnd,
@@ -19,16 +18,9 @@ pub(crate) fn run(folder: &Path, words: &[String]) -> Result<(), Box<dyn Error>>
         "par8" => 8,
         _ => return Err(format!("{mode} is not a mode; use seq or par8").into()),
     };
-    let seeds = option(words, "--seeds", "0..20")?;
-    let (from, to) = seeds.split_once("..").ok_or("--seeds is FROM..TO")?;
-    let (from, to): (u64, u64) = (from.parse()?, to.parse()?);
+    let seeds = seeds(words)?;
     let trials: u32 = option(words, "--trials", "100")?.parse()?;
-    let mut files: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
-    // Results may lie beside the surfaces, as compare.py has it.
-    files.retain(|file| file.path().extension().is_some_and(|end| end == "json"));
-    files.sort_by_key(std::fs::DirEntry::file_name);
-    for file in files {
-        let surface: Surface = serde_json::from_slice(&fs::read(file.path())?)?;
+    for surface in Surface::all(folder)? {
         let space = Space::new(
             surface
                 .axes
@@ -36,7 +28,7 @@ pub(crate) fn run(folder: &Path, words: &[String]) -> Result<(), Box<dyn Error>>
                 .map(|axis| (axis.name.clone(), domain(axis))),
         );
         let space = space.map_err(|faults| faults[0].to_string())?;
-        for seed in from..to {
+        for seed in seeds.clone() {
             let study = Study::new(space.clone(), method, seed);
             let study = study.map_err(|faults| faults[0].to_string())?;
             let told = search(&surface, &study, in_flight, trials)?;

@@ -29,6 +29,17 @@ pub(crate) struct Surface {
 /// In how many stretches the searched years are cut.
 pub(crate) const SEGMENTS: u32 = 8;
 
+impl Surface {
+    /// Those of a folder. Results may lie beside them, as compare.py has it.
+    pub(crate) fn all(folder: &Path) -> Result<Vec<Self>, Box<dyn Error>> {
+        let mut files: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
+        files.retain(|file| file.path().extension().is_some_and(|end| end == "json"));
+        files.sort_by_key(fs::DirEntry::file_name);
+        let read = |file: &fs::DirEntry| Ok(serde_json::from_slice(&fs::read(file.path())?)?);
+        files.iter().map(read).collect()
+    }
+}
+
 /// A parameter: `low, low + step, ...`, `count` of them; or choices, by number.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Axis {
